@@ -1,0 +1,1 @@
+//! A host for WebAssembly players whose plain memory survives traps, deploys and dead machines.
