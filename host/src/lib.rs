@@ -1,1 +1,11 @@
 //! A host for WebAssembly players whose plain memory survives traps, deploys and dead machines.
+//!
+//! The rooms, bottom to top; each imports only rooms above it in this list. `ARCHITECTURE.md` is
+//! the map.
+
+pub mod clock;
+pub mod limits;
+
+pub mod snapshot;
+
+pub mod protocol;

@@ -1,0 +1,67 @@
+//! Every bound of the system in one place: its value, its unit, its reason.
+
+use std::time::Duration;
+
+/// Longest player id, in bytes. Long enough for any URL-safe key, short enough to log.
+pub const PLAYER_ID_BYTES_MAX: usize = 128;
+/// Longest node name, in bytes: one DNS label.
+pub const NODE_NAME_BYTES_MAX: usize = 63;
+/// Longest text argument of a call, in bytes.
+pub const TERM_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Longest message a guest may leave before a trap, in bytes; the rest is cut.
+pub const GUEST_MESSAGE_BYTES_MAX: usize = 1024;
+/// Log lines a guest may write during one call; later ones are dropped.
+pub const GUEST_LOG_LINES_MAX: usize = 64;
+/// Longest stack a guest may use, in bytes. Wasmtime's own default.
+pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
+/// Most memory one guest instance may reach, in bytes, all its memories together.
+pub const GUEST_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest component the host loads, in bytes.
+pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long one call may execute in the guest before it traps.
+pub const GUEST_CALL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Largest frame on a shared stream, in bytes. Larger messages get a stream of their own.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+/// Largest message on a stream of its own, in bytes: a full snapshot of the largest guest.
+pub const MESSAGE_BYTES_MAX: usize = GUEST_MEMORY_BYTES_MAX + 4 * 1024 * 1024;
+
+/// Calls whose keys a player remembers.
+pub const KEY_WINDOW_CALLS: usize = 1024;
+/// Calls of one player that may wait for their keepers at the same time.
+pub const PIPELINE_CALLS_MAX: usize = 256;
+/// Calls that may wait in one player's mailbox.
+pub const MAILBOX_CALLS_MAX: usize = 1024;
+/// Requests that may wait in front of each room of a node.
+pub const INBOX_REQUESTS_MAX: usize = 4096;
+/// Calls that one node serves at the same time, its own and forwarded ones.
+pub const CALLS_IN_FLIGHT_MAX: usize = 8192;
+/// Copies of one player that one keeper holds while only one of them is named.
+pub const COPIES_PER_PLAYER_MAX: usize = 4;
+/// Records after a copy's base before the keeper writes a new base.
+pub const RECORDS_PER_BASE: u64 = 128;
+/// Players in one directory entry.
+pub const CHANGES_PER_ENTRY_MAX: usize = 1024;
+/// Players in one page of a listing.
+pub const LISTING_PAGE_PLAYERS: usize = 1000;
+/// Nodes in one cluster.
+pub const NODES_MAX: usize = 9;
+/// Voters in the directory: more only slow it down.
+pub const VOTERS_MAX: usize = 5;
+
+/// Time a call may take from its first attempt to its answer, retries included.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Time an owner waits for a keeper's acknowledgement before it replaces the keeper.
+pub const APPEND_DEADLINE: Duration = Duration::from_secs(1);
+/// Time one recovery step (a claim, a fetch, a seed) may take before it is tried anew.
+pub const STEP_DEADLINE: Duration = Duration::from_secs(2);
+/// Pause before a failed recovery step is tried again.
+pub const STEP_RETRY: Duration = Duration::from_millis(50);
+/// Time between two heartbeats to the same node.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
+/// Silence after which a node is suspected.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(400);
+/// Silence after which the directory's leader says that a node is down.
+pub const DOWN_AFTER: Duration = Duration::from_millis(800);
+/// Time after which a copy that the directory does not name is collected.
+pub const UNNAMED_COPY_KEPT: Duration = Duration::from_secs(60);

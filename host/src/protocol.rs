@@ -1,0 +1,26 @@
+//! What nodes and clients say to each other, and what the words mean.
+//!
+//! Types only: no sockets, no clock, no decisions. `net` frames these messages; the rooms above
+//! decide what to do about them. A change of any type here is a change of the wire: it raises
+//! [`Version`], adds a line to its history and changes the golden bytes in `message/golden.rs`.
+
+mod call;
+mod ids;
+mod message;
+mod record;
+mod state;
+
+pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Term};
+pub use ids::{
+    CallKey, CodeHash, CopyId, Generation, Incarnation, InvalidId, NodeId, NodeName, PlayerId, Seq,
+    Writer,
+};
+pub use message::{
+    Announcement, Append, CallReply, CallRequest, Confirm, DirectoryReply, DirectoryRequest, Fetch,
+    JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Refusal, Release,
+    Reply, Request, Seed, Version,
+};
+pub use record::{
+    ChangeOutcome, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing, PlayerRecord,
+};
+pub use state::{Effect, KeyLookup, KeyWindow, PlayerState, Record, StateMismatch};

@@ -1,0 +1,193 @@
+//! A call to a player and how it ends.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{CallKey, NodeName, PlayerId, Seq};
+
+/// An argument of a call, as the guest sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Term {
+    /// A whole number.
+    Integer(i64),
+    /// Anything else, as it was written.
+    Text(String),
+}
+
+impl Term {
+    /// Reads a word from a command line: a whole number if it is one, a text otherwise.
+    pub fn from_word(word: &str) -> Self {
+        word.parse().map_or_else(|_| Self::Text(word.to_owned()), Self::Integer)
+    }
+}
+
+/// What a caller asks of a player.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Operation {
+    /// Adds points; answers the new total.
+    Reward(Term),
+    /// Answers the total.
+    Points,
+}
+
+/// One call. The same key is the same call, however often and through whatever node it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The player that is called.
+    pub player: PlayerId,
+    /// The caller's key.
+    pub key: CallKey,
+    /// What is asked.
+    pub operation: Operation,
+}
+
+/// The guest's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The guest returned; its state is on every keeper.
+    Returned {
+        /// What it returned.
+        value: i64,
+        /// The player's position after the call.
+        seq: Seq,
+        /// The node that ran it.
+        node: NodeName,
+    },
+    /// The guest trapped; nothing was applied and the player was restored.
+    Trapped(Crash),
+}
+
+/// How a guest trapped and what it was restored to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crash {
+    /// The guest's own words, or the engine's if it left none.
+    pub message: String,
+    /// The position the player was restored to.
+    pub restored_seq: Seq,
+    /// Time from the trap to a player that can be called again, in microseconds.
+    pub restore_micros: u64,
+    /// The node that ran it and restored it.
+    pub node: NodeName,
+    /// The keepers, which were not touched.
+    pub keepers: Vec<NodeName>,
+}
+
+/// What is known of a call that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was and nothing will be applied.
+    NotApplied,
+    /// It may have been applied; the same key asks again safely.
+    Unknown,
+}
+
+/// Why a call got no answer. [`CallError::outcome`] says what is known about its effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum CallError {
+    /// There is no second node that could keep a copy.
+    #[error("single_node: {node} is alone, so no other node could keep a copy")]
+    SingleNode {
+        /// The node that was asked.
+        node: NodeName,
+    },
+    /// No trustworthy copy of the player can be reached.
+    #[error("unavailable: no copy of {player} can be reached; its copies are on {}", list(.holders))]
+    Unavailable {
+        /// The player.
+        player: PlayerId,
+        /// Nodes that hold its copies, with what is wrong with each.
+        holders: Vec<String>,
+    },
+    /// The player was created by code that no reachable node has.
+    #[error("no reachable node has the code {code} that created {player}")]
+    NoCode {
+        /// The player.
+        player: PlayerId,
+        /// Its code.
+        code: String,
+    },
+    /// The player could not be brought to life from a good copy.
+    #[error("cannot restore {player}: {reason}")]
+    Broken {
+        /// The player.
+        player: PlayerId,
+        /// What failed.
+        reason: String,
+    },
+    /// Another node owns the player now. Nodes follow the move themselves; callers see it only
+    /// when the deadline cut that short.
+    #[error("moved: another node owns {player} now")]
+    Moved {
+        /// The player.
+        player: PlayerId,
+    },
+    /// Too many calls wait already.
+    #[error("overloaded: {node} has too many calls waiting")]
+    Overloaded {
+        /// The node that refused.
+        node: NodeName,
+    },
+    /// The same key came with another operation.
+    #[error("key_reused: the key {key} was used for another call of this player")]
+    KeyReused {
+        /// The key.
+        key: CallKey,
+    },
+    /// The node is stopping.
+    #[error("stopping: {node} is shutting down")]
+    Stopping {
+        /// The node.
+        node: NodeName,
+    },
+    /// The call was never sent to a player within its deadline.
+    #[error("timed out before the player was called: {reason}")]
+    Late {
+        /// What took so long.
+        reason: String,
+    },
+    /// The call was sent, and no acknowledgement came within its deadline.
+    #[error("unknown outcome: {reason}; retry with the same key {key}")]
+    Unknown {
+        /// What was lost.
+        reason: String,
+        /// The key to retry with.
+        key: CallKey,
+    },
+}
+
+impl CallError {
+    /// Returns what is known about the call's effect.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unknown { .. } => Outcome::Unknown,
+            Self::SingleNode { .. }
+            | Self::Unavailable { .. }
+            | Self::NoCode { .. }
+            | Self::Broken { .. }
+            | Self::Moved { .. }
+            | Self::Overloaded { .. }
+            | Self::KeyReused { .. }
+            | Self::Stopping { .. }
+            | Self::Late { .. } => Outcome::NotApplied,
+        }
+    }
+}
+
+fn list(words: &[String]) -> String {
+    if words.is_empty() { "no node".to_owned() } else { words.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_number_only_if_all_of_it_is() {
+        assert_eq!(Term::from_word("5"), Term::Integer(5));
+        assert_eq!(Term::from_word("-7"), Term::Integer(-7));
+        assert_eq!(Term::from_word("a"), Term::Text("a".into()));
+        assert_eq!(Term::from_word("5x"), Term::Text("5x".into()));
+        let too_large = "9223372036854775808";
+        assert_eq!(Term::from_word(too_large), Term::Text(too_large.into()));
+    }
+}

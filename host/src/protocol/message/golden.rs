@@ -1,0 +1,197 @@
+//! Golden bytes: one line a message. A change here is a change of the wire: raise `Version`.
+
+use super::super::{CallKey, Crash, Effect, KeeperCopy, NodeStatus, Operation, PlayerRecord, Term};
+use super::*;
+use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
+
+const WRITER: Writer = Writer { node: NodeId(1), incarnation: Incarnation(2) };
+const COPY: CopyId = CopyId(7);
+const CODE: CodeHash = CodeHash([0xcc; 32]);
+
+fn player() -> PlayerId {
+    "p1".parse().unwrap()
+}
+
+fn name() -> NodeName {
+    "n1".parse().unwrap()
+}
+
+fn call() -> Call {
+    Call { player: player(), key: CallKey(9), operation: Operation::Reward(Term::Integer(5)) }
+}
+
+fn record() -> Record {
+    let runs = vec![Run { offset: 16, bytes: vec![5] }];
+    Record {
+        seq: Seq(1),
+        effect: Effect { key: CallKey(9), operation: 3, value: 5 },
+        delta: Delta { memories: vec![MemoryDelta { len: 64, runs }] },
+    }
+}
+
+fn state() -> PlayerState {
+    let mut state = PlayerState::new(CODE, Snapshot::initial([64]));
+    state.apply(&record()).unwrap();
+    state
+}
+
+fn announcement() -> Announcement {
+    let addr = ([127, 0, 0, 1], 4433).into();
+    Announcement { id: NodeId(1), name: name(), addr, incarnation: Incarnation(2) }
+}
+
+fn node() -> NodeRecord {
+    let Announcement { id, name, addr, incarnation } = announcement();
+    NodeRecord { id, name, addr, incarnation, status: NodeStatus::Up }
+}
+
+fn change() -> PlayerChange {
+    let keepers = vec![KeeperCopy { node: NodeId(3), copy: COPY }];
+    PlayerChange { player: player(), expect: Generation(4), owner: WRITER, keepers, code: CODE }
+}
+
+fn player_record() -> PlayerRecord {
+    let PlayerChange { owner, keepers, code, .. } = change();
+    PlayerRecord { generation: Generation(5), owner, keepers, code }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Compares all at once, so that one run shows every line that differs.
+fn check<T>(table: Vec<(T, &str)>)
+where
+    T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug,
+{
+    let mut wrong = Vec::new();
+    for (message, golden) in table {
+        let bytes = postcard::to_stdvec(&message).unwrap();
+        assert_eq!(postcard::from_bytes::<T>(&bytes).unwrap(), message);
+        if hex(&bytes) != golden.replace("CODE", &"cc".repeat(32)) {
+            let found = hex(&bytes).replace(&"cc".repeat(32), "CODE");
+            wrong.push(format!("{message:?}\n    is   {found}\n    not  {golden}"));
+        }
+    }
+    assert!(wrong.is_empty(), "the wire changed:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn requests_have_their_golden_bytes() {
+    let (player, copy, generation, writer) = (player(), COPY, Generation(4), WRITER);
+    let append = Append { player: player.clone(), copy, generation, writer, record: record() };
+    let confirm = Confirm { player: player.clone(), copy, generation, writer, seq: Seq(1) };
+    let seed = Seed { player: player.clone(), copy, generation, writer, state: state() };
+    let fetch = Fetch { player: player.clone(), copy, generation, writer };
+    let release = Release { player: player.clone(), copy, generation, writer };
+    check(vec![
+        (Request::Member(MemberRequest::Ping { from: writer }), "00000102"),
+        (Request::Member(MemberRequest::Join(announcement())), "000101026e31007f000001d12202"),
+        (Request::Member(MemberRequest::Leave { from: writer }), "00020102"),
+        (Request::Directory(DirectoryRequest::AppendEntries(vec![1, 2])), "0100020102"),
+        (Request::Directory(DirectoryRequest::Vote(vec![1])), "01010101"),
+        (Request::Directory(DirectoryRequest::InstallSnapshot(vec![1])), "01020101"),
+        (
+            Request::Directory(DirectoryRequest::Change(vec![change()])),
+            "010301027031040102010307CODE",
+        ),
+        (Request::Directory(DirectoryRequest::ReadIndex), "0104"),
+        (Request::Keeper(KeeperRequest::Append(append)), "0200027031070401020109030a014001100105"),
+        (Request::Keeper(KeeperRequest::Confirm(confirm)), "02010270310704010201"),
+        (
+            Request::Keeper(KeeperRequest::Seed(seed)),
+            "020202703107040102CODE01014001100105010109030a",
+        ),
+        (Request::Keeper(KeeperRequest::Fetch(fetch)), "020302703107040102"),
+        (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
+        (
+            Request::Call(CallRequest::Call { call: call(), deadline_ms: 100 }),
+            "03000270310900000a64",
+        ),
+        (
+            Request::Call(CallRequest::Forward { call: call(), deadline_ms: 100 }),
+            "03010270310900000a64",
+        ),
+        (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
+        (Request::Call(CallRequest::Nodes), "0303"),
+        (Request::Call(CallRequest::Code(CODE)), "0304CODE"),
+    ]);
+}
+
+#[test]
+fn replies_have_their_golden_bytes() {
+    let refused = |refusal| Reply::Keeper(KeeperReply::Refused(refusal));
+    let returned = Answer::Returned { value: 5, seq: Seq(1), node: name() };
+    let trapped = Answer::Trapped(Crash {
+        message: "no".to_owned(),
+        restored_seq: Seq(1),
+        restore_micros: 41,
+        node: name(),
+        keepers: vec![name()],
+    });
+    let called = |result| Reply::Call(CallReply::Called(result));
+    let listing = PlayerListing {
+        player: player(),
+        owner: name(),
+        running: true,
+        keepers: vec![name()],
+        generation: Generation(4),
+        seq: Some(Seq(1)),
+        points: Some(-5),
+    };
+    let conflict = ChangeOutcome::Conflict(Some(player_record()));
+    let outcomes = vec![ChangeOutcome::Changed(Generation(5)), conflict];
+    check(vec![
+        (Reply::Member(MemberReply::Pong { from: WRITER }), "00000102"),
+        (
+            Reply::Member(MemberReply::Joined { nodes: vec![node()] }),
+            "00010101026e31007f000001d1220200",
+        ),
+        (Reply::Member(MemberReply::Refused(JoinRefusal::Full { nodes: 9 })), "00020109"),
+        (Reply::Member(MemberReply::Noted), "0003"),
+        (Reply::Directory(DirectoryReply::Raft(vec![1])), "01000101"),
+        (
+            Reply::Directory(DirectoryReply::Changed { outcomes, index: 8 }),
+            "01010200050101050102010307CODE08",
+        ),
+        (Reply::Directory(DirectoryReply::ReadIndex(8)), "010208"),
+        (Reply::Directory(DirectoryReply::NotLeader(Some(NodeId(1)))), "01030101"),
+        (Reply::Keeper(KeeperReply::Acknowledged { seq: Seq(1) }), "020001"),
+        (
+            Reply::Keeper(KeeperReply::Fetched(Box::new(state()))),
+            "0201CODE01014001100105010109030a",
+        ),
+        (refused(Refusal::Fenced { generation: Generation(5) }), "02020005"),
+        (refused(Refusal::Gap { have: Some(Seq(1)) }), "0202010101"),
+        (refused(Refusal::Stale { seq: Seq(1) }), "02020201"),
+        (refused(Refusal::Full { copies: 4 }), "02020304"),
+        (refused(Refusal::Disk { reason: "full".to_owned() }), "0202040466756c6c"),
+        (called(Ok(returned)), "030000000a01026e31"),
+        (called(Ok(trapped)), "03000001026e6f0129026e3101026e31"),
+        (called(Err(CallError::SingleNode { node: name() })), "03000100026e31"),
+        (called(Err(CallError::Moved { player: player() })), "03000104027031"),
+        (
+            called(Err(CallError::Unknown { reason: "x".to_owned(), key: CallKey(9) })),
+            "03000109017809",
+        ),
+        (
+            Reply::Call(CallReply::Players {
+                players: vec![listing],
+                more: false,
+                silent: vec![name()],
+            }),
+            "030101027031026e310101026e3104010101090001026e31",
+        ),
+        (
+            Reply::Call(CallReply::Nodes {
+                nodes: vec![node()],
+                asked: name(),
+                leader: Some(NodeId(1)),
+                voters: vec![NodeId(1)],
+            }),
+            "03020101026e31007f000001d1220200026e3101010101",
+        ),
+        (Reply::Call(CallReply::Code(Some(vec![1]))), "0303010101"),
+        (Reply::Busy, "04"),
+    ]);
+}

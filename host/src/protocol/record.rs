@@ -1,0 +1,96 @@
+//! What the directory knows: nodes, players, and how a change of them ended.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CodeHash, CopyId, Generation, Incarnation, NodeId, NodeName, PlayerId, Seq, Writer};
+
+/// Whether a node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeStatus {
+    /// It serves.
+    Up,
+    /// It stopped or cannot be reached.
+    Down,
+}
+
+/// A node as the directory knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its number.
+    pub id: NodeId,
+    /// Its name; one node at a time bears it.
+    pub name: NodeName,
+    /// Where other nodes reach it.
+    pub addr: SocketAddr,
+    /// Its latest start.
+    pub incarnation: Incarnation,
+    /// Whether it takes part.
+    pub status: NodeStatus,
+}
+
+/// One keeper of a player and the copy on it that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeeperCopy {
+    /// The keeper's node.
+    pub node: NodeId,
+    /// The copy that holds the promised state.
+    pub copy: CopyId,
+}
+
+/// A player as the directory knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerRecord {
+    /// Ownership number; each change raises it.
+    pub generation: Generation,
+    /// The start of the node that runs the player.
+    pub owner: Writer,
+    /// The keepers.
+    pub keepers: Vec<KeeperCopy>,
+    /// The component that the player's memory belongs to.
+    pub code: CodeHash,
+}
+
+/// A compare-and-set on one player's generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerChange {
+    /// The player.
+    pub player: PlayerId,
+    /// The generation that the writer saw; 0 for a player that does not exist.
+    pub expect: Generation,
+    /// The new owner: always the one who asks.
+    pub owner: Writer,
+    /// The new keepers, each of which holds the state already.
+    pub keepers: Vec<KeeperCopy>,
+    /// The component that the player's memory belongs to.
+    pub code: CodeHash,
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeOutcome {
+    /// It is in force, under this generation.
+    Changed(Generation),
+    /// Somebody was faster or the change is not allowed now; this is what holds.
+    Conflict(Option<PlayerRecord>),
+}
+
+/// One player in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerListing {
+    /// The player.
+    pub player: PlayerId,
+    /// The node that runs it.
+    pub owner: NodeName,
+    /// Whether it runs there now; otherwise its next call restores it.
+    pub running: bool,
+    /// The nodes that keep its copies.
+    pub keepers: Vec<NodeName>,
+    /// Its ownership number.
+    pub generation: Generation,
+    /// Its position, where a running player says it.
+    pub seq: Option<Seq>,
+    /// Its points, where a running player says them.
+    pub points: Option<i64>,
+}

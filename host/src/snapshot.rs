@@ -1,0 +1,212 @@
+//! A player's memory as data: full (`Snapshot`) and what one call changed (`Delta`).
+//!
+//! Both are sparse: runs of bytes that differ from the code's *initial image*, the memories right
+//! after instantiation, which are the same for every player of one component. A player that changed
+//! 64 bytes is 64 bytes large, whatever its memory's size.
+//!
+//! Captured: the bytes and the length of every linear memory. Not captured: tables, globals and
+//! host resources; `guest` refuses components in which those would matter.
+//!
+//! Pure: no clock, no IO, no wasmtime.
+
+mod overlay;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use overlay::{Overlay, RUN_BYTES_MAX, Run};
+
+/// Why a delta does not fit a snapshot. The snapshot is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Mismatch {
+    /// The delta speaks of another number of memories.
+    #[error("the delta has {delta} memories and the snapshot {snapshot}")]
+    Memories {
+        /// Memories in the delta.
+        delta: usize,
+        /// Memories in the snapshot.
+        snapshot: usize,
+    },
+    /// A run ends outside the memory it belongs to, is empty, or is too long.
+    #[error("a run at {offset} of {len} bytes does not fit a memory of {memory} bytes")]
+    Run {
+        /// Offset of the run in its memory, in bytes.
+        offset: u64,
+        /// Length of the run, in bytes.
+        len: usize,
+        /// Length of the memory, in bytes.
+        memory: u64,
+    },
+    /// The delta shrinks a memory; linear memories only grow.
+    #[error("the delta shrinks a memory from {from} to {to} bytes")]
+    Shrunk {
+        /// Length before, in bytes.
+        from: u64,
+        /// Length in the delta, in bytes.
+        to: u64,
+    },
+}
+
+/// What one call changed in one memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryDelta {
+    /// Length of the memory after the call, in bytes.
+    pub len: u64,
+    /// Changed bytes, in ascending order.
+    pub runs: Vec<Run>,
+}
+
+/// What one call changed: one entry for each memory of the component, in order of instantiation.
+/// Empty when the call changed nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// One entry for each memory, or none at all.
+    pub memories: Vec<MemoryDelta>,
+}
+
+impl Delta {
+    /// Whether the call changed nothing.
+    pub fn is_empty(&self) -> bool {
+        self.memories.is_empty()
+    }
+
+    /// Returns the number of changed bytes that the delta carries.
+    pub fn changed_bytes(&self) -> usize {
+        self.memories.iter().flat_map(|memory| &memory.runs).map(|run| run.bytes.len()).sum()
+    }
+}
+
+/// All memories of one player, as differences from the code's initial image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// One overlay for each memory of the component, in order of instantiation.
+    pub memories: Vec<Overlay>,
+}
+
+impl Snapshot {
+    /// Returns the state right after instantiation of a component with memories of these lengths.
+    pub fn initial(lens: impl IntoIterator<Item = u64>) -> Self {
+        Self { memories: lens.into_iter().map(Overlay::new).collect() }
+    }
+
+    /// Applies what one call changed.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when the delta does not belong to this snapshot; nothing is changed then.
+    pub fn apply(&mut self, delta: &Delta) -> Result<(), Mismatch> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        self.check(delta)?;
+        for (overlay, change) in self.memories.iter_mut().zip(&delta.memories) {
+            overlay.grow(change.len);
+            for run in &change.runs {
+                overlay.write(run.offset, &run.bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of bytes in which the state differs from the initial image.
+    pub fn changed_bytes(&self) -> usize {
+        self.memories.iter().map(Overlay::changed_bytes).sum()
+    }
+
+    fn check(&self, delta: &Delta) -> Result<(), Mismatch> {
+        if delta.memories.len() != self.memories.len() {
+            let (delta, snapshot) = (delta.memories.len(), self.memories.len());
+            return Err(Mismatch::Memories { delta, snapshot });
+        }
+        for (overlay, change) in self.memories.iter().zip(&delta.memories) {
+            if change.len < overlay.len() {
+                return Err(Mismatch::Shrunk { from: overlay.len(), to: change.len });
+            }
+            for run in &change.runs {
+                let (offset, len, memory) = (run.offset, run.bytes.len(), change.len);
+                let end = offset.checked_add(len as u64);
+                if len == 0 || len > RUN_BYTES_MAX || end.is_none_or(|end| end > memory) {
+                    return Err(Mismatch::Run { offset, len, memory });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn delta(len: u64, runs: &[(u64, &[u8])]) -> Delta {
+        let runs =
+            runs.iter().map(|(offset, bytes)| Run { offset: *offset, bytes: bytes.to_vec() });
+        Delta { memories: vec![MemoryDelta { len, runs: runs.collect() }] }
+    }
+
+    #[test]
+    fn a_delta_that_does_not_fit_changes_nothing() {
+        let mut snapshot = Snapshot::initial([100]);
+        let before = snapshot.clone();
+        let outside = delta(100, &[(0, &[1]), (99, &[1, 2])]);
+        assert_eq!(
+            snapshot.apply(&outside),
+            Err(Mismatch::Run { offset: 99, len: 2, memory: 100 })
+        );
+        assert_eq!(
+            snapshot.apply(&delta(100, &[(u64::MAX, &[1])])),
+            Err(Mismatch::Run { offset: u64::MAX, len: 1, memory: 100 })
+        );
+        assert_eq!(snapshot.apply(&delta(50, &[])), Err(Mismatch::Shrunk { from: 100, to: 50 }));
+        let two = Delta { memories: vec![MemoryDelta::default(); 2] };
+        assert_eq!(snapshot.apply(&two), Err(Mismatch::Memories { delta: 2, snapshot: 1 }));
+        assert_eq!(snapshot, before);
+    }
+
+    #[test]
+    fn a_delta_may_grow_the_memory_it_writes_to() {
+        let mut snapshot = Snapshot::initial([100]);
+        snapshot.apply(&delta(200, &[(150, &[7])])).unwrap();
+        let mut memory = vec![0; 200];
+        snapshot.memories[0].lay_over(0, &mut memory);
+        assert_eq!(memory[150], 7);
+        assert_eq!(snapshot.memories[0].len(), 200);
+    }
+
+    proptest! {
+        #[test]
+        fn applying_deltas_equals_writing_to_memory(
+            writes in vec((0u64..20_000, vec(any::<u8>(), 1..300)), 0..60),
+        ) {
+            let mut memory = vec![0u8; 20_480];
+            let mut snapshot = Snapshot::initial([20_480]);
+            for (offset, bytes) in &writes {
+                let at = usize::try_from(*offset).unwrap();
+                memory[at..at + bytes.len()].copy_from_slice(bytes);
+                snapshot.apply(&delta(20_480, &[(*offset, bytes)])).unwrap();
+            }
+            let mut restored = vec![0u8; 20_480];
+            snapshot.memories[0].lay_over(0, &mut restored);
+            prop_assert_eq!(&restored, &memory);
+            // Any window of the memory is restored alike, as the tracker asks for single pages.
+            let mut page = vec![0u8; 4096];
+            snapshot.memories[0].lay_over(4096, &mut page);
+            prop_assert_eq!(&page[..], &memory[4096..8192]);
+            let wire = postcard::to_stdvec(&snapshot).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<Snapshot>(&wire).unwrap(), snapshot);
+        }
+
+        #[test]
+        fn decoding_any_bytes_never_panics(bytes in vec(any::<u8>(), 0..200)) {
+            if let Ok(mut snapshot) = postcard::from_bytes::<Snapshot>(&bytes) {
+                if let Ok(delta) = postcard::from_bytes::<Delta>(&bytes) {
+                    let _ = snapshot.apply(&delta).is_ok();
+                }
+                prop_assert!(snapshot.memories.iter().all(|overlay| overlay.is_sound()));
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! One memory as runs of bytes that differ from its initial image.
+
+use std::collections::BTreeMap;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Longest run, in bytes. One page: larger changes are split, so that one more byte never copies
+/// more than a page.
+pub const RUN_BYTES_MAX: usize = 4096;
+
+/// Neighbouring bytes that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Offset of the first byte in its memory, in bytes.
+    pub offset: u64,
+    /// The bytes, 1 to [`RUN_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+/// One memory: its length and the bytes that differ from its initial image.
+///
+/// Invariant: runs are not empty, do not cross a boundary of [`RUN_BYTES_MAX`] bytes, do not touch
+/// within one page, and end within `len`. Decoding checks it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Overlay {
+    len: u64,
+    runs: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Overlay {
+    /// Returns a memory of `len` bytes that equals its initial image.
+    pub fn new(len: u64) -> Self {
+        Self { len, runs: BTreeMap::new() }
+    }
+
+    /// Returns the length of the memory, in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a memory of no bytes is not a special case")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Returns the number of bytes in the runs.
+    pub fn changed_bytes(&self) -> usize {
+        self.runs.values().map(Vec::len).sum()
+    }
+
+    /// Returns the runs in ascending order: offset and bytes.
+    pub fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.runs.iter().map(|(offset, bytes)| (*offset, bytes.as_slice()))
+    }
+
+    /// Writes the runs over `window`, which holds the initial image from `start` on.
+    pub fn lay_over(&self, start: u64, window: &mut [u8]) {
+        let end = start + window.len() as u64;
+        let first_page = start - start % RUN_BYTES_MAX as u64;
+        for (&offset, bytes) in self.runs.range(first_page..end) {
+            let from = offset.max(start);
+            let to = (offset + bytes.len() as u64).min(end);
+            if from < to {
+                window[to_usize(from - start)..to_usize(to - start)]
+                    .copy_from_slice(&bytes[to_usize(from - offset)..to_usize(to - offset)]);
+            }
+        }
+    }
+
+    /// Lengthens the memory to `len` bytes. A shorter length is ignored.
+    pub(super) fn grow(&mut self, len: u64) {
+        self.len = self.len.max(len);
+    }
+
+    /// Writes bytes that end within the memory.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let (mut offset, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let room = RUN_BYTES_MAX - to_usize(offset % RUN_BYTES_MAX as u64);
+            let (piece, later) = rest.split_at(room.min(rest.len()));
+            self.write_in_page(offset, piece);
+            offset += piece.len() as u64;
+            rest = later;
+        }
+    }
+
+    fn write_in_page(&mut self, offset: u64, bytes: &[u8]) {
+        let end = offset + bytes.len() as u64;
+        let page = offset - offset % RUN_BYTES_MAX as u64;
+        // The common case: a counter that is overwritten where it was.
+        if let Some((&at, run)) = self.runs.range_mut(page..=offset).next_back()
+            && end <= at + run.len() as u64
+        {
+            let from = to_usize(offset - at);
+            run[from..from + bytes.len()].copy_from_slice(bytes);
+            return;
+        }
+        // Otherwise all runs of this page that touch the new one become one with it.
+        let touching: Vec<u64> = self
+            .runs
+            .range(page..=end)
+            .filter(|(at, run)| {
+                **at < page + RUN_BYTES_MAX as u64 && **at + run.len() as u64 >= offset
+            })
+            .map(|(at, _)| *at)
+            .collect();
+        let old: Vec<(u64, Vec<u8>)> =
+            touching.into_iter().filter_map(|at| self.runs.remove_entry(&at)).collect();
+        let start = old.first().map_or(offset, |(at, _)| (*at).min(offset));
+        let stop = old.last().map_or(end, |(at, run)| (*at + run.len() as u64).max(end));
+        let mut merged = vec![0; to_usize(stop - start)];
+        for (at, run) in &old {
+            let from = to_usize(at - start);
+            merged[from..from + run.len()].copy_from_slice(run);
+        }
+        let from = to_usize(offset - start);
+        merged[from..from + bytes.len()].copy_from_slice(bytes);
+        self.runs.insert(start, merged);
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let page = |offset: u64| offset / RUN_BYTES_MAX as u64;
+        let mut previous_end = None;
+        self.runs.iter().all(|(&offset, run)| {
+            let Some(end) = offset.checked_add(run.len() as u64) else { return false };
+            let apart = previous_end.is_none_or(|before| {
+                before < offset || (before == offset && page(before) != page(before - 1))
+            });
+            previous_end = Some(end);
+            !run.is_empty() && page(offset) == page(end - 1) && end <= self.len && apart
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Overlay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            len: u64,
+            runs: BTreeMap<u64, Vec<u8>>,
+        }
+        let Wire { len, runs } = Wire::deserialize(deserializer)?;
+        let overlay = Self { len, runs };
+        if overlay.is_sound() { Ok(overlay) } else { Err(D::Error::custom("unsound overlay")) }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets within one memory of a 64-bit host, checked by `Snapshot::check`"
+)]
+fn to_usize(offset: u64) -> usize {
+    offset as usize
+}
