@@ -9,3 +9,7 @@ pub mod limits;
 pub mod snapshot;
 
 pub mod protocol;
+
+pub mod memory;
+
+pub mod guest;

@@ -1,0 +1,139 @@
+//! Why code is refused or an instance cannot be made.
+
+use thiserror::Error;
+
+use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
+
+/// An error of wasmtime or wasmparser, in their words.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The engine cannot be set up on this machine. No guest can run.
+#[derive(Debug, Error)]
+#[error("cannot set up wasmtime")]
+pub struct EngineError(#[source] pub(super) Source);
+
+/// Why bytes are not accepted as a player's code. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file is too large.
+    #[error("the code has {0} bytes, and at most {COMPONENT_BYTES_MAX} are loaded")]
+    TooLarge(usize),
+    /// The bytes are something else, perhaps the text format.
+    #[error("this is not a WebAssembly binary")]
+    NotWasm,
+    /// A core module that does not say which world it is made for.
+    #[error(
+        "this is a core module without a component type; build it with wit-bindgen, or turn it \
+         into a component of the world `player`"
+    )]
+    NoComponentType,
+    /// A core module that does not fit the component type it carries.
+    #[error("this core module cannot be turned into a component")]
+    Encode(#[source] Source),
+    /// The binary is broken, or uses a feature that the host leaves off.
+    #[error("this component is not valid here")]
+    Invalid(#[source] Source),
+    /// A function of the world is missing.
+    #[error("the component does not export `{0}`, which the world `player` asks for")]
+    MissingExport(&'static str),
+    /// A function of the world has another type.
+    #[error("the component exports `{name}` with another type than the world `player`")]
+    WrongExport {
+        /// The function.
+        name: &'static str,
+        /// How the types differ.
+        #[source]
+        source: Source,
+    },
+    /// The component needs something that the world does not offer.
+    #[error("the component imports `{0}`, which the world `player` does not offer")]
+    UnknownImport(String),
+    /// The component needs something of the world with another type.
+    #[error("the component's imports do not fit the world `player`")]
+    WrongImport(#[source] Source),
+    /// Part of the component's state would be lost between calls.
+    #[error("the component's state cannot be captured: {0}")]
+    Uncapturable(#[from] Uncapturable),
+    /// The component trapped while it started, or needs more than a guest may have.
+    #[error("the component does not start: {0}")]
+    Start(String),
+}
+
+/// What of a component's state is outside of its linear memory or not reproducible.
+///
+/// Core modules are counted from 0 in the order in which they appear in the component.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Uncapturable {
+    /// A function may return with another value in a global than it found there.
+    #[error(
+        "in core module {module}, function {function} may leave the mutable global {global} \
+         changed; keep the value in memory instead"
+    )]
+    Global {
+        /// The core module.
+        module: u32,
+        /// Index of the function in the module, imports included.
+        function: u32,
+        /// Index of the global in the module, imports included.
+        global: u32,
+    },
+    /// A mutable global comes from another module, which may change it at any time.
+    #[error("core module {module} imports the mutable global `{name}`")]
+    ImportedGlobal {
+        /// The core module.
+        module: u32,
+        /// Name of the import.
+        name: String,
+    },
+    /// An instruction changes tables or segments.
+    #[error(
+        "core module {module} uses `{instruction}`, which changes state outside of linear memory"
+    )]
+    Instruction {
+        /// The core module.
+        module: u32,
+        /// Name of the instruction in the text format.
+        instruction: &'static str,
+    },
+    /// A memory of a kind that the host does not own.
+    #[error("core module {module} has a {kind} memory")]
+    Memory {
+        /// The core module.
+        module: u32,
+        /// "shared" or "64-bit".
+        kind: &'static str,
+    },
+    /// The component keeps handles, tasks or threads in the host.
+    #[error("the component uses `{0}`, which keeps state in the host")]
+    Canonical(String),
+    /// Two instances of the same code start with different memories.
+    #[error("two instances of it start with different memories")]
+    Unsteady,
+}
+
+/// Why no instance could be made from a snapshot. The snapshot is unchanged and may be tried again.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The snapshot has another number of memories than the code.
+    #[error("the snapshot has {snapshot} memories and the code {code}")]
+    Memories {
+        /// Memories in the snapshot.
+        snapshot: usize,
+        /// Memories of the code.
+        code: usize,
+    },
+    /// A memory of the snapshot has a length that the code's memory cannot have.
+    #[error(
+        "the snapshot's memory {memory} has {bytes} bytes, which the code's memory cannot have \
+         (at most {GUEST_MEMORY_BYTES_MAX} together)"
+    )]
+    Length {
+        /// The memory, in order of creation.
+        memory: usize,
+        /// Its length in the snapshot, in bytes.
+        bytes: u64,
+    },
+    /// The instance trapped while it started, or the system has no memory for it.
+    #[error("the instance does not start: {0}")]
+    Start(String),
+}

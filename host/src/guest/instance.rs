@@ -1,0 +1,175 @@
+//! One running guest.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::{fmt, mem};
+
+use wasmtime::component::TypedFunc;
+use wasmtime::{Trap, component};
+
+use super::bindings::{POINTS, REWARD, TermArgument};
+use super::capture::changes;
+use super::code::Code;
+use super::engine::deadline_ticks;
+use super::journal::{Journal, printable};
+use super::{LoadError, RestoreError};
+use crate::limits::GUEST_CALL_TIME_MAX;
+use crate::memory::Home;
+use crate::protocol::Operation;
+use crate::snapshot::{Delta, MemoryDelta, Snapshot};
+
+/// How a call ended. A trap is an outcome, not an error of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// The guest returned.
+    Returned {
+        /// What it returned.
+        value: i64,
+        /// The bytes that the call changed; empty if it changed none.
+        delta: Delta,
+    },
+    /// The guest trapped. The instance is dead; nothing of the call is to be kept.
+    Trapped {
+        /// The guest's own words, or the engine's if it left none.
+        message: String,
+    },
+}
+
+/// A running guest. It can only be called while it has not trapped.
+pub struct Instance {
+    code: Arc<Code>,
+    home: Home<Journal>,
+    exports: Exports,
+    /// Kept between calls only for its allocation.
+    dirty: Vec<Range<usize>>,
+}
+
+/// The functions of the world.
+pub(super) struct Exports {
+    reward: TypedFunc<(TermArgument<'static>,), (i64,)>,
+    points: TypedFunc<(), (i64,)>,
+}
+
+impl Exports {
+    pub(super) fn of(
+        home: &mut Home<Journal>,
+        instance: component::Instance,
+    ) -> Result<Self, LoadError> {
+        let wrong = |name| {
+            move |error: wasmtime::Error| LoadError::WrongExport { name, source: error.into() }
+        };
+        let reward = instance.get_typed_func(home.context(), REWARD).map_err(wrong(REWARD))?;
+        let points = instance.get_typed_func(home.context(), POINTS).map_err(wrong(POINTS))?;
+        Ok(Self { reward, points })
+    }
+}
+
+impl Instance {
+    /// Makes the instance that `snapshot` describes.
+    pub(super) fn restore(code: Arc<Code>, snapshot: &Snapshot) -> Result<Self, RestoreError> {
+        let longer = code.growth_since_start(snapshot)?;
+        let (mut home, instance) =
+            code.start(&longer).map_err(|error| RestoreError::Start(reason(&error)))?;
+        let exports = Exports::of(&mut home, instance)
+            .expect("the exports of this code were looked up when it was loaded");
+        let mut instance = Self { code, home, exports, dirty: Vec::new() };
+        instance.write(snapshot, &longer)?;
+        Ok(instance)
+    }
+
+    /// Calls the guest. `before` is its state, as the caller keeps it.
+    ///
+    /// # Panics
+    ///
+    /// If `before` does not belong to this instance.
+    pub fn call(&mut self, operation: &Operation, before: &Snapshot) -> CallOutcome {
+        assert_eq!(before.memories.len(), self.home.memories(), "`before` is of another code");
+        self.home.data_mut().begin();
+        let mut store = self.home.context();
+        store.set_epoch_deadline(deadline_ticks());
+        let returned = match operation {
+            Operation::Reward(term) => self.exports.reward.call(&mut store, (term.into(),)),
+            Operation::Points => self.exports.points.call(&mut store, ()),
+        };
+        match returned {
+            Ok((value,)) => CallOutcome::Returned { value, delta: self.capture(before) },
+            Err(error) => {
+                let last_words = self.home.data_mut().take_last_error();
+                CallOutcome::Trapped { message: last_words.unwrap_or_else(|| reason(&error)) }
+            }
+        }
+    }
+
+    /// Returns the length and the content of each memory.
+    #[cfg(test)]
+    pub(super) fn memories(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.home.memories()).map(|memory| self.home.bytes(memory))
+    }
+
+    fn write(&mut self, snapshot: &Snapshot, longer: &[usize]) -> Result<(), RestoreError> {
+        for (memory, overlay) in snapshot.memories.iter().enumerate() {
+            let bytes = self.home.bytes_mut(memory);
+            if bytes.len() as u64 != overlay.len() {
+                return Err(RestoreError::Length { memory, bytes: overlay.len() });
+            }
+            if longer.get(memory).is_some_and(|&longer| longer > 0) {
+                // A start function may have seen the longer memory and written something else than
+                // the image that the snapshot lies over.
+                let image = self.code.image(memory);
+                bytes[..image.len()].copy_from_slice(image);
+                bytes[image.len()..].fill(0);
+            }
+            for (offset, run) in overlay.runs() {
+                let (start, end) = (offset, offset + run.len() as u64);
+                // `Overlay` guarantees that its runs end within its length, which was compared.
+                let within = "a run ends within its memory";
+                let start = usize::try_from(start).expect(within);
+                let end = usize::try_from(end).expect(within);
+                bytes[start..end].copy_from_slice(run);
+            }
+            // What was written until here is the state, not a change.
+            self.dirty.clear();
+            self.home.take_dirty(memory, &mut self.dirty);
+        }
+        Ok(())
+    }
+
+    fn capture(&mut self, before: &Snapshot) -> Delta {
+        let mut memories = Vec::with_capacity(before.memories.len());
+        let mut changed = false;
+        for (memory, overlay) in before.memories.iter().enumerate() {
+            let mut dirty = mem::take(&mut self.dirty);
+            dirty.clear();
+            self.home.take_dirty(memory, &mut dirty);
+            let bytes = self.home.bytes(memory);
+            let mut runs = Vec::new();
+            changes(bytes, self.code.image(memory), overlay, &dirty, &mut runs);
+            let len = bytes.len() as u64;
+            changed |= !runs.is_empty() || len != overlay.len();
+            memories.push(MemoryDelta { len, runs });
+            self.dirty = dirty;
+        }
+        if changed { Delta { memories } } else { Delta::default() }
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, home, .. } = self;
+        f.debug_struct("Instance").field("code", code).field("home", home).finish_non_exhaustive()
+    }
+}
+
+/// Says in plain words why wasmtime gave up.
+pub(super) fn reason(error: &wasmtime::Error) -> String {
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        return printable(&format!("{:#}", error));
+    };
+    match trap {
+        Trap::Interrupt => format!("ran longer than {} ms", GUEST_CALL_TIME_MAX.as_millis()),
+        Trap::StackOverflow => "out of stack".to_owned(),
+        Trap::UnreachableCodeReached => "unreachable".to_owned(),
+        Trap::MemoryOutOfBounds => "out of bounds memory access".to_owned(),
+        other => other.to_string().trim_start_matches("wasm trap: ").to_owned(),
+    }
+}

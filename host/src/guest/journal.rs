@@ -1,0 +1,115 @@
+//! What a guest says during one call, and the bounds of what it may hold.
+
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+
+use super::bindings::Level;
+use crate::limits::{GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX};
+
+/// Core instances of one component. Real ones have a handful.
+const INSTANCES_MAX: usize = 64;
+/// Memories of one component, each of which reserves address space. Real ones have one or two.
+const MEMORIES_MAX: usize = 16;
+/// Tables of one component.
+const TABLES_MAX: usize = 64;
+/// Elements of one table: functions whose address is taken. A JavaScript engine has about 10,000.
+const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+
+/// The data of one store.
+#[derive(Debug)]
+pub(super) struct Journal {
+    limits: StoreLimits,
+    lines: usize,
+    last_error: Option<String>,
+}
+
+impl Journal {
+    pub(super) fn new() -> Self {
+        let limits = StoreLimitsBuilder::new()
+            .instances(INSTANCES_MAX)
+            .memories(MEMORIES_MAX)
+            .tables(TABLES_MAX)
+            .table_elements(TABLE_ELEMENTS_MAX)
+            .build();
+        Self { limits, lines: 0, last_error: None }
+    }
+
+    pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
+        &mut self.limits
+    }
+
+    /// Forgets what was said before. Each call begins so.
+    pub(super) fn begin(&mut self) {
+        self.lines = 0;
+        self.last_error = None;
+    }
+
+    /// Takes the last message of the highest severity: why the guest is about to trap.
+    pub(super) fn take_last_error(&mut self) -> Option<String> {
+        self.last_error.take()
+    }
+
+    /// Writes one message of the guest to the host's log.
+    pub(super) fn log(&mut self, level: Level, message: &str) {
+        self.lines = self.lines.saturating_add(1);
+        // An error is kept however late it comes: it may explain the trap.
+        if level != Level::Error && self.lines > GUEST_LOG_LINES_MAX {
+            return;
+        }
+        let message = printable(message);
+        if self.lines <= GUEST_LOG_LINES_MAX {
+            match level {
+                // An error of a guest is no error of the host: nobody has to get up for it.
+                Level::Error | Level::Warn => tracing::warn!(target: "host::guest", "{message}"),
+                Level::Info => tracing::info!(target: "host::guest", "{message}"),
+                Level::Debug => tracing::debug!(target: "host::guest", "{message}"),
+            }
+        }
+        if level == Level::Error {
+            self.last_error = Some(message);
+        }
+    }
+}
+
+/// Returns a message that cannot disturb a terminal or a log line, cut to its limit.
+pub(super) fn printable(message: &str) -> String {
+    let mut result = String::new();
+    for c in message.chars() {
+        let before = result.len();
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            result.extend(c.escape_default());
+        } else {
+            result.push(c);
+        }
+        if result.len() > GUEST_MESSAGE_BYTES_MAX {
+            result.truncate(before);
+            break;
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_and_cannot_disturb_a_terminal() {
+        assert_eq!(printable(r#"not an integer: "a""#), r#"not an integer: "a""#);
+        assert_eq!(printable("a\n\u{1b}[31m\u{202e}b"), "a\\n\\u{1b}[31m\\u{202e}b");
+        assert_eq!(printable(&"ü".repeat(2000)), "ü".repeat(GUEST_MESSAGE_BYTES_MAX / 2));
+        let cut = printable(&format!("{}\n", "x".repeat(GUEST_MESSAGE_BYTES_MAX - 1)));
+        assert_eq!(cut.len(), GUEST_MESSAGE_BYTES_MAX - 1, "no half of an escape");
+    }
+
+    #[test]
+    fn the_last_error_counts_even_after_the_lines_of_a_call_are_used_up() {
+        let mut journal = Journal::new();
+        journal.log(Level::Error, "first");
+        (0..2 * GUEST_LOG_LINES_MAX).for_each(|_| journal.log(Level::Info, "chatter"));
+        journal.log(Level::Error, "last");
+        journal.log(Level::Warn, "afterwards");
+        assert_eq!(journal.take_last_error().as_deref(), Some("last"));
+        journal.begin();
+        assert_eq!(journal.take_last_error(), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Does this code belong to the world `player`?
+
+use wasmparser::{Parser, Payload};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+use wit_component::ComponentEncoder;
+
+use super::LoadError;
+use super::bindings::{LOG, POINTS, REWARD};
+
+/// Prefix of the custom section in which a core module carries its component type.
+const COMPONENT_TYPE: &str = "component-type";
+
+/// Returns the component that `bytes` are, or that the core module in them describes.
+pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    if Parser::is_component(bytes) {
+        return Ok(bytes.to_vec());
+    }
+    if !Parser::is_core_wasm(bytes) {
+        return Err(LoadError::NotWasm);
+    }
+    if !carries_component_type(bytes)? {
+        return Err(LoadError::NoComponentType);
+    }
+    ComponentEncoder::default()
+        .module(bytes)
+        .and_then(|encoder| encoder.validate(false).encode())
+        .map_err(|error| LoadError::Encode(error.into()))
+}
+
+fn carries_component_type(module: &[u8]) -> Result<bool, LoadError> {
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.map_err(|error| LoadError::Invalid(error.into()))?;
+        if let Payload::CustomSection(section) = payload
+            && section.name().starts_with(COMPONENT_TYPE)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Checks the names of imports and exports. Their types are compared when imports are linked and
+/// exports are looked up.
+pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let world = component.component_type();
+    for (name, import) in world.imports(engine) {
+        let offered = match import.ty {
+            ComponentItem::ComponentFunc(_) => name == LOG,
+            // The contract's types arrive as an instance that has nothing else in it.
+            ComponentItem::ComponentInstance(instance) => instance
+                .exports(engine)
+                .all(|(_, export)| matches!(export.ty, ComponentItem::Type(_))),
+            ComponentItem::Type(_) => true,
+            ComponentItem::CoreFunc(_)
+            | ComponentItem::Module(_)
+            | ComponentItem::Component(_)
+            | ComponentItem::Resource(_) => false,
+        };
+        if !offered {
+            return Err(LoadError::UnknownImport(name.to_owned()));
+        }
+    }
+    for name in [REWARD, POINTS] {
+        let export = world.get_export(engine, name).map(|export| export.ty);
+        if !matches!(export, Some(ComponentItem::ComponentFunc(_))) {
+            return Err(LoadError::MissingExport(name));
+        }
+    }
+    Ok(())
+}

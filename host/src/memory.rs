@@ -1,0 +1,96 @@
+//! Linear memories that the host owns, and which of their bytes a call may have written.
+//!
+//! A guest's whole state is its linear memory, so the host must reach every byte of it, also of
+//! memories that a component keeps private. Wasmtime therefore gets its memories from here
+//! ([`Memories::creator`]), and [`Memories::instantiate`] keeps a second handle to each of them in
+//! a [`Home`], in the order in which they were created.
+//!
+//! ```text
+//!   Memories ── instantiate ──► Home { Store, [Region] }      one for each instance
+//!      │                          │ context()     the guest may run, nobody reads
+//!      └── Tracker                │ bytes()       the guest is at rest
+//!          pagemap or compare ◄───┘ take_dirty()  ranges written since the last call
+//! ```
+//!
+//! Invariants:
+//! - a guest runs only through [`Home::context`], which borrows the whole `Home`; so the borrow
+//!   checker is the lock between guest and host;
+//! - all memories of one `Home` together never exceed the budget given to `Memories`;
+//! - the ranges a tracker reports cover every byte written since it was last asked; they may cover
+//!   more, and the caller compares.
+//!
+//! It does not know what a snapshot is and does not compare bytes: `guest` does.
+//!
+//! This room is the only one with hand-written `unsafe`: mapping memory, viewing it as bytes, and
+//! the two kernel interfaces of the page tracker.
+#![expect(unsafe_code, reason = "memory is mapped, viewed and tracked by hand; see the module doc")]
+
+mod compare;
+mod home;
+mod nursery;
+#[cfg(target_os = "linux")]
+mod pagemap;
+mod region;
+mod tracker;
+
+use std::sync::Arc;
+
+pub use home::Home;
+use nursery::Creator;
+use tracker::Tracker;
+use wasmtime::MemoryCreator;
+use wasmtime::component::{Instance, InstancePre};
+
+/// Creates the memories of one engine's guests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Memories {
+    tracker: Arc<dyn Tracker>,
+    why: Arc<str>,
+    budget_bytes: usize,
+}
+
+impl Memories {
+    /// Chooses the best tracker of this system. All memories of one instance may have
+    /// `budget_bytes` together.
+    pub fn detect(budget_bytes: usize) -> Self {
+        let (tracker, why) = tracker::detect();
+        Self { tracker, why: why.into(), budget_bytes }
+    }
+
+    /// Uses the tracker that works on every system.
+    pub fn comparing(budget_bytes: usize) -> Self {
+        let tracker = Arc::new(compare::Compare);
+        Self { tracker, why: "whole-memory compare, as asked for".into(), budget_bytes }
+    }
+
+    /// Returns which tracker is in use and why.
+    pub fn tracker(&self) -> &str {
+        &self.why
+    }
+
+    /// Returns the hook for [`wasmtime::Config::with_host_memory`].
+    pub fn creator(&self) -> Arc<dyn MemoryCreator> {
+        Arc::new(Creator::new(self.tracker.clone()))
+    }
+
+    /// Instantiates a component and keeps hold of the memories it creates.
+    ///
+    /// `longer` says, in order of creation, by how many bytes each memory is to be longer than what
+    /// the component asks for: a restored guest finds the memory it had grown. All bytes count as
+    /// clean only after the first [`Home::take_dirty`].
+    ///
+    /// # Errors
+    ///
+    /// Wasmtime's error when the component traps while it starts, or a memory cannot be created:
+    /// the system refuses, the budget is exceeded, or a length is beyond the memory's maximum.
+    pub fn instantiate<T: 'static>(
+        &self,
+        mut store: wasmtime::Store<T>,
+        component: &InstancePre<T>,
+        longer: &[usize],
+    ) -> wasmtime::Result<(Home<T>, Instance)> {
+        let (instance, regions) =
+            nursery::collect(longer, self.budget_bytes, || component.instantiate(&mut store));
+        Ok((Home::new(store, regions, self.tracker.clone()), instance?))
+    }
+}

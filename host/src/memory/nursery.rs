@@ -1,0 +1,124 @@
+//! Finds the memories of an instance that is being created.
+//!
+//! Wasmtime asks for each memory through a hook that does not say for whom. But instantiation is
+//! synchronous and stays on its thread, so a thread-local list that is open exactly as long as one
+//! instantiation collects exactly its memories, in order.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
+
+use super::region::{Budget, Region};
+use super::tracker::Tracker;
+
+thread_local! {
+    static OPEN: RefCell<Option<Nursery>> = const { RefCell::new(None) };
+}
+
+struct Nursery {
+    longer: Vec<usize>,
+    budget: Budget,
+    born: Vec<Arc<Region>>,
+}
+
+/// Runs `instantiate` and returns its result with the memories that it created on this thread.
+pub(super) fn collect<R>(
+    longer: &[usize],
+    budget_bytes: usize,
+    instantiate: impl FnOnce() -> R,
+) -> (R, Vec<Arc<Region>>) {
+    /// Closes the nursery also when `instantiate` panics.
+    struct Closing(Option<Nursery>);
+    impl Drop for Closing {
+        fn drop(&mut self) {
+            OPEN.set(self.0.take());
+        }
+    }
+
+    let (longer, budget) = (longer.to_vec(), Budget::new(budget_bytes));
+    let nursery = Nursery { longer, budget, born: vec![] };
+    let _closing = Closing(OPEN.replace(Some(nursery)));
+    let result = instantiate();
+    let born = OPEN.take().map(|nursery| nursery.born).unwrap_or_default();
+    (result, born)
+}
+
+/// Wasmtime's source of memories.
+#[derive(Debug)]
+pub(super) struct Creator {
+    tracker: Arc<dyn Tracker>,
+}
+
+impl Creator {
+    pub(super) fn new(tracker: Arc<dyn Tracker>) -> Self {
+        Self { tracker }
+    }
+
+    fn create(
+        &self,
+        nursery: &mut Nursery,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved: Option<usize>,
+        guard: usize,
+    ) -> Result<Arc<Region>, String> {
+        // A restored memory starts as long as it was. Wasmtime asks for its length afterwards.
+        let longer = nursery.longer.get(nursery.born.len()).copied().unwrap_or(0);
+        let len = minimum.saturating_add(longer);
+        if maximum.is_some_and(|maximum| len > maximum) {
+            return Err(format!("a memory of {len} bytes is beyond its declared maximum"));
+        }
+        let capacity = reserved.unwrap_or(len).max(len);
+        let region = Region::new(&*self.tracker, &nursery.budget, capacity, guard, len)
+            .map(Arc::new)
+            .map_err(|error| format!("cannot create a memory of {len} bytes: {error}"))?;
+        nursery.born.push(region.clone());
+        Ok(region)
+    }
+}
+
+// SAFETY: the memory is zero-filled (fresh anonymous pages), its base never moves, and at least
+// `reserved + guard` bytes from its base on are our own mapping, of which all but the accessible
+// length faults.
+unsafe impl MemoryCreator for Creator {
+    fn new_memory(
+        &self,
+        _ty: MemoryType,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved_size_in_bytes: Option<usize>,
+        guard_size_in_bytes: usize,
+    ) -> Result<Box<dyn LinearMemory>, String> {
+        OPEN.with_borrow_mut(|open| {
+            let nursery =
+                open.as_mut().ok_or("a memory was asked for outside of an instantiation")?;
+            let (reserved, guard) = (reserved_size_in_bytes, guard_size_in_bytes);
+            let region = self.create(nursery, minimum, maximum, reserved, guard)?;
+            Ok(Box::new(Handle(region)) as Box<dyn LinearMemory>)
+        })
+    }
+}
+
+/// Wasmtime's handle to a memory; the other one is in `Home`.
+struct Handle(Arc<Region>);
+
+// SAFETY: `Region` keeps what this trait asks for: the base never moves, the first `byte_size`
+// bytes are accessible, and growth up to `byte_capacity` happens in place.
+unsafe impl LinearMemory for Handle {
+    fn byte_size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn byte_capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        Ok(self.0.grow_to(new_size)?)
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+}

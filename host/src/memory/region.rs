@@ -1,0 +1,171 @@
+//! One linear memory: reserved address space of which the first bytes are accessible.
+
+use std::ffi::c_void;
+use std::io;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+
+use super::tracker::Tracker;
+
+/// What all memories of one instance may still grow by, in bytes.
+///
+/// Counted with relaxed atomics only because handles are shared: at any time one thread runs the
+/// instance, so nothing races.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
+    }
+
+    fn spend(&self, bytes: usize) -> io::Result<()> {
+        let left = self.0.load(Ordering::Relaxed).checked_sub(bytes);
+        let left = left.ok_or_else(|| io::Error::other("the guest's memory limit is reached"))?;
+        self.0.store(left, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// One linear memory.
+///
+/// Invariant: `start..start + reserved` is a private anonymous mapping that lives as long as this
+/// value; its first `len` bytes are readable and writable, all others fault. `len` only grows, and
+/// the mapping never moves.
+#[derive(Debug)]
+pub(super) struct Region {
+    start: NonNull<u8>,
+    reserved: usize,
+    /// Bytes that the memory may grow to; what follows is guard.
+    capacity: usize,
+    len: AtomicUsize,
+    budget: Budget,
+}
+
+// SAFETY: the mapping belongs to no thread, and `Region` hands out no reference without an unsafe
+// call whose caller answers for exclusion.
+unsafe impl Send for Region {}
+// SAFETY: as above; all fields that change are atomic.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Reserves `capacity` bytes and a guard after them, and makes the first `len` accessible. They
+    /// are zero.
+    pub(super) fn new(
+        tracker: &dyn Tracker,
+        budget: &Budget,
+        capacity: usize,
+        guard: usize,
+        len: usize,
+    ) -> io::Result<Self> {
+        let reserved = capacity
+            .checked_add(guard)
+            .filter(|&bytes| bytes > 0)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), reserved, ProtFlags::empty(), flags)?
+        };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let len_now = AtomicUsize::new(0);
+        // From here on `drop` unmaps, whatever fails.
+        let region = Self { start, reserved, capacity, len: len_now, budget: budget.clone() };
+        tracker.adopt(start.as_ptr(), reserved)?;
+        region.grow_to(len)?;
+        Ok(region)
+    }
+
+    /// Returns the accessible bytes' number.
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Returns how far the memory can grow without moving, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns the address of the first byte.
+    pub(super) fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Makes the first `len` bytes accessible; those that were not are zero. Changes nothing if it
+    /// fails or `len` is not longer.
+    pub(super) fn grow_to(&self, len: usize) -> io::Result<()> {
+        let old = self.len();
+        if len <= old {
+            return Ok(());
+        }
+        if len > self.capacity {
+            return Err(io::Error::other("the memory would not fit its reservation"));
+        }
+        self.budget.spend(len - old)?;
+        let access = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: `len <= capacity <= reserved`, so the range is within our own mapping, and no
+        // reference to the bytes that become accessible can exist.
+        unsafe { rustix::mm::mprotect(self.start.as_ptr().cast::<c_void>(), len, access)? };
+        self.len.store(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns the accessible bytes.
+    ///
+    /// # Safety
+    ///
+    /// While the result lives nobody writes to them: no guest with this memory runs, and no result
+    /// of [`Self::bytes_mut`] exists.
+    pub(super) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes are mapped readable for as long as `self` lives, are
+        // initialised by the kernel, and by the contract above nobody writes to them.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len()) }
+    }
+
+    /// Returns the accessible bytes for writing.
+    ///
+    /// # Safety
+    ///
+    /// While the result lives nobody else reads or writes them: no guest with this memory runs, and
+    /// no other result of this function or of [`Self::bytes`] exists.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the owner is shared; the caller answers for exclusion"
+    )]
+    pub(super) unsafe fn bytes_mut(&self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, mapped writable too, and exclusive by the contract above.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len()) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and every reference into it borrowed `self`.
+        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.reserved) };
+        debug_assert!(unmapped.is_ok(), "our own mapping is unmapped: {unmapped:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::Compare;
+    use super::*;
+
+    #[test]
+    fn growth_is_bounded_by_the_reservation_and_by_the_budget_of_all_memories() {
+        let budget = Budget::new(5 * 65_536);
+        let first = Region::new(&Compare, &budget, 4 * 65_536, 65_536, 65_536).unwrap();
+        let second = Region::new(&Compare, &budget, 4 * 65_536, 65_536, 65_536).unwrap();
+        assert!(first.grow_to(5 * 65_536).is_err(), "beyond the reservation");
+        first.grow_to(3 * 65_536).unwrap();
+        assert!(second.grow_to(3 * 65_536).is_err(), "beyond the budget");
+        second.grow_to(2 * 65_536).unwrap();
+        assert_eq!((first.len(), second.len()), (3 * 65_536, 2 * 65_536));
+        // SAFETY: the region is local to this test.
+        assert!(unsafe { first.bytes() }.iter().all(|&byte| byte == 0));
+    }
+}

@@ -1,0 +1,169 @@
+//! Which ranges of a memory may have changed: one question, two ways to answer it.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::compare::Compare;
+
+/// Tells which bytes of a memory may have been written.
+///
+/// Its answers may cover bytes that did not change, never the other way round.
+pub(super) trait Tracker: Send + Sync + fmt::Debug {
+    /// Starts watching a reservation, of which nothing is accessible yet. The watch ends when the
+    /// reservation is unmapped.
+    fn adopt(&self, start: *mut u8, len: usize) -> io::Result<()>;
+
+    /// Appends the ranges, in bytes and in ascending order, that may have been written since the
+    /// last time this was called for `memory`, the accessible part of an adopted reservation; and
+    /// starts anew.
+    fn take_dirty(&self, memory: &[u8], dirty: &mut Vec<Range<usize>>);
+}
+
+/// Returns the best tracker of this system and says why it is that one.
+pub(super) fn detect() -> (Arc<dyn Tracker>, String) {
+    match asynchronous_write_protection() {
+        Ok(tracker) => (tracker, "PAGEMAP_SCAN with asynchronous write-protection".to_owned()),
+        Err(why) => (Arc::new(Compare), format!("whole-memory compare, because {why}")),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn asynchronous_write_protection() -> Result<Arc<dyn Tracker>, super::pagemap::Unsupported> {
+    Ok(Arc::new(super::pagemap::Pagemap::new()?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn asynchronous_write_protection() -> Result<Arc<dyn Tracker>, &'static str> {
+    Err("PAGEMAP_SCAN exists on Linux only")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::region::{Budget, Region};
+    use super::*;
+
+    const PAGE: usize = 65_536;
+
+    /// One memory, and what it held when its tracker was last asked.
+    struct Watched {
+        tracker: Arc<dyn Tracker>,
+        region: Region,
+        before: Vec<u8>,
+    }
+
+    impl Watched {
+        fn new(tracker: Arc<dyn Tracker>, pages: usize) -> Self {
+            let budget = Budget::new(64 * PAGE);
+            let region = Region::new(&*tracker, &budget, 64 * PAGE, PAGE, pages * PAGE).unwrap();
+            let mut watched = Self { tracker, region, before: vec![0; pages * PAGE] };
+            watched.changed();
+            watched
+        }
+
+        fn bytes(&mut self) -> &mut [u8] {
+            // SAFETY: `region` is private to this test and borrowed mutably with `self`.
+            unsafe { self.region.bytes_mut() }
+        }
+
+        /// Returns the exact bytes that changed, looking only where the tracker points.
+        fn changed(&mut self) -> Vec<(usize, u8)> {
+            let mut dirty = Vec::new();
+            let tracker = self.tracker.clone();
+            tracker.take_dirty(self.bytes(), &mut dirty);
+            let now = self.bytes().to_vec();
+            self.before.resize(now.len(), 0);
+            let changed = dirty
+                .into_iter()
+                .flatten()
+                .filter(|&at| now[at] != self.before[at])
+                .map(|at| (at, now[at]))
+                .collect();
+            self.before = now;
+            changed
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write { at: usize, byte: u8 },
+        Scatter { every: usize, byte: u8 },
+        Read { at: usize },
+        Grow,
+        Ask,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Step::Write { at, byte }),
+            // Every second page is a range of its own: more of them than one result buffer holds.
+            1 => (1usize..6, any::<u8>())
+                .prop_map(|(pages, byte)| Step::Scatter { every: 2 * pages * 4096, byte }),
+            1 => any::<usize>().prop_map(|at| Step::Read { at }),
+            1 => Just(Step::Grow),
+            3 => Just(Step::Ask),
+        ]
+    }
+
+    fn take(watched: &mut Watched, step: &Step) -> Option<Vec<(usize, u8)>> {
+        let len = watched.region.len();
+        match *step {
+            Step::Write { at, byte } => watched.bytes()[at % len] = byte,
+            Step::Scatter { every, byte } => {
+                watched.bytes().iter_mut().step_by(every).for_each(|b| *b = b.wrapping_add(byte));
+            }
+            Step::Read { at } => assert!(u16::from(watched.bytes()[at % len]) < 256),
+            Step::Grow => watched.region.grow_to((len + PAGE).min(64 * PAGE)).unwrap(),
+            Step::Ask => return Some(watched.changed()),
+        }
+        None
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn both_trackers_find_exactly_the_same_changes(
+            pages in 1usize..20,
+            steps in vec(step(), 1..20),
+        ) {
+            let (best, why) = detect();
+            let mut best = Watched::new(best, pages);
+            let mut compare = Watched::new(Arc::new(Compare), pages);
+            for step in steps.iter().chain([&Step::Ask]) {
+                prop_assert_eq!(take(&mut best, step), take(&mut compare, step), "{}", why);
+            }
+        }
+    }
+
+    #[test]
+    fn more_ranges_than_one_result_buffer_holds_are_all_found() {
+        let (best, _) = detect();
+        let mut watched = Watched::new(best, 64);
+        for at in (0..64 * PAGE).step_by(8192) {
+            watched.bytes()[at] = 1;
+        }
+        let changed = watched.changed();
+        assert_eq!(changed.len(), 64 * PAGE / 8192);
+        assert!(watched.changed().is_empty(), "nothing was written since");
+    }
+
+    #[test]
+    fn a_memory_that_nobody_wrote_to_costs_no_comparison() {
+        let (best, why) = detect();
+        if why.starts_with("whole-memory") {
+            return;
+        }
+        let mut watched = Watched::new(best, 17);
+        watched.bytes()[5 * 4096] = 1;
+        let mut dirty = Vec::new();
+        let tracker = watched.tracker.clone();
+        tracker.take_dirty(watched.bytes(), &mut dirty);
+        assert_eq!(dirty.len(), 1);
+        // At most the page that was written, however large this system's pages are.
+        assert!(dirty[0].contains(&(5 * 4096)) && dirty[0].len() <= PAGE, "{dirty:?}");
+    }
+}
