@@ -13,3 +13,5 @@ pub mod protocol;
 pub mod memory;
 
 pub mod guest;
+
+pub mod storage;

@@ -1,0 +1,248 @@
+//! The embedded store of one node: everything that must outlive its process.
+//!
+//! One data folder holds two fjall databases, so that a sync of one never delays a write to the
+//! other:
+//!
+//! ```text
+//! <data folder>/lock               held while a process uses the folder
+//! <data folder>/store/directory    who the node is, and Raft's log, vote and snapshot
+//! <data folder>/store/copies       copies of players and their fences, for `keeper`
+//! ```
+//!
+//! Invariants:
+//! - a write is in the kernel when its function returns, so a killed process loses nothing;
+//! - Raft's log, vote and snapshot are on disk when their functions return;
+//! - a copy is loaded as trusted only if nothing that was acknowledged can be missing from it
+//!   ([`Trust`]);
+//! - each value carries a checksum, and a damaged one is reported, never used.
+//!
+//! What is not here: any decision about copies (`keeper`) or about Raft (`directory`). All
+//! functions block; the synced ones for as long as the disk takes.
+
+mod copies;
+mod error;
+mod files;
+mod identity;
+mod raft;
+mod sealed;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
+
+pub use copies::{Batch, Copies, Damage, Damaged, Loaded, StoredCopy, StoredFloor};
+pub use error::StoreError;
+pub use identity::Trust;
+pub use raft::{RaftStore, Slot};
+
+use crate::protocol::{Incarnation, NodeId, NodeName};
+use error::Attempt;
+use identity::{NodeTable, Session};
+
+/// When a write counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// In the kernel: survives the process, not the machine.
+    Buffered,
+    /// On disk: survives the machine.
+    Synced,
+}
+
+impl Durability {
+    fn mode(self) -> PersistMode {
+        match self {
+            Self::Buffered => PersistMode::Buffer,
+            Self::Synced => PersistMode::SyncData,
+        }
+    }
+}
+
+/// The store of one node. One process at a time uses a data folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    node: NodeId,
+    incarnation: Incarnation,
+    trust: Trust,
+}
+
+/// What the handles of one store have in common.
+struct Shared {
+    directory: Database,
+    copies: Database,
+    node_table: NodeTable,
+    log: Keyspace,
+    slots: Keyspace,
+    bases: Keyspace,
+    records: Keyspace,
+    floors: Keyspace,
+    session: Mutex<Session>,
+    /// Whether writes are still taken. Writers hold it shared, so that none is under way when the
+    /// store is marked as cleanly closed.
+    open: RwLock<bool>,
+    /// Last, so that the folder is free only when the databases are gone.
+    _lock: File,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in the data folder `dir`, creating both if they do not exist, and begins a
+    /// new incarnation of the node.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`] when another process uses the folder, [`StoreError::Folder`] when it
+    /// cannot be created or written, [`StoreError::Corrupt`] when what it holds cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_on(dir, identity::boot_id())
+    }
+
+    /// Opens the store on a machine whose current boot has this id, or an unknown one.
+    fn open_on(dir: &Path, boot: Option<String>) -> Result<Self, StoreError> {
+        let lock = files::lock(dir)?;
+        let (directory, copies) = files::open_databases(dir)?;
+        // What an earlier process left in the kernel becomes part of the past that a later reboot
+        // cannot take back: this session only answers for its own writes.
+        copies.persist(PersistMode::SyncAll).attempt("sync the copies")?;
+
+        let node_table = NodeTable::open(&directory)?;
+        let node = node_table.node_id(&directory)?;
+        let previous = node_table.session()?;
+        let trust = identity::judge(previous.as_ref(), boot.as_deref());
+        let session = Session::after(previous.as_ref(), trust, boot);
+        node_table.put_session(&directory, &session)?;
+
+        let keyspace = |database: &Database, name, memtable_bytes| {
+            database
+                .keyspace(name, || files::keyspace_options(memtable_bytes))
+                .attempt("open a table of the store")
+        };
+        let shared = Shared {
+            log: keyspace(&directory, "log", files::SMALL_MEMTABLE_BYTES)?,
+            slots: keyspace(&directory, "slots", files::SMALL_MEMTABLE_BYTES)?,
+            bases: keyspace(&copies, "bases", files::LARGE_MEMTABLE_BYTES)?,
+            records: keyspace(&copies, "records", files::LARGE_MEMTABLE_BYTES)?,
+            floors: keyspace(&copies, "floors", files::SMALL_MEMTABLE_BYTES)?,
+            directory,
+            copies,
+            node_table,
+            session: Mutex::new(session.clone()),
+            open: RwLock::new(true),
+            _lock: lock,
+        };
+        let incarnation = session.incarnation;
+        Ok(Self { shared: Arc::new(shared), node, incarnation, trust })
+    }
+
+    /// Returns the node's number, drawn once per data folder.
+    pub fn node_id(&self) -> NodeId {
+        self.node
+    }
+
+    /// Returns the number of this start; each open of the folder raises it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Returns whether this open found all that was ever acknowledged.
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    /// Binds the folder to the node's name; the first name stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OtherNode`] when the folder belongs to another name.
+    pub fn bind_name(&self, name: &NodeName) -> Result<(), StoreError> {
+        let _writing = self.shared.writing()?;
+        self.shared.node_table.bind_name(&self.shared.directory, name)
+    }
+
+    /// Returns access to what Raft keeps.
+    pub fn raft(&self) -> RaftStore {
+        RaftStore::new(Arc::clone(&self.shared))
+    }
+
+    /// Returns access to the copies of players.
+    pub fn copies(&self) -> Copies {
+        Copies::new(Arc::clone(&self.shared))
+    }
+
+    /// Syncs everything and marks the store as cleanly closed. Later writes are refused with
+    /// [`StoreError::Closed`]; a second close does nothing. The folder is free for another process
+    /// once all handles are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] when the disk does not take it; the store then counts as not closed.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let mut open = self.shared.open.write().unwrap_or_else(PoisonError::into_inner);
+        if !*open {
+            return Ok(());
+        }
+        *open = false;
+        // First all data, then the mark that vouches for it.
+        self.shared.copies.persist(PersistMode::SyncAll).attempt("sync the copies")?;
+        let mut session = self.shared.session();
+        session.clean = true;
+        self.shared.node_table.put_session(&self.shared.directory, &session)
+    }
+}
+
+impl Shared {
+    /// Keeps the store from being closed while the guard lives.
+    fn writing(&self) -> Result<RwLockReadGuard<'_, bool>, StoreError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if *open { Ok(open) } else { Err(StoreError::Closed) }
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit_directory(
+        &self,
+        batch: OwnedWriteBatch,
+        durability: Durability,
+        action: &'static str,
+    ) -> Result<(), StoreError> {
+        let _writing = self.writing()?;
+        batch.durability(Some(durability.mode())).commit().attempt(action)
+    }
+
+    fn commit_copies(
+        &self,
+        batch: OwnedWriteBatch,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let _writing = self.writing()?;
+        if durability == Durability::Buffered {
+            self.note_buffered()?;
+        }
+        batch.durability(Some(durability.mode())).commit().attempt("write copies")
+    }
+
+    /// Notes on disk, once per session and before the first such write, that this session has
+    /// acknowledged writes that a reboot may take back.
+    fn note_buffered(&self) -> Result<(), StoreError> {
+        let mut session = self.session();
+        if !session.buffered {
+            let mut noted = session.clone();
+            noted.buffered = true;
+            self.node_table.put_session(&self.directory, &noted)?;
+            *session = noted;
+        }
+        Ok(())
+    }
+}
