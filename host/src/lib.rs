@@ -15,3 +15,5 @@ pub mod memory;
 pub mod guest;
 
 pub mod storage;
+
+pub mod net;

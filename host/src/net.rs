@@ -1,0 +1,50 @@
+//! Messages between processes: who the other side is, how bytes become requests, and whether a
+//! process still lives.
+//!
+//! ```text
+//!   Links ──► Connection ══ QUIC, mutual TLS, one stream a lane ══► serve ──► Inboxes
+//!   Pulse ─────────────────────── TCP, no data ───────────────────► the same port
+//! ```
+//!
+//! - [`Identity`] turns the cluster's [`Secret`] into a certificate; nobody without it gets as far
+//!   as a stream.
+//! - [`Endpoint`] is one UDP socket that dials and serves. [`Links`] keeps a [`Connection`] to each
+//!   node and dials again when it is lost. Requests of one [`Lane`](crate::protocol::Lane) arrive
+//!   in the order in which they were sent; replies come back in any order.
+//! - QUIC does not feel a killed process, the kernel's TCP does: [`Pulse`] holds a silent TCP
+//!   connection to each node and reports its end.
+//!
+//! Invariants:
+//!
+//! - An [`AskError`] never lies about the effect: only [`AskError::Lost`] may have been done.
+//! - Everything is bounded: frames before they are allocated, queues, streams, connections, waits.
+//! - No task is detached: each belongs to a future that the caller runs or to the connection that
+//!   it serves.
+//!
+//! What this room does not do: decide who is alive, retry a request, or look into its content
+//! beyond whether a client may ask it.
+
+mod connection;
+mod dial;
+mod endpoint;
+mod frame;
+mod identity;
+mod lane;
+mod links;
+mod pulse;
+mod secret;
+mod serve;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use connection::Connection;
+pub use dial::{DialError, ResolveError, resolve};
+pub use endpoint::{BindError, Endpoint};
+pub use identity::{Identity, IdentityError, PeerIdentity};
+pub use lane::{AskError, Pending};
+pub use links::{Links, LinksDriver};
+pub use pulse::{Pulse, PulseDriver, PulseEvent};
+pub use secret::{Secret, SecretError};
+pub use serve::{Inbound, Inboxes, Responder};

@@ -1,0 +1,119 @@
+//! One open connection to a node, seen from the side that asks.
+
+use std::sync::Arc;
+
+use quinn::VarInt;
+use tokio::task::JoinSet;
+
+use super::PeerIdentity;
+use super::lane::{Job, LaneQueue, Pending};
+use crate::protocol::{Lane, Request};
+
+/// Priority of large messages: they take what the lanes leave.
+pub(super) const BULK_PRIORITY: i32 = -1;
+
+/// Returns how urgent a lane's bytes are when there are more than the network takes: a heartbeat
+/// or a vote that waits behind appends looks like a dead node.
+pub(super) fn priority(lane: Lane) -> i32 {
+    match lane {
+        Lane::Member | Lane::Directory => 1,
+        Lane::Keeper | Lane::Call => 0,
+    }
+}
+
+/// Why a connection is closed: a code on the wire, and words for the peer's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// The process stops, or does not need the connection any more.
+    Done = 0,
+    /// The peer broke the protocol or asked what it may not ask.
+    Violation = 1,
+    /// The peer's certificate does not say what it is, or says something else than expected.
+    WrongPeer = 2,
+    /// Something failed on this side.
+    Broken = 3,
+}
+
+impl Farewell {
+    pub(super) fn code(self) -> VarInt {
+        VarInt::from_u32(self as u32)
+    }
+
+    pub(super) fn close(self, connection: &quinn::Connection) {
+        let words: &[u8] = match self {
+            Self::Done => b"done",
+            Self::Violation => b"protocol violation",
+            Self::WrongPeer => b"wrong peer",
+            Self::Broken => b"broken",
+        };
+        connection.close(self.code(), words);
+    }
+}
+
+/// An open connection to a node. Cheap to clone; closed when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    quic: quinn::Connection,
+    peer: PeerIdentity,
+    member: LaneQueue,
+    directory: LaneQueue,
+    keeper: LaneQueue,
+    call: LaneQueue,
+    /// One task for each lane. They end with the connection.
+    _lanes: JoinSet<()>,
+}
+
+impl Connection {
+    pub(super) fn new(quic: quinn::Connection, peer: PeerIdentity) -> Self {
+        let mut lanes = JoinSet::new();
+        let mut open = |lane| {
+            let (queue, run) = LaneQueue::open(quic.clone(), lane);
+            lanes.spawn(run);
+            queue
+        };
+        let member = open(Lane::Member);
+        let directory = open(Lane::Directory);
+        let keeper = open(Lane::Keeper);
+        let call = open(Lane::Call);
+        Self(Arc::new(Inner { quic, peer, member, directory, keeper, call, _lanes: lanes }))
+    }
+
+    /// Returns what the other side has proved to be.
+    pub fn peer(&self) -> &PeerIdentity {
+        &self.0.peer
+    }
+
+    /// Sends a request. It is on its way when this returns: requests of one lane arrive in the
+    /// order of these calls, except large ones, which travel alone.
+    pub fn ask(&self, request: Request) -> Pending {
+        let (job, pending) = Job::new(request);
+        // Given back because the connection is gone: dropped, it says `Unreachable`.
+        self.push(job).err();
+        pending
+    }
+
+    /// Closes the connection at once. Requests without a reply end in `Lost`.
+    pub fn close(&self) {
+        Farewell::Done.close(&self.0.quic);
+    }
+
+    /// As [`Connection::ask`]. Gives the job back if the connection is gone.
+    #[expect(clippy::result_large_err, reason = "the job is handed back to be sent elsewhere")]
+    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+        match job.lane() {
+            Lane::Member => self.0.member.push(job),
+            Lane::Directory => self.0.directory.push(job),
+            Lane::Keeper => self.0.keeper.push(job),
+            Lane::Call => self.0.call.push(job),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        Farewell::Done.close(&self.quic);
+    }
+}
