@@ -17,3 +17,7 @@ pub mod guest;
 pub mod storage;
 
 pub mod net;
+
+pub mod membership;
+
+pub mod directory;

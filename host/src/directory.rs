@@ -1,0 +1,389 @@
+//! Who owns and who keeps what: one small state machine, replicated with Raft.
+//!
+//! ```text
+//!   rooms above ── change ──► batcher ── many changes, one entry ──► the leader ──► log ─┐
+//!       ▲                                                                                │
+//!       └────────────────── look ◄── View ◄── state machine ◄── committed entries ◄──────┘
+//! ```
+//!
+//! Reads are local and may be a little old; [`Directory::barrier`] makes them as new as the last
+//! acknowledged change. A call to an active player touches none of this.
+//!
+//! Invariants:
+//! - what [`Directory::change`] acknowledged is on the disks of a majority of the voters, and this
+//!   node's reads show it;
+//! - a side of a partition without a majority of voters changes nothing;
+//! - the rules of the state itself: see `machine`.
+//!
+//! What is not here: who is alive, who should vote and where copies belong (`membership` says so,
+//! `node` carries it out through [`Directory::declare_down`] and [`Directory::set_voters`]).
+
+mod driver;
+mod elector;
+mod error;
+mod log_store;
+mod machine;
+mod members;
+mod network;
+mod state_machine;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::Fatal;
+use openraft::metrics::RaftServerMetrics;
+use openraft::{EmptyNode, Raft, SnapshotPolicy};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+pub use driver::Driver;
+pub use error::{AnnounceError, DirectoryError};
+pub use machine::{Command, DirectoryState, Outcome};
+pub use network::{Transport, TransportError};
+
+use crate::limits::{INBOX_REQUESTS_MAX, NODES_MAX, STEP_DEADLINE, STEP_RETRY};
+use crate::protocol::{
+    ChangeOutcome, CopyId, DirectoryReply, DirectoryRequest, NodeId, NodeRecord, PlayerChange,
+    PlayerId, PlayerRecord, Writer,
+};
+use crate::storage::Store;
+use driver::Job;
+use log_store::LogStore;
+use network::{Network, Peers, RaftRequest};
+use state_machine::{StateMachine, View};
+
+openraft::declare_raft_types!(
+    /// What Raft replicates here.
+    pub(crate) TypeConfig:
+        D = Command,
+        R = Outcome,
+        NodeId = u64,
+        Node = EmptyNode,
+        SnapshotData = Cursor<Vec<u8>>,
+);
+
+/// Time between two heartbeats of the leader.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// Silence of the leader after which a voter stands for election, shortest and longest. For
+/// Raft's lease of the same length added to it, it takes twice as long; `elector` is faster.
+const ELECTION: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(800));
+/// Entries in one message to a follower: an entry holds up to a thousand changes.
+const MESSAGE_ENTRIES_MAX: u64 = 32;
+/// Bytes of a snapshot in one message.
+const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
+/// Time for one piece of a snapshot to be taken, and for the last one to be installed.
+const SNAPSHOT_CHUNK_TIME: Duration = Duration::from_secs(5);
+/// Entries after which a snapshot is made and the log before it is dropped.
+const ENTRIES_PER_SNAPSHOT: u64 = 5000;
+/// Entries that stay behind a snapshot, for followers that lag a little.
+const ENTRIES_KEPT: u64 = 500;
+/// Time that one leader is given for one attempt, before the next attempt asks whoever leads then.
+const ATTEMPT_TIME: Duration = Duration::from_millis(500);
+
+/// The directory on this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    me: NodeId,
+    raft: Raft<TypeConfig>,
+    metrics: watch::Receiver<RaftServerMetrics<u64, EmptyNode>>,
+    view: Arc<View>,
+    peers: Peers,
+    /// Whether the data folder knew a cluster when it was opened.
+    knew_cluster: bool,
+    changes: mpsc::Sender<Job>,
+    gone: mpsc::Sender<NodeId>,
+    stop: CancellationToken,
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("me", &self.0.me).finish_non_exhaustive()
+    }
+}
+
+impl Directory {
+    /// Starts the directory of the node that `store` belongs to. Nothing is changed before the
+    /// returned driver runs.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`] when the store cannot be read.
+    pub async fn open(
+        store: &Store,
+        transport: impl Transport,
+    ) -> Result<(Self, Driver), DirectoryError> {
+        let me = store.node_id();
+        let log_store = LogStore::new(store.raft());
+        let knew_cluster = !log_store.is_pristine()?;
+        let state_machine = StateMachine::open(store.raft())?;
+        let view = state_machine.view();
+        let peers = Peers::new(transport);
+        let network = Network { peers: peers.clone() };
+        let raft = Box::pin(Raft::new(me.0, config(), network, log_store, state_machine)).await?;
+
+        let (changes, queue) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (gone, reports) = mpsc::channel(NODES_MAX);
+        let stop = CancellationToken::new();
+        let metrics = raft.server_metrics();
+        let inner = Inner { me, raft, metrics, view, peers, knew_cluster, changes, gone, stop };
+        let directory = Self(Arc::new(inner));
+        Ok((directory.clone(), Driver::new(directory, queue, reports)))
+    }
+
+    /// Whether this node belongs to a cluster, or its data folder did before.
+    pub fn is_initialized(&self) -> bool {
+        self.0.knew_cluster || *self.0.view.watch_index().borrow() > 0
+    }
+
+    /// Returns all nodes in order of their numbers.
+    pub fn nodes(&self) -> Arc<Vec<NodeRecord>> {
+        self.0.view.nodes()
+    }
+
+    /// Returns a watch on all nodes.
+    pub fn watch_nodes(&self) -> watch::Receiver<Arc<Vec<NodeRecord>>> {
+        self.0.view.watch_nodes()
+    }
+
+    /// Returns a node.
+    pub fn node(&self, id: NodeId) -> Option<NodeRecord> {
+        self.0.view.look(|state| state.node(id).cloned())
+    }
+
+    /// Returns a player.
+    pub fn player(&self, player: &PlayerId) -> Option<PlayerRecord> {
+        self.0.view.look(|state| state.player(player).cloned())
+    }
+
+    /// Returns up to `limit` players whose ids follow `after`, in order.
+    pub fn players_after(
+        &self,
+        after: Option<&PlayerId>,
+        limit: usize,
+    ) -> Vec<(PlayerId, PlayerRecord)> {
+        self.0.view.look(|state| {
+            let players = state.players_after(after).take(limit);
+            players.map(|(player, record)| (player.clone(), record.clone())).collect()
+        })
+    }
+
+    /// Whether the directory names this copy as one that counts.
+    pub fn copy_is_named(&self, player: &PlayerId, copy: CopyId) -> bool {
+        self.0.view.look(|state| state.is_named(player, copy))
+    }
+
+    /// Returns the leader as far as this node knows; it may have been replaced since.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.0.metrics.borrow().current_leader.map(NodeId)
+    }
+
+    /// Whether this node believes that it leads.
+    pub fn is_leader(&self) -> bool {
+        self.leader() == Some(self.0.me)
+    }
+
+    /// Returns a watch that changes whenever the leader or the voters may have.
+    pub fn watch_leader(&self) -> LeaderWatch {
+        LeaderWatch(self.0.metrics.clone())
+    }
+
+    /// Returns the nodes whose majority decides.
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.0.metrics.borrow().membership_config.voter_ids().map(NodeId).collect()
+    }
+
+    /// Changes a player, wherever the leader is. Many changes that wait at the same time become one
+    /// entry of the log. When it returns, this node's reads show the change.
+    ///
+    /// A change that is in force exactly as it was asked counts as changed, also if an earlier
+    /// attempt did it.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Late`] when no majority answered within [`STEP_DEADLINE`]: it may still be
+    /// done. [`DirectoryError::Stopping`].
+    pub async fn change(&self, change: PlayerChange) -> Result<ChangeOutcome, DirectoryError> {
+        within_deadline(async {
+            let (reply, decided) = oneshot::channel();
+            let job = Job { change, reply };
+            self.0.changes.send(job).await.map_err(|_| DirectoryError::Stopping)?;
+            let (outcome, index) = decided.await.map_err(|_| DirectoryError::Stopping)?;
+            self.applied(index).await?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Waits until this node's reads show everything that was acknowledged before the call.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Late`] when no majority answered within [`STEP_DEADLINE`].
+    pub async fn barrier(&self) -> Result<(), DirectoryError> {
+        within_deadline(async {
+            loop {
+                match self.ask_leader(DirectoryRequest::ReadIndex).await {
+                    Some(DirectoryReply::ReadIndex(index)) => return self.applied(index).await,
+                    Some(_) | None => self.pause().await,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Says that a start of a node is down. For the leader.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotLeader`], or [`DirectoryError::Late`] when no majority agreed in time.
+    pub async fn declare_down(&self, writer: Writer) -> Result<(), DirectoryError> {
+        self.commit(Command::NodeDown(writer)).await.map(drop)
+    }
+
+    /// Reports that a node cannot be reached. If it leads, the voters that remain elect another at
+    /// once. A false report costs an election, nothing else.
+    pub fn leader_gone(&self, node: NodeId) {
+        if self.0.gone.try_send(node).is_err() {
+            debug!(peer = %node, "too many reports of lost leaders, or stopping");
+        }
+    }
+
+    /// Answers another node.
+    pub async fn handle(&self, request: DirectoryRequest) -> DirectoryReply {
+        let raft_request = match request {
+            DirectoryRequest::AppendEntries(bytes) => RaftRequest::AppendEntries(bytes),
+            DirectoryRequest::Vote(bytes) => RaftRequest::Vote(bytes),
+            DirectoryRequest::InstallSnapshot(bytes) => RaftRequest::InstallSnapshot(bytes),
+            DirectoryRequest::Change(changes) => return self.serve_changes(changes).await,
+            DirectoryRequest::ReadIndex => return self.serve_read_index().await,
+        };
+        network::serve(&self.0.raft, raft_request).await
+    }
+
+    /// Stops taking part. Changes under way may or may not be done.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        if let Err(error) = self.0.raft.shutdown().await {
+            debug!(%error, "raft ended badly");
+        }
+    }
+
+    /// Commits a command on this node, which must lead: how it ended, and its log index.
+    async fn commit(&self, command: Command) -> Result<(Outcome, u64), DirectoryError> {
+        within_deadline(async {
+            let response = self.0.raft.client_write(command).await?;
+            Ok((response.data, response.log_id.index))
+        })
+        .await
+    }
+
+    async fn serve_changes(&self, changes: Vec<PlayerChange>) -> DirectoryReply {
+        match self.commit(Command::Players(changes)).await {
+            Ok((Outcome::Players(outcomes), index)) => DirectoryReply::Changed { outcomes, index },
+            Err(DirectoryError::NotLeader(leader)) => DirectoryReply::NotLeader(leader),
+            Ok(_) | Err(_) => DirectoryReply::NotLeader(None),
+        }
+    }
+
+    async fn serve_read_index(&self) -> DirectoryReply {
+        match self.0.raft.get_read_log_id().await {
+            Ok((Some(log_id), _)) => DirectoryReply::ReadIndex(log_id.index),
+            Ok((None, _)) | Err(_) => DirectoryReply::NotLeader(self.leader()),
+        }
+    }
+
+    /// Asks the leader once, be it this node or another; `None` when that leads to nothing and
+    /// should be tried again.
+    async fn ask_leader(&self, request: DirectoryRequest) -> Option<DirectoryReply> {
+        let leader = self.leader()?;
+        let mut metrics = self.0.metrics.clone();
+        let ask = async {
+            if leader == self.0.me {
+                return Some(Box::pin(self.handle(request)).await);
+            }
+            match self.0.peers.ask(leader, request).await {
+                Ok(reply) => Some(reply),
+                Err(error) => {
+                    debug!(peer = %leader, %error, "cannot ask the leader");
+                    None
+                }
+            }
+        };
+        tokio::select! {
+            reply = timeout(ATTEMPT_TIME, ask) => reply.ok()?,
+            _ = metrics.wait_for(|now| now.current_leader != Some(leader.0)) => None,
+        }
+    }
+
+    /// Waits until there may be another leader, for a moment at most.
+    async fn pause(&self) {
+        let mut metrics = self.0.metrics.clone();
+        let before = metrics.borrow_and_update().current_leader;
+        let other = metrics.wait_for(|now| now.current_leader != before);
+        // Either way it is time to try again.
+        drop(timeout(STEP_RETRY, other).await);
+    }
+
+    /// Waits until this node has applied the log up to and with `index`.
+    async fn applied(&self, index: u64) -> Result<(), DirectoryError> {
+        let mut next_index = self.0.view.watch_index();
+        next_index.wait_for(|next| *next > index).await.map_err(|_| DirectoryError::Stopping)?;
+        Ok(())
+    }
+
+    /// Waits until Raft cannot go on on this node.
+    async fn failed(&self) -> DirectoryError {
+        let mut metrics = self.0.raft.metrics();
+        match metrics.wait_for(|now| now.running_state.is_err()).await {
+            Ok(now) => now.running_state.clone().err().unwrap_or(Fatal::Stopped).into(),
+            Err(_) => DirectoryError::Stopping,
+        }
+    }
+}
+
+/// Wakes up when the leader or the voters may have changed.
+#[derive(Debug, Clone)]
+pub struct LeaderWatch(watch::Receiver<RaftServerMetrics<u64, EmptyNode>>);
+
+impl LeaderWatch {
+    /// Waits for a change since the last call. False when the directory has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}
+
+async fn within_deadline<T>(
+    work: impl Future<Output = Result<T, DirectoryError>>,
+) -> Result<T, DirectoryError> {
+    timeout(STEP_DEADLINE, work).await.unwrap_or(Err(DirectoryError::Late))
+}
+
+fn config() -> Arc<openraft::Config> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let config = openraft::Config {
+        cluster_name: "directory".to_owned(),
+        heartbeat_interval: millis(HEARTBEAT),
+        election_timeout_min: millis(ELECTION.0),
+        election_timeout_max: millis(ELECTION.1),
+        max_payload_entries: MESSAGE_ENTRIES_MAX,
+        snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES,
+        install_snapshot_timeout: millis(SNAPSHOT_CHUNK_TIME),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(ENTRIES_PER_SNAPSHOT),
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT,
+        replication_lag_threshold: ENTRIES_PER_SNAPSHOT * 2,
+        ..openraft::Config::default()
+    };
+    Arc::new(config.validate().expect("the constants above fit each other"))
+}

@@ -1,0 +1,177 @@
+//! The rules of the directory: a plain state machine that every node runs on the same commands.
+//!
+//! Deterministic: no clock, no IO, no random numbers. A command that is not allowed changes nothing
+//! and says what holds instead.
+//!
+//! Invariants, whatever the commands:
+//! - a player's generation rises by one with each change and never falls, so each generation has
+//!   one owner;
+//! - a player is taken from an owner only when that start of its node is not up any more;
+//! - at most one node of a name is up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::NODES_MAX;
+use crate::protocol::{
+    Announcement, ChangeOutcome, CopyId, Generation, JoinRefusal, NodeId, NodeRecord, NodeStatus,
+    PlayerChange, PlayerId, PlayerRecord, Writer,
+};
+
+/// A change of the directory, as it stands in Raft's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A node has started.
+    NodeUp(Announcement),
+    /// A start of a node has ended or cannot be reached.
+    NodeDown(Writer),
+    /// Changes of players, applied in order, each for itself.
+    Players(Vec<PlayerChange>),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// There was nothing to do: the entry was Raft's own.
+    Nothing,
+    /// Whether the node was taken in.
+    NodeUp(Result<(), JoinRefusal>),
+    /// Whether that start of the node was up until now.
+    NodeDown(bool),
+    /// One outcome for each change, in order.
+    Players(Vec<ChangeOutcome>),
+}
+
+/// Who owns and who keeps what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryState {
+    nodes: BTreeMap<NodeId, NodeRecord>,
+    players: BTreeMap<PlayerId, PlayerRecord>,
+}
+
+impl DirectoryState {
+    /// Applies a command.
+    pub fn apply(&mut self, command: &Command) -> Outcome {
+        match command {
+            Command::NodeUp(announcement) => Outcome::NodeUp(self.node_up(announcement)),
+            Command::NodeDown(writer) => Outcome::NodeDown(self.node_down(*writer)),
+            Command::Players(changes) => {
+                Outcome::Players(changes.iter().map(|change| self.change(change)).collect())
+            }
+        }
+    }
+
+    /// Returns the nodes, up and down, in order of their numbers.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeRecord> {
+        self.nodes.values()
+    }
+
+    /// Returns a node.
+    pub fn node(&self, id: NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(&id)
+    }
+
+    /// Returns a player.
+    pub fn player(&self, player: &PlayerId) -> Option<&PlayerRecord> {
+        self.players.get(player)
+    }
+
+    /// Returns the players whose ids follow `after`, or all, in order.
+    pub fn players_after(
+        &self,
+        after: Option<&PlayerId>,
+    ) -> impl Iterator<Item = (&PlayerId, &PlayerRecord)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.players.range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    /// Whether the player's record names this copy.
+    pub fn is_named(&self, player: &PlayerId, copy: CopyId) -> bool {
+        let record = self.players.get(player);
+        record.is_some_and(|record| record.keepers.iter().any(|keeper| keeper.copy == copy))
+    }
+
+    /// Whether this very start of the node is up.
+    fn is_up(&self, writer: Writer) -> bool {
+        self.nodes.get(&writer.node).is_some_and(|node| {
+            node.status == NodeStatus::Up && node.incarnation == writer.incarnation
+        })
+    }
+
+    fn node_up(&mut self, announcement: &Announcement) -> Result<(), JoinRefusal> {
+        let Announcement { id, name, addr, incarnation } = announcement.clone();
+        let namesake = self.nodes.values().find(|node| node.name == name && node.id != id);
+        let replaced = namesake.map(|node| node.id);
+        if let Some(node) = namesake.filter(|node| node.status == NodeStatus::Up) {
+            return Err(JoinRefusal::NameTaken { name, addr: node.addr });
+        }
+        match self.nodes.get(&id) {
+            Some(node) if node.incarnation > incarnation => {
+                let reason = format!("{name} has been started again since");
+                return Err(JoinRefusal::NotNow { reason });
+            }
+            Some(_) => {}
+            None if replaced.is_none() && self.nodes.len() >= NODES_MAX => {
+                return Err(JoinRefusal::Full { nodes: self.nodes.len() as u64 });
+            }
+            None => {}
+        }
+        // A node that lost its disk has a new number and its old name; the old number is gone.
+        if let Some(old) = replaced {
+            self.nodes.remove(&old);
+        }
+        let status = NodeStatus::Up;
+        self.nodes.insert(id, NodeRecord { id, name, addr, incarnation, status });
+        Ok(())
+    }
+
+    fn node_down(&mut self, writer: Writer) -> bool {
+        let was_up = self.is_up(writer);
+        if was_up && let Some(node) = self.nodes.get_mut(&writer.node) {
+            node.status = NodeStatus::Down;
+        }
+        was_up
+    }
+
+    fn change(&mut self, change: &PlayerChange) -> ChangeOutcome {
+        let current = self.players.get(&change.player);
+        if !self.allows(change, current) {
+            return ChangeOutcome::Conflict(current.cloned());
+        }
+        let PlayerChange { player, expect, owner, keepers, code } = change.clone();
+        let generation = expect.next();
+        self.players.insert(player, PlayerRecord { generation, owner, keepers, code });
+        ChangeOutcome::Changed(generation)
+    }
+
+    fn allows(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
+        let seen = current.map_or(Generation(0), |record| record.generation);
+        let same_code = current.is_none_or(|record| record.code == change.code);
+        let steals =
+            current.is_some_and(|record| record.owner != change.owner && self.is_up(record.owner));
+        change.expect == seen
+            && same_code
+            && !steals
+            && self.is_up(change.owner)
+            && self.allows_keepers(change, current)
+    }
+
+    /// Whether the keepers are one copy on each of some nodes, and whether those that are new are up
+    /// and remote. One that was a keeper before stays allowed whatever became of its node: a claim
+    /// repeats the record, and the other copies in it are good. So a new owner may be a keeper for
+    /// the time being, too.
+    fn allows_keepers(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
+        let nodes: BTreeSet<_> = change.keepers.iter().map(|keeper| keeper.node).collect();
+        let known = change.keepers.iter().all(|keeper| {
+            let kept_before = current.is_some_and(|record| record.keepers.contains(keeper));
+            let node = self.nodes.get(&keeper.node);
+            let up = node.is_some_and(|node| node.status == NodeStatus::Up);
+            kept_before || (up && keeper.node != change.owner.node)
+        });
+        !nodes.is_empty() && nodes.len() == change.keepers.len() && known
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::{CodeHash, Incarnation, KeeperCopy};
+
+const CODE: CodeHash = CodeHash([1; 32]);
+
+fn announcement(id: u64, name: &str, incarnation: u64) -> Announcement {
+    Announcement {
+        id: NodeId(id),
+        name: name.parse().unwrap(),
+        addr: ([127, 0, 0, 1], u16::try_from(4000 + id).unwrap()).into(),
+        incarnation: Incarnation(incarnation),
+    }
+}
+
+fn writer(node: u64, incarnation: u64) -> Writer {
+    Writer { node: NodeId(node), incarnation: Incarnation(incarnation) }
+}
+
+fn keeper(node: u64, copy: u64) -> KeeperCopy {
+    KeeperCopy { node: NodeId(node), copy: CopyId(copy) }
+}
+
+fn player() -> PlayerId {
+    "player1".parse().unwrap()
+}
+
+/// Nodes 1 to 4, up in their first incarnation, named `n1` to `n4`.
+fn four_nodes() -> DirectoryState {
+    let mut state = DirectoryState::default();
+    for id in 1..=4 {
+        assert_eq!(up(&mut state, announcement(id, &format!("n{id}"), 1)), Ok(()));
+    }
+    state
+}
+
+fn up(state: &mut DirectoryState, announcement: Announcement) -> Result<(), JoinRefusal> {
+    match state.apply(&Command::NodeUp(announcement)) {
+        Outcome::NodeUp(result) => result,
+        outcome => panic!("unexpected {outcome:?}"),
+    }
+}
+
+fn down(state: &mut DirectoryState, writer: Writer) -> bool {
+    state.apply(&Command::NodeDown(writer)) == Outcome::NodeDown(true)
+}
+
+fn change(expect: u64, owner: Writer, keepers: &[KeeperCopy]) -> PlayerChange {
+    let expect = Generation(expect);
+    PlayerChange { player: player(), expect, owner, keepers: keepers.to_vec(), code: CODE }
+}
+
+/// Applies one change: the new generation, or `None` after a conflict, which must change nothing.
+fn apply(state: &mut DirectoryState, change: PlayerChange) -> Option<u64> {
+    let before = state.clone();
+    match state.apply(&Command::Players(vec![change])) {
+        Outcome::Players(outcomes) => match &outcomes[..] {
+            [ChangeOutcome::Changed(generation)] => Some(generation.0),
+            [ChangeOutcome::Conflict(current)] => {
+                assert_eq!(current.as_ref(), before.player(&player()));
+                assert_eq!(*state, before);
+                None
+            }
+            outcomes => panic!("unexpected {outcomes:?}"),
+        },
+        outcome => panic!("unexpected {outcome:?}"),
+    }
+}
+
+#[test]
+fn each_change_raises_the_generation_of_what_its_writer_saw() {
+    let mut state = four_nodes();
+    assert_eq!(apply(&mut state, change(1, writer(1, 1), &[keeper(2, 20)])), None);
+    assert_eq!(apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])), Some(1));
+    assert_eq!(apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])), None);
+    assert_eq!(apply(&mut state, change(1, writer(1, 1), &[keeper(3, 30)])), Some(2));
+    assert!(state.is_named(&player(), CopyId(30)));
+    assert!(!state.is_named(&player(), CopyId(20)));
+}
+
+#[test]
+fn a_player_is_never_taken_from_a_start_that_is_up() {
+    let mut state = four_nodes();
+    apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
+    assert_eq!(apply(&mut state, change(1, writer(3, 1), &[keeper(2, 20)])), None);
+    assert!(down(&mut state, writer(1, 1)));
+    assert_eq!(apply(&mut state, change(1, writer(3, 1), &[keeper(2, 20)])), Some(2));
+    // The old start cannot take it back, the next one could once the new owner is gone.
+    assert_eq!(apply(&mut state, change(2, writer(1, 1), &[keeper(2, 20)])), None);
+    up(&mut state, announcement(1, "n1", 2)).unwrap();
+    assert_eq!(apply(&mut state, change(2, writer(1, 2), &[keeper(2, 20)])), None);
+    up(&mut state, announcement(3, "n3", 2)).unwrap();
+    assert_eq!(apply(&mut state, change(2, writer(1, 2), &[keeper(2, 20)])), Some(3));
+}
+
+#[test]
+fn keepers_are_known_remote_and_distinct() {
+    let mut state = four_nodes();
+    let owner = writer(1, 1);
+    assert!(down(&mut state, writer(4, 1)));
+    for (keepers, why) in [
+        (vec![], "none"),
+        (vec![keeper(1, 10)], "the owner itself"),
+        (vec![keeper(9, 90)], "unknown"),
+        (vec![keeper(4, 40)], "down"),
+        (vec![keeper(2, 20), keeper(2, 21)], "twice the same node"),
+    ] {
+        assert_eq!(apply(&mut state, change(0, owner, &keepers)), None, "{why}");
+    }
+    assert_eq!(apply(&mut state, change(0, owner, &[keeper(2, 20), keeper(3, 30)])), Some(1));
+}
+
+#[test]
+fn a_keeper_that_takes_over_keeps_its_copy_until_it_has_another() {
+    let mut state = four_nodes();
+    apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
+    assert!(down(&mut state, writer(1, 1)));
+    let owner = writer(2, 1);
+    assert_eq!(apply(&mut state, change(1, owner, &[keeper(2, 21)])), None);
+    assert_eq!(apply(&mut state, change(1, owner, &[keeper(2, 20)])), Some(2));
+    assert_eq!(apply(&mut state, change(2, owner, &[keeper(3, 30)])), Some(3));
+}
+
+#[test]
+fn a_keeper_that_is_down_stays_named_until_it_is_replaced() {
+    let mut state = four_nodes();
+    apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
+    assert!(down(&mut state, writer(2, 1)) && down(&mut state, writer(1, 1)));
+    assert_eq!(apply(&mut state, change(1, writer(3, 1), &[keeper(2, 20)])), Some(2));
+    assert_eq!(apply(&mut state, change(2, writer(3, 1), &[keeper(2, 22)])), None);
+}
+
+#[test]
+fn a_player_keeps_its_code() {
+    let mut state = four_nodes();
+    apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
+    let other =
+        PlayerChange { code: CodeHash([2; 32]), ..change(1, writer(1, 1), &[keeper(2, 20)]) };
+    assert_eq!(apply(&mut state, other), None);
+}
+
+#[test]
+fn changes_of_one_entry_see_each_other() {
+    let mut state = four_nodes();
+    let changes = vec![
+        change(0, writer(1, 1), &[keeper(2, 20)]),
+        change(0, writer(3, 1), &[keeper(2, 21)]),
+        change(1, writer(1, 1), &[keeper(3, 30)]),
+    ];
+    let Outcome::Players(outcomes) = state.apply(&Command::Players(changes)) else { panic!() };
+    assert_eq!(outcomes[0], ChangeOutcome::Changed(Generation(1)));
+    assert!(matches!(&outcomes[1], ChangeOutcome::Conflict(Some(r)) if r.owner == writer(1, 1)));
+    assert_eq!(outcomes[2], ChangeOutcome::Changed(Generation(2)));
+}
+
+#[test]
+fn a_name_belongs_to_one_node_at_a_time() {
+    let mut state = four_nodes();
+    let addr = state.node(NodeId(1)).unwrap().addr;
+    let taken = JoinRefusal::NameTaken { name: "n1".parse().unwrap(), addr };
+    assert_eq!(up(&mut state, announcement(9, "n1", 1)), Err(taken));
+    assert!(down(&mut state, writer(1, 1)));
+    assert_eq!(up(&mut state, announcement(9, "n1", 1)), Ok(()));
+    assert_eq!(state.node(NodeId(1)), None);
+    assert_eq!(state.nodes().len(), 4);
+}
+
+#[test]
+fn a_start_that_is_over_does_not_come_back() {
+    let mut state = four_nodes();
+    up(&mut state, announcement(1, "n1", 2)).unwrap();
+    let stale = up(&mut state, announcement(1, "n1", 1));
+    assert!(matches!(stale, Err(JoinRefusal::NotNow { .. })));
+    assert!(!down(&mut state, writer(1, 1)));
+    assert_eq!(state.node(NodeId(1)).unwrap().status, NodeStatus::Up);
+    assert!(down(&mut state, writer(1, 2)));
+    assert!(!down(&mut state, writer(1, 2)));
+    assert!(!down(&mut state, writer(77, 1)));
+}
+
+#[test]
+fn a_cluster_has_a_largest_size() {
+    let mut state = DirectoryState::default();
+    let size = NODES_MAX as u64;
+    for id in 1..=size {
+        up(&mut state, announcement(id, &format!("n{id}"), 1)).unwrap();
+    }
+    let one_more = announcement(size + 1, "late", 1);
+    let full = Err(JoinRefusal::Full { nodes: size });
+    assert_eq!(up(&mut state, one_more.clone()), full);
+    assert!(down(&mut state, writer(1, 1)));
+    assert_eq!(up(&mut state, one_more), full);
+    // A node that lost its disk takes its own place, and a known one may always come back.
+    assert_eq!(up(&mut state, announcement(size + 1, "n1", 1)), Ok(()));
+    assert_eq!(up(&mut state, announcement(2, "n2", 2)), Ok(()));
+}
+
+#[test]
+fn players_are_listed_in_pages() {
+    let mut state = four_nodes();
+    for name in ["b", "a", "c"] {
+        let player = name.parse().unwrap();
+        let change = PlayerChange { player, ..change(0, writer(1, 1), &[keeper(2, 20)]) };
+        state.apply(&Command::Players(vec![change]));
+    }
+    let page = |after: Option<&str>| -> Vec<String> {
+        let after = after.map(|name| name.parse().unwrap());
+        state.players_after(after.as_ref()).map(|(player, _)| player.to_string()).collect()
+    };
+    assert_eq!(page(None), ["a", "b", "c"]);
+    assert_eq!(page(Some("a")), ["b", "c"]);
+    assert_eq!(page(Some("bb")), ["c"]);
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let node = 1u64..5;
+    let incarnation = 1u64..4;
+    let name = prop_oneof![Just("n1"), Just("n2"), Just("n3")];
+    let announce = (node.clone(), name, incarnation.clone())
+        .prop_map(|(id, name, incarnation)| Command::NodeUp(announcement(id, name, incarnation)));
+    let down = (node.clone(), incarnation.clone())
+        .prop_map(|(node, incarnation)| Command::NodeDown(writer(node, incarnation)));
+    let one_change = (
+        prop_oneof![Just("p1"), Just("p2")],
+        0u64..6,
+        (node.clone(), incarnation),
+        vec((node, 0u64..6), 0..3),
+        prop_oneof![9 => Just(CODE), 1 => Just(CodeHash([2; 32]))],
+    )
+        .prop_map(|(player, expect, (node, incarnation), keepers, code)| PlayerChange {
+            player: player.parse().unwrap(),
+            expect: Generation(expect),
+            owner: writer(node, incarnation),
+            keepers: keepers.into_iter().map(|(node, copy)| keeper(node, copy)).collect(),
+            code,
+        });
+    prop_oneof![
+        2 => announce,
+        1 => down,
+        6 => vec(one_change, 1..4).prop_map(Command::Players),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn generations_rise_by_one_and_have_one_owner(commands in vec(any_command(), 0..200)) {
+        let mut state = four_nodes();
+        let mut owners = BTreeMap::new();
+        for command in &commands {
+            let before = state.clone();
+            let outcome = state.apply(command);
+            for (player, old) in before.players_after(None) {
+                let new = state.player(player).unwrap();
+                prop_assert!(new.generation >= old.generation);
+                prop_assert_eq!(new.code, old.code);
+            }
+            if let (Command::Players(changes), Outcome::Players(outcomes)) = (command, outcome) {
+                for (change, outcome) in changes.iter().zip(outcomes) {
+                    if let ChangeOutcome::Changed(generation) = outcome {
+                        let key = (change.player.clone(), generation);
+                        prop_assert_eq!(generation, change.expect.next());
+                        prop_assert_eq!(owners.insert(key, change.owner), None);
+                    }
+                }
+            }
+            let up = state.nodes().filter(|node| node.status == NodeStatus::Up);
+            let names: Vec<_> = up.map(|node| node.name.clone()).collect();
+            let distinct: BTreeSet<_> = names.iter().collect();
+            prop_assert_eq!(distinct.len(), names.len());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_anywhere_in_the_log_changes_nothing(
+        commands in vec(any_command(), 0..100),
+        cut: prop::sample::Index,
+    ) {
+        let mut through = four_nodes();
+        let mut restored = four_nodes();
+        let cut = cut.index(commands.len() + 1);
+        for (at, command) in commands.iter().enumerate() {
+            if at == cut {
+                let bytes = postcard::to_stdvec(&restored).unwrap();
+                restored = postcard::from_bytes(&bytes).unwrap();
+            }
+            prop_assert_eq!(through.apply(command), restored.apply(command));
+        }
+        prop_assert_eq!(through, restored);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
+        if let Ok(command) = postcard::from_bytes::<Command>(&bytes) {
+            four_nodes().apply(&command);
+        }
+        let _ = postcard::from_bytes::<DirectoryState>(&bytes).is_ok();
+    }
+}

@@ -1,0 +1,261 @@
+//! Raft's messages between nodes.
+//!
+//! Raft knows nodes by number only. Where a node is says the directory itself: `node` tells the
+//! links about each change of it, and a node that is to join learns the addresses in the reply that
+//! takes it in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use openraft::error::{
+    InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch,
+    Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{EmptyNode, Raft};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::TypeConfig;
+use crate::net::{AskError, Links};
+use crate::protocol::{DirectoryReply, DirectoryRequest, NodeId, Reply, Request};
+
+/// Pause before the leader tries a node again that it could not reach.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a node's directory gave no reply. Whatever was asked may be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TransportError {
+    /// The node cannot be reached. Nothing was done.
+    #[error("the node cannot be reached")]
+    Unreachable,
+    /// It was sent, and the reply was lost. It may have been done.
+    #[error("the reply was lost")]
+    Lost,
+    /// Too much is waiting, here or there. Nothing was done.
+    #[error("too much is waiting for the node")]
+    Full,
+    /// The reply is none to what was asked.
+    #[error("the node does not speak our language")]
+    Violation,
+}
+
+/// What carries the directory's requests to other nodes.
+pub trait Transport: Clone + Send + Sync + 'static {
+    /// Asks a node. Dropping the future gives up waiting for the reply.
+    ///
+    /// # Errors
+    ///
+    /// See [`TransportError`].
+    fn ask(
+        &self,
+        to: NodeId,
+        request: DirectoryRequest,
+    ) -> impl Future<Output = Result<DirectoryReply, TransportError>> + Send;
+}
+
+impl Transport for Links {
+    async fn ask(
+        &self,
+        to: NodeId,
+        request: DirectoryRequest,
+    ) -> Result<DirectoryReply, TransportError> {
+        match self.send(to, Request::Directory(request)).await {
+            Ok(Reply::Directory(reply)) => Ok(reply),
+            Ok(Reply::Busy) => Err(TransportError::Full),
+            Ok(Reply::Member(_) | Reply::Keeper(_) | Reply::Call(_)) => {
+                Err(TransportError::Violation)
+            }
+            Err(AskError::Unreachable | AskError::UnknownNode) => Err(TransportError::Unreachable),
+            Err(AskError::Lost) => Err(TransportError::Lost),
+            Err(AskError::Full) => Err(TransportError::Full),
+        }
+    }
+}
+
+/// A transport of any kind.
+#[derive(Clone)]
+pub(super) struct Peers(Arc<dyn Ask>);
+
+trait Ask: Send + Sync {
+    fn ask(
+        &self,
+        to: NodeId,
+        request: DirectoryRequest,
+    ) -> BoxFuture<'_, Result<DirectoryReply, TransportError>>;
+}
+
+impl<T: Transport> Ask for T {
+    fn ask(
+        &self,
+        to: NodeId,
+        request: DirectoryRequest,
+    ) -> BoxFuture<'_, Result<DirectoryReply, TransportError>> {
+        Box::pin(Transport::ask(self, to, request))
+    }
+}
+
+impl Peers {
+    pub(super) fn new(transport: impl Transport) -> Self {
+        Self(Arc::new(transport))
+    }
+
+    pub(super) async fn ask(
+        &self,
+        to: NodeId,
+        request: DirectoryRequest,
+    ) -> Result<DirectoryReply, TransportError> {
+        self.0.ask(to, request).await
+    }
+}
+
+/// Why a node did not do what Raft asked of it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Declined {
+    /// The pieces of a snapshot do not follow each other; the sender begins anew.
+    SnapshotMismatch(SnapshotMismatch),
+    /// It is stopping.
+    Stopped,
+    /// It cannot read what was asked.
+    Malformed,
+}
+
+/// Does what Raft on another node asks of Raft on this one.
+pub(super) async fn serve(raft: &Raft<TypeConfig>, request: RaftRequest) -> DirectoryReply {
+    match request {
+        RaftRequest::AppendEntries(bytes) => {
+            answer(&bytes, async |rpc| raft.append_entries(rpc).await.map_err(stopped)).await
+        }
+        RaftRequest::Vote(bytes) => {
+            answer(&bytes, async |rpc| raft.vote(rpc).await.map_err(stopped)).await
+        }
+        RaftRequest::InstallSnapshot(bytes) => {
+            answer(&bytes, async |rpc| {
+                raft.install_snapshot(rpc).await.map_err(|error| match error {
+                    RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch)) => {
+                        Declined::SnapshotMismatch(mismatch)
+                    }
+                    RaftError::Fatal(_) => Declined::Stopped,
+                })
+            })
+            .await
+        }
+    }
+}
+
+/// One of Raft's own requests, encoded.
+pub(super) enum RaftRequest {
+    AppendEntries(Vec<u8>),
+    Vote(Vec<u8>),
+    InstallSnapshot(Vec<u8>),
+}
+
+/// All that Raft says about an error here is that it has stopped.
+fn stopped<E>(_: E) -> Declined {
+    Declined::Stopped
+}
+
+async fn answer<Q: DeserializeOwned, R: Serialize>(
+    bytes: &[u8],
+    ask: impl AsyncFnOnce(Q) -> Result<R, Declined>,
+) -> DirectoryReply {
+    let result = match postcard::from_bytes(bytes) {
+        Ok(rpc) => ask(rpc).await,
+        Err(_) => Err(Declined::Malformed),
+    };
+    DirectoryReply::Raft(encode(&result))
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("Raft's types encode into memory")
+}
+
+/// Makes connections for Raft.
+pub(super) struct Network {
+    pub(super) peers: Peers,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
+        Peer { peers: self.peers.clone(), target }
+    }
+}
+
+/// Raft on another node.
+pub(super) struct Peer {
+    peers: Peers,
+    target: u64,
+}
+
+type Failure<E> = RPCError<u64, EmptyNode, RaftError<u64, E>>;
+
+impl Peer {
+    async fn ask<R: DeserializeOwned, E: std::error::Error>(
+        &self,
+        request: DirectoryRequest,
+        mismatch: impl FnOnce(SnapshotMismatch) -> Option<E>,
+    ) -> Result<R, Failure<E>> {
+        let bytes = match self.peers.ask(NodeId(self.target), request).await {
+            Ok(DirectoryReply::Raft(bytes)) => bytes,
+            Ok(
+                DirectoryReply::Changed { .. }
+                | DirectoryReply::ReadIndex(_)
+                | DirectoryReply::NotLeader(_),
+            ) => return Err(NetworkError::new(&TransportError::Violation).into()),
+            Err(error @ TransportError::Unreachable) => return Err(Unreachable::new(&error).into()),
+            Err(error) => return Err(NetworkError::new(&error).into()),
+        };
+        match postcard::from_bytes(&bytes) {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(Declined::SnapshotMismatch(at))) => Err(match mismatch(at) {
+                Some(error) => RemoteError::new(self.target, RaftError::APIError(error)).into(),
+                None => NetworkError::new(&TransportError::Violation).into(),
+            }),
+            Ok(Err(Declined::Stopped)) => {
+                Err(Unreachable::new(&TransportError::Unreachable).into())
+            }
+            Ok(Err(Declined::Malformed)) | Err(_) => {
+                Err(NetworkError::new(&TransportError::Violation).into())
+            }
+        }
+    }
+}
+
+impl RaftNetwork<TypeConfig> for Peer {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
+        self.ask(DirectoryRequest::AppendEntries(encode(&rpc)), |_| None).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        rpc: InstallSnapshotRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
+        let request = DirectoryRequest::InstallSnapshot(encode(&rpc));
+        self.ask(request, |at| Some(InstallSnapshotError::SnapshotMismatch(at))).await
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<u64>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
+        self.ask(DirectoryRequest::Vote(encode(&rpc)), |_| None).await
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(UNREACHABLE_PAUSE))
+    }
+}

@@ -1,0 +1,222 @@
+//! Failure detector: heartbeats for nodes that fall silent, the pulse for processes that end.
+//!
+//! ```text
+//!            heard                     heard
+//!          +-------+             +----------------+
+//!          v       |             v                |
+//!        Alive ----+--silent--> Suspect --silent--> Silent
+//!          |                                        ^
+//!          +------------- process gone -------------+
+//! ```
+//!
+//! Each node runs one and watches all others. Only the directory's leader acts on it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::limits::{DOWN_AFTER, SUSPECT_AFTER};
+use crate::protocol::{NodeId, NodeRecord, NodeStatus, Writer};
+
+/// A change of belief, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The node answers again.
+    Alive(Writer),
+    /// The node has been silent for a while.
+    Suspect(Writer),
+    /// The node is taken for dead: silent for too long, or its process ended.
+    Silent(Writer),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    Alive,
+    Suspect,
+    Silent,
+}
+
+#[derive(Debug)]
+struct Peer {
+    writer: Writer,
+    up: bool,
+    heard: Option<Instant>,
+    since: Instant,
+    gone: bool,
+    belief: Belief,
+}
+
+/// What one node believes of the others.
+#[derive(Debug)]
+pub struct Detector {
+    me: NodeId,
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+impl Detector {
+    /// Returns a detector that knows no other node yet.
+    pub fn new(me: NodeId) -> Self {
+        Self { me, peers: BTreeMap::new() }
+    }
+
+    /// Takes over what the directory says. A node gets its full time to be heard from when it is
+    /// new, when it started anew, and when the directory has just said that it is up or down.
+    pub fn handle_nodes(&mut self, nodes: &[NodeRecord], now: Instant) {
+        self.peers.retain(|id, _| nodes.iter().any(|node| node.id == *id));
+        for node in nodes.iter().filter(|node| node.id != self.me) {
+            let writer = Writer { node: node.id, incarnation: node.incarnation };
+            let up = node.status == NodeStatus::Up;
+            let known = self.peers.get(&node.id);
+            if known.is_none_or(|peer| peer.writer != writer || peer.up != up) {
+                let belief = Belief::Alive;
+                let peer = Peer { writer, up, heard: None, since: now, gone: false, belief };
+                self.peers.insert(node.id, peer);
+            }
+        }
+    }
+
+    /// Notes a sign of life.
+    pub fn handle_heard(&mut self, from: Writer, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&from.node)
+            && peer.writer == from
+        {
+            peer.heard = Some(now);
+            peer.gone = false;
+        }
+    }
+
+    /// Notes that the process of a node ended.
+    pub fn handle_gone(&mut self, who: Writer) {
+        if let Some(peer) = self.peers.get_mut(&who.node)
+            && peer.writer == who
+        {
+            peer.gone = true;
+        }
+    }
+
+    /// Gives every node its full time anew: this node stood still and could not hear them.
+    pub fn handle_own_pause(&mut self, now: Instant) {
+        for peer in self.peers.values_mut().filter(|peer| peer.up) {
+            peer.since = now;
+            peer.heard = peer.heard.map(|_| now);
+        }
+    }
+
+    /// Returns what changed by now.
+    pub fn poll(&mut self, now: Instant) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for peer in self.peers.values_mut().filter(|peer| peer.up) {
+            let silence = now.saturating_duration_since(peer.heard.unwrap_or(peer.since));
+            let belief = if peer.gone || silence >= DOWN_AFTER {
+                Belief::Silent
+            } else if silence >= SUSPECT_AFTER {
+                Belief::Suspect
+            } else {
+                Belief::Alive
+            };
+            if belief != peer.belief {
+                peer.belief = belief;
+                turns.push(match belief {
+                    Belief::Alive => Turn::Alive(peer.writer),
+                    Belief::Suspect => Turn::Suspect(peer.writer),
+                    Belief::Silent => Turn::Silent(peer.writer),
+                });
+            }
+        }
+        turns
+    }
+
+    /// Returns the nodes that the directory calls up and this node takes for dead.
+    pub fn silent(&self) -> Vec<Writer> {
+        let silent = |peer: &&Peer| peer.up && peer.belief == Belief::Silent;
+        self.peers.values().filter(silent).map(|peer| peer.writer).collect()
+    }
+
+    /// Returns the nodes that the directory calls down and that speak nevertheless.
+    pub fn returned(&self) -> Vec<Writer> {
+        let returned = |peer: &&Peer| !peer.up && peer.heard.is_some() && !peer.gone;
+        self.peers.values().filter(returned).map(|peer| peer.writer).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::Incarnation;
+
+    const OTHER: Writer = Writer { node: NodeId(2), incarnation: Incarnation(1) };
+
+    fn nodes(status: NodeStatus, incarnation: u64) -> Vec<NodeRecord> {
+        let node = |id: u64, name: &str, status| NodeRecord {
+            id: NodeId(id),
+            name: name.parse().unwrap(),
+            addr: ([127, 0, 0, 1], 4433).into(),
+            incarnation: Incarnation(incarnation),
+            status,
+        };
+        vec![node(1, "me", NodeStatus::Up), node(2, "other", status)]
+    }
+
+    fn detector(start: Instant) -> Detector {
+        let mut detector = Detector::new(NodeId(1));
+        detector.handle_nodes(&nodes(NodeStatus::Up, 1), start);
+        detector
+    }
+
+    #[test]
+    fn silence_makes_suspect_then_silent_and_a_word_makes_alive() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        assert_eq!(detector.poll(start), []);
+        assert_eq!(detector.poll(start + SUSPECT_AFTER), [Turn::Suspect(OTHER)]);
+        assert_eq!(detector.silent(), []);
+        assert_eq!(detector.poll(start + DOWN_AFTER), [Turn::Silent(OTHER)]);
+        assert_eq!(detector.silent(), [OTHER]);
+        detector.handle_heard(OTHER, start + DOWN_AFTER);
+        assert_eq!(detector.poll(start + DOWN_AFTER), [Turn::Alive(OTHER)]);
+        assert_eq!(detector.silent(), []);
+    }
+
+    #[test]
+    fn an_ended_process_is_silent_at_once() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_heard(OTHER, start);
+        detector.handle_gone(OTHER);
+        assert_eq!(detector.poll(start), [Turn::Silent(OTHER)]);
+    }
+
+    #[test]
+    fn a_pause_of_its_own_is_not_the_silence_of_others() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_heard(OTHER, start);
+        let resumed = start + 10 * DOWN_AFTER;
+        detector.handle_own_pause(resumed);
+        assert_eq!(detector.poll(resumed), []);
+        assert_eq!(detector.poll(resumed + DOWN_AFTER), [Turn::Silent(OTHER)]);
+    }
+
+    #[test]
+    fn news_of_an_older_start_is_ignored() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_nodes(&nodes(NodeStatus::Up, 2), start);
+        detector.handle_gone(OTHER);
+        detector.handle_heard(OTHER, start + DOWN_AFTER);
+        assert_eq!(detector.poll(start + Duration::from_millis(1)), []);
+        assert_eq!(detector.poll(start + DOWN_AFTER).len(), 1);
+    }
+
+    #[test]
+    fn a_node_called_down_returns_only_by_speaking_after_that() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_heard(OTHER, start);
+        detector.handle_nodes(&nodes(NodeStatus::Down, 1), start);
+        assert_eq!(detector.returned(), []);
+        detector.handle_heard(OTHER, start);
+        assert_eq!(detector.returned(), [OTHER]);
+    }
+}

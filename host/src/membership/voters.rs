@@ -1,0 +1,72 @@
+//! Which nodes should vote in the directory.
+//!
+//! At most five, an odd number of nodes that are up. What counts is how many voters may still die
+//! before the rest is no majority: a change is made only when it raises that number. So a fourth
+//! node that is up replaces a dead voter at once, and two survivors of three stay as they are:
+//! shrinking to one would protect against nothing and lose the third when it returns.
+
+use std::collections::BTreeSet;
+
+use crate::limits::VOTERS_MAX;
+use crate::protocol::NodeId;
+
+/// Returns the voters that should replace `current`, or `None` if `current` is as good.
+///
+/// `up` are the nodes that are up. Voters that are up stay before others come in.
+pub fn better_voters(
+    current: &BTreeSet<NodeId>,
+    up: &BTreeSet<NodeId>,
+) -> Option<BTreeSet<NodeId>> {
+    let room = up.len().min(VOTERS_MAX);
+    let size = if room.is_multiple_of(2) { room.saturating_sub(1) } else { room };
+    let stay = current.intersection(up);
+    let better: BTreeSet<NodeId> = stay.chain(up.difference(current)).take(size).copied().collect();
+    (spare(&better, up) > spare(current, up)).then_some(better)
+}
+
+/// How many voters that are up may die before the rest is no majority; negative without one.
+fn spare(voters: &BTreeSet<NodeId>, up: &BTreeSet<NodeId>) -> i64 {
+    let count = |n: usize| i64::try_from(n).expect("a cluster has at most nine nodes");
+    let majority = count(voters.len() / 2 + 1);
+    count(voters.intersection(up).count()) - majority
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(ids: &[u64]) -> BTreeSet<NodeId> {
+        ids.iter().map(|id| NodeId(*id)).collect()
+    }
+
+    fn better(current: &[u64], up: &[u64]) -> Option<BTreeSet<NodeId>> {
+        better_voters(&set(current), &set(up))
+    }
+
+    #[test]
+    fn a_growing_cluster_votes_with_one_three_five() {
+        assert_eq!(better(&[1], &[1]), None);
+        assert_eq!(better(&[1], &[1, 2]), None);
+        assert_eq!(better(&[1], &[1, 2, 3]), Some(set(&[1, 2, 3])));
+        assert_eq!(better(&[1, 2, 3], &[1, 2, 3, 4]), None);
+        assert_eq!(better(&[1, 2, 3], &[1, 2, 3, 4, 5]), Some(set(&[1, 2, 3, 4, 5])));
+        assert_eq!(better(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]), None);
+    }
+
+    #[test]
+    fn a_dead_voter_is_replaced_when_a_node_is_free() {
+        assert_eq!(better(&[1, 2, 3], &[1, 2, 4]), Some(set(&[1, 2, 4])));
+        assert_eq!(better(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 6]), Some(set(&[1, 2, 3, 4, 6])));
+    }
+
+    #[test]
+    fn two_survivors_of_three_stay() {
+        assert_eq!(better(&[1, 2, 3], &[1, 2]), None);
+    }
+
+    #[test]
+    fn three_survivors_of_five_vote_alone() {
+        assert_eq!(better(&[1, 2, 3, 4, 5], &[1, 2, 3]), Some(set(&[1, 2, 3])));
+        assert_eq!(better(&[1, 2, 3, 4, 5], &[1, 2, 3, 4]), None);
+    }
+}
