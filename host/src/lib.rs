@@ -21,3 +21,5 @@ pub mod net;
 pub mod membership;
 
 pub mod directory;
+
+pub mod keeper;

@@ -1,0 +1,309 @@
+//! The keeper's rules, without IO: a request in, a reply and the writes that must precede it out.
+//!
+//! A copy is known by its [`CopyId`]. It is *seeded* under some generation `g` of its writer, and
+//! the directory can name it only in the change that makes `g` into `g + 1`. That gives exact rules
+//! instead of timeouts:
+//!
+//! - a copy that the directory does not name is *dead* as soon as the player's generation there is
+//!   above the one it was seeded under;
+//! - an owner that speaks for a named copy under a later generation proves all its siblings dead.
+//!
+//! Invariants: the floor of a player never sinks; nothing is applied below it; a copy's records have
+//! no gap; a copy that may still be named is never dropped.
+
+use std::collections::BTreeMap;
+
+use crate::limits::{COPIES_PER_PLAYER_MAX, RECORDS_PER_BASE};
+use crate::protocol::{
+    Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, PlayerId, PlayerState,
+    Record, Refusal, Release, Seed, Seq, Writer,
+};
+
+/// What a record costs in the store besides the bytes that changed, roughly.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// What must be in the store before the reply leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// A whole copy; its older records may go.
+    Base {
+        /// The player.
+        player: PlayerId,
+        /// The copy.
+        copy: CopyId,
+    },
+    /// One more call on a copy.
+    Record {
+        /// The copy.
+        copy: CopyId,
+        /// The call.
+        record: Record,
+    },
+    /// The player's newest owner.
+    Floor {
+        /// The player.
+        player: PlayerId,
+        /// Its generation.
+        generation: Generation,
+        /// Its owner.
+        writer: Writer,
+    },
+    /// A copy is gone.
+    Remove {
+        /// The copy.
+        copy: CopyId,
+    },
+}
+
+/// One copy of a player.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Which one.
+    pub id: CopyId,
+    /// The generation its writer held when it was seeded.
+    pub seeded: Generation,
+    /// Who seeded it.
+    pub writer: Writer,
+    /// The state.
+    pub state: PlayerState,
+    /// Whether everything that was ever acknowledged is in it. False after a restart of the
+    /// machine that may have lost what was not synced.
+    pub trusted: bool,
+    /// What the store holds of it beyond its base.
+    pub tail: Tail,
+}
+
+/// Records that follow a copy's base in the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tail {
+    records: u64,
+    bytes: usize,
+}
+
+impl Tail {
+    /// Adds a record. Returns whether a new base should replace all of them: when there are many,
+    /// and together they are as large as the state itself.
+    fn push(&mut self, record: &Record, state: &PlayerState) -> bool {
+        self.records += 1;
+        self.bytes += record.delta.changed_bytes() + RECORD_OVERHEAD_BYTES;
+        let long = self.records >= RECORDS_PER_BASE;
+        let fold = long && self.bytes >= state.snapshot.changed_bytes();
+        if fold {
+            *self = Self::default();
+        }
+        fold
+    }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    floor: Option<(Generation, Writer)>,
+    copies: Vec<Copy>,
+}
+
+/// All copies on one node.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    players: BTreeMap<PlayerId, Held>,
+}
+
+impl Keeper {
+    /// Takes in a copy that the store had.
+    pub fn load_copy(&mut self, player: PlayerId, copy: Copy) {
+        self.players.entry(player).or_default().copies.push(copy);
+    }
+
+    /// Takes in a floor that the store had.
+    pub fn load_floor(&mut self, player: PlayerId, generation: Generation, writer: Writer) {
+        self.players.entry(player).or_default().floor = Some((generation, writer));
+    }
+
+    /// Fences everything below a generation that the directory has given out. After a restart of
+    /// the machine the store may have forgotten a fence; the directory never does.
+    pub fn raise_floor(
+        &mut self,
+        player: &PlayerId,
+        generation: Generation,
+        writer: Writer,
+        writes: &mut Vec<Write>,
+    ) {
+        if let Some(held) = self.players.get_mut(player)
+            && held.floor.is_none_or(|(floor, _)| floor < generation)
+        {
+            held.floor = Some((generation, writer));
+            writes.push(Write::Floor { player: player.clone(), generation, writer });
+        }
+    }
+
+    /// Returns a copy.
+    pub fn copy(&self, player: &PlayerId, id: CopyId) -> Option<&Copy> {
+        self.players.get(player)?.copies.iter().find(|copy| copy.id == id)
+    }
+
+    /// Returns all copies, for the sweep.
+    pub fn copies(&self) -> impl Iterator<Item = (&PlayerId, &Copy)> {
+        self.players.iter().flat_map(|(player, held)| held.copies.iter().map(move |c| (player, c)))
+    }
+
+    /// Drops a copy that can never be named again; the caller has checked that.
+    pub fn collect(&mut self, player: &PlayerId, id: CopyId, writes: &mut Vec<Write>) {
+        if let Some(held) = self.players.get_mut(player) {
+            held.drop_copies(|copy| copy.id == id, writes);
+        }
+    }
+
+    /// Decides one request. The reply may leave once `writes` are in the store.
+    pub fn handle(&mut self, request: KeeperRequest, writes: &mut Vec<Write>) -> KeeperReply {
+        let done = match request {
+            KeeperRequest::Append(append) => self.handle_append(append, writes),
+            KeeperRequest::Confirm(confirm) => self.handle_confirm(&confirm, writes),
+            KeeperRequest::Seed(seed) => self.handle_seed(seed, writes),
+            KeeperRequest::Fetch(fetch) => self.handle_fetch(&fetch, writes),
+            KeeperRequest::Release(release) => self.handle_release(&release, writes),
+        };
+        done.unwrap_or_else(KeeperReply::Refused)
+    }
+
+    fn handle_append(
+        &mut self,
+        append: Append,
+        writes: &mut Vec<Write>,
+    ) -> Result<KeeperReply, Refusal> {
+        let Append { player, copy: id, generation, writer, record } = append;
+        let held = self.fenced(&player, generation, writer)?;
+        let copy = held.copy_mut(id).ok_or(Refusal::Gap { have: None })?;
+        let have = copy.state.seq;
+        copy.state.apply(&record).map_err(|_| Refusal::Gap { have: Some(have) })?;
+        let seq = copy.state.seq;
+        // The owner holds the whole state and this copy just followed it, so nothing is missing.
+        let proven = !std::mem::replace(&mut copy.trusted, true);
+        let fold = copy.tail.push(&record, &copy.state);
+        if proven || fold {
+            writes.push(Write::Base { player: player.clone(), copy: id });
+        } else {
+            writes.push(Write::Record { copy: id, record });
+        }
+        held.speak(&player, id, generation, writer, writes);
+        Ok(KeeperReply::Acknowledged { seq })
+    }
+
+    fn handle_confirm(
+        &mut self,
+        confirm: &Confirm,
+        writes: &mut Vec<Write>,
+    ) -> Result<KeeperReply, Refusal> {
+        let Confirm { player, copy: id, generation, writer, seq } = confirm;
+        let held = self.fenced(player, *generation, *writer)?;
+        let copy = held.copy_mut(*id).ok_or(Refusal::Gap { have: None })?;
+        if copy.state.seq != *seq {
+            return Err(Refusal::Gap { have: Some(copy.state.seq) });
+        }
+        if !std::mem::replace(&mut copy.trusted, true) {
+            writes.push(Write::Base { player: player.clone(), copy: *id });
+        }
+        held.speak(player, *id, *generation, *writer, writes);
+        Ok(KeeperReply::Acknowledged { seq: *seq })
+    }
+
+    fn handle_seed(&mut self, seed: Seed, writes: &mut Vec<Write>) -> Result<KeeperReply, Refusal> {
+        let Seed { player, copy: id, generation, writer, state } = seed;
+        let held = self.fenced(&player, generation, writer)?;
+        let seq = state.seq;
+        let copy =
+            Copy { id, seeded: generation, writer, state, trusted: true, tail: Tail::default() };
+        let full = held.copies.len() >= COPIES_PER_PLAYER_MAX;
+        let copies = held.copies.len() as u64;
+        match held.copy_mut(id) {
+            // Another attempt of the same writer under the same generation: nobody can have spoken
+            // for the copy yet, and the writer knows best what it should hold.
+            Some(same) if same.seeded == generation && same.writer == writer => *same = copy,
+            Some(other) => return Err(Refusal::Gap { have: Some(other.state.seq) }),
+            None if full => return Err(Refusal::Full { copies }),
+            None => held.copies.push(copy),
+        }
+        writes.push(Write::Base { player, copy: id });
+        Ok(KeeperReply::Acknowledged { seq })
+    }
+
+    fn handle_fetch(
+        &mut self,
+        fetch: &Fetch,
+        writes: &mut Vec<Write>,
+    ) -> Result<KeeperReply, Refusal> {
+        let Fetch { player, copy: id, generation, writer } = fetch;
+        let held = self.fenced(player, *generation, *writer)?;
+        held.speak(player, *id, *generation, *writer, writes);
+        let copy = held.copy_mut(*id).ok_or(Refusal::Gap { have: None })?;
+        if !copy.trusted {
+            return Err(Refusal::Stale { seq: copy.state.seq });
+        }
+        Ok(KeeperReply::Fetched(Box::new(copy.state.clone())))
+    }
+
+    fn handle_release(
+        &mut self,
+        release: &Release,
+        writes: &mut Vec<Write>,
+    ) -> Result<KeeperReply, Refusal> {
+        let Release { player, copy: id, generation, writer } = release;
+        let held = self.fenced(player, *generation, *writer)?;
+        held.drop_copies(|copy| copy.id == *id, writes);
+        Ok(KeeperReply::Acknowledged { seq: Seq(0) })
+    }
+
+    /// Returns what is held of the player, unless a newer owner is known.
+    fn fenced(
+        &mut self,
+        player: &PlayerId,
+        generation: Generation,
+        writer: Writer,
+    ) -> Result<&mut Held, Refusal> {
+        let floor = self.players.get(player).and_then(|held| held.floor);
+        match floor {
+            Some((newest, owner))
+                if generation < newest || (generation == newest && writer != owner) =>
+            {
+                Err(Refusal::Fenced { generation: newest })
+            }
+            Some(_) | None => Ok(self.players.entry(player.clone()).or_default()),
+        }
+    }
+}
+
+impl Held {
+    fn copy_mut(&mut self, id: CopyId) -> Option<&mut Copy> {
+        self.copies.iter_mut().find(|copy| copy.id == id)
+    }
+
+    /// The owner of `generation` speaks for copy `id`, which the directory named to it.
+    fn speak(
+        &mut self,
+        player: &PlayerId,
+        id: CopyId,
+        generation: Generation,
+        writer: Writer,
+        writes: &mut Vec<Write>,
+    ) {
+        if self.floor != Some((generation, writer)) {
+            self.floor = Some((generation, writer));
+            writes.push(Write::Floor { player: player.clone(), generation, writer });
+        }
+        if self.copies.len() > 1 {
+            self.drop_copies(|copy| copy.id != id && copy.seeded < generation, writes);
+        }
+    }
+
+    fn drop_copies(&mut self, dead: impl Fn(&Copy) -> bool, writes: &mut Vec<Write>) {
+        self.copies.retain(|copy| {
+            let dead = dead(copy);
+            if dead {
+                writes.push(Write::Remove { copy: copy.id });
+            }
+            !dead
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,290 @@
+//! The keeper's task: take what waits, decide, commit in one piece, answer.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::machine::{Copy, Keeper, Tail, Write};
+use crate::limits::INBOX_REQUESTS_MAX;
+use crate::net::{AskError, Inbound, Links, Responder};
+use crate::protocol::{
+    CopyId, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId, PlayerRecord, Refusal, Reply,
+    Request, Writer,
+};
+use crate::storage::{Batch, Copies, Durability, StoreError, StoredCopy, StoredFloor};
+
+/// Requests that are decided and committed together at most. Enough for a full pipeline of many
+/// players; small enough that the first of them does not wait for milliseconds.
+const BATCH_REQUESTS_MAX: usize = 512;
+
+/// Time between two sweeps for copies that can never be named again.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A request to the keeper and where its reply goes.
+pub type KeeperInbound = Inbound<KeeperRequest, KeeperReply>;
+
+/// A request of this node's own players, and where its reply goes.
+#[derive(Debug)]
+pub struct KeeperLocal {
+    request: KeeperRequest,
+    reply: oneshot::Sender<KeeperReply>,
+}
+
+/// Where one reply goes.
+enum ReplyTo {
+    Peer(Responder<KeeperReply>),
+    Here(oneshot::Sender<KeeperReply>),
+}
+
+impl ReplyTo {
+    fn send(self, reply: KeeperReply) {
+        match self {
+            Self::Peer(responder) => responder.send(reply),
+            // A player that ended meanwhile needs no reply.
+            Self::Here(sender) => drop(sender.send(reply)),
+        }
+    }
+}
+
+/// What the keeper asks the directory, to collect copies.
+pub trait Naming: Send + 'static {
+    /// Returns what the directory says of a player, as far as this node has heard.
+    fn player(&self, player: &PlayerId) -> Option<PlayerRecord>;
+    /// Whether the directory knows a later start of the writer's node: this one will never write
+    /// again. A node that is merely down does not count, for it may come back as it was.
+    fn is_over(&self, writer: Writer) -> bool;
+}
+
+/// The keeper of one node: owns all its copies.
+#[derive(Debug)]
+pub struct Service<N> {
+    machine: Keeper,
+    copies: Copies,
+    durability: Durability,
+    naming: N,
+    inbox: mpsc::Receiver<KeeperInbound>,
+    local: mpsc::Receiver<KeeperLocal>,
+}
+
+/// The ways into a keeper.
+#[derive(Debug)]
+pub struct KeeperInboxes {
+    /// For requests from other nodes.
+    pub remote: mpsc::Sender<KeeperInbound>,
+    /// For requests from this node's players.
+    pub local: mpsc::Sender<KeeperLocal>,
+}
+
+impl<N: Naming> Service<N> {
+    /// Loads all copies and returns the keeper and the ways into it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read. Damaged copies are named in the log and left out.
+    pub fn load(
+        copies: Copies,
+        durability: Durability,
+        naming: N,
+    ) -> Result<(Self, KeeperInboxes), StoreError> {
+        let (remote, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (local_sender, local) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let machine = load(&copies)?;
+        let service = Self { machine, copies, durability, naming, inbox, local };
+        Ok((service, KeeperInboxes { remote, local: local_sender }))
+    }
+
+    /// Serves until cancelled. Run it once the directory here is as new as this start of the node,
+    /// for that is where forgotten fences are raised from.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed and could not be read again. Nothing was acknowledged that it lacks.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), StoreError> {
+        self.raise_floors()?;
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        let mut waiting = Vec::with_capacity(BATCH_REQUESTS_MAX);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                taken = self.inbox.recv_many(&mut waiting, BATCH_REQUESTS_MAX) => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                    let peers = waiting.drain(..);
+                    let requests = peers.map(|inbound| {
+                        (inbound.request, ReplyTo::Peer(inbound.responder))
+                    });
+                    self.serve(requests.collect())?;
+                }
+                Some(KeeperLocal { request, reply }) = self.local.recv() => {
+                    self.serve(vec![(request, ReplyTo::Here(reply))])?;
+                }
+                _ = sweep.tick() => self.sweep()?,
+            }
+        }
+    }
+
+    fn serve(&mut self, requests: Vec<(KeeperRequest, ReplyTo)>) -> Result<(), StoreError> {
+        let mut writes = Vec::new();
+        let mut replies: Vec<(ReplyTo, KeeperReply)> = requests
+            .into_iter()
+            .map(|(request, to)| (to, self.machine.handle(request, &mut writes)))
+            .collect();
+        if let Err(error) = self.commit(writes) {
+            tracing::error!(%error, "the store refused copies; nothing of this batch is kept");
+            let refusal = Refusal::Disk { reason: error.to_string() };
+            for (_, reply) in &mut replies {
+                *reply = KeeperReply::Refused(refusal.clone());
+            }
+            self.machine = load(&self.copies)?;
+        }
+        for (to, reply) in replies {
+            to.send(reply);
+        }
+        Ok(())
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        // A base holds the state at the end of this batch, so it stands for the batch's records.
+        let based: BTreeSet<CopyId> = writes.iter().filter_map(base_of).collect();
+        let mut batch = self.copies.batch();
+        for write in writes {
+            self.stage(&mut batch, write, &based);
+        }
+        batch.commit(self.durability)
+    }
+
+    fn stage(&self, batch: &mut Batch, write: Write, based: &BTreeSet<CopyId>) {
+        match write {
+            Write::Record { copy, .. } if based.contains(&copy) => {}
+            // A copy that was seeded and dropped within one batch needs no base.
+            Write::Base { player, copy } => {
+                if let Some(copy) = self.machine.copy(&player, copy) {
+                    let Copy { id, seeded, writer, state, trusted, tail: _ } = copy;
+                    batch.put_base(&player, *id, *seeded, *writer, state, *trusted);
+                }
+            }
+            Write::Record { copy, record } => batch.put_record(copy, &record),
+            Write::Floor { player, generation, writer } => {
+                batch.put_floor(&player, generation, writer);
+            }
+            Write::Remove { copy } => batch.remove_copy(copy),
+        }
+    }
+
+    fn raise_floors(&mut self) -> Result<(), StoreError> {
+        let players: Vec<_> = self.machine.copies().map(|(player, _)| player.clone()).collect();
+        let mut writes = Vec::new();
+        for player in players {
+            if let Some(record) = self.naming.player(&player) {
+                self.machine.raise_floor(&player, record.generation, record.owner, &mut writes);
+            }
+        }
+        self.commit(writes)
+    }
+
+    /// Collects copies that the directory can never name again.
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        let dead: Vec<_> = self
+            .machine
+            .copies()
+            .filter(|(player, copy)| self.is_dead(player, copy))
+            .map(|(player, copy)| (player.clone(), copy.id))
+            .collect();
+        if dead.is_empty() {
+            return Ok(());
+        }
+        tracing::debug!(copies = dead.len(), "collecting copies that the directory does not name");
+        let mut writes = Vec::new();
+        for (player, copy) in dead {
+            self.machine.collect(&player, copy, &mut writes);
+        }
+        if let Err(error) = self.commit(writes) {
+            tracing::warn!(%error, "the store did not collect copies; the next sweep tries again");
+            self.machine = load(&self.copies)?;
+        }
+        Ok(())
+    }
+
+    fn is_dead(&self, player: &PlayerId, copy: &Copy) -> bool {
+        match self.naming.player(player) {
+            Some(record) => {
+                let named = record.keepers.iter().any(|keeper| keeper.copy == copy.id);
+                !named && record.generation > copy.seeded
+            }
+            // Never claimed: its writer may still do so, until that start of it is over.
+            None => copy.seeded == Generation(0) && self.naming.is_over(copy.writer),
+        }
+    }
+}
+
+fn base_of(write: &Write) -> Option<CopyId> {
+    match write {
+        Write::Base { copy, .. } => Some(*copy),
+        Write::Record { .. } | Write::Floor { .. } | Write::Remove { .. } => None,
+    }
+}
+
+fn load(copies: &Copies) -> Result<Keeper, StoreError> {
+    let loaded = copies.load()?;
+    for damaged in &loaded.damaged {
+        tracing::error!(?damaged, "a copy in the store is damaged; it is not used");
+    }
+    let mut machine = Keeper::default();
+    for StoredCopy { player, copy, generation, writer, state, trusted } in loaded.copies {
+        let tail = Tail::default();
+        let copy = Copy { id: copy, seeded: generation, writer, state, trusted, tail };
+        machine.load_copy(player, copy);
+    }
+    for StoredFloor { player, generation, writer } in loaded.floors {
+        machine.load_floor(player, generation, writer);
+    }
+    Ok(machine)
+}
+
+/// A reply that is on its way.
+pub(super) type PendingReply = Pin<Box<dyn Future<Output = Result<KeeperReply, AskError>> + Send>>;
+
+/// Reaches the keeper of any node, this one included.
+#[derive(Debug, Clone)]
+pub struct Keepers {
+    me: NodeId,
+    links: Links,
+    local: mpsc::Sender<KeeperLocal>,
+}
+
+impl Keepers {
+    /// Returns a way to all keepers; `local` is the inbox of the one on node `me`.
+    pub fn new(me: NodeId, links: Links, local: mpsc::Sender<KeeperLocal>) -> Self {
+        Self { me, links, local }
+    }
+
+    /// Sends a request. Requests to one node arrive in the order of these calls.
+    pub fn ask(&self, node: NodeId, request: KeeperRequest) -> PendingReply {
+        if node != self.me {
+            let pending = self.links.send(node, Request::Keeper(request));
+            return Box::pin(async move { keeper_reply(pending.await?) });
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.local.try_send(KeeperLocal { request, reply }) {
+            Ok(()) => Box::pin(async move { answer.await.map_err(|_| AskError::Lost) }),
+            Err(_) => Box::pin(std::future::ready(Err(AskError::Full))),
+        }
+    }
+}
+
+fn keeper_reply(reply: Reply) -> Result<KeeperReply, AskError> {
+    match reply {
+        Reply::Keeper(reply) => Ok(reply),
+        Reply::Busy => Err(AskError::Full),
+        // Another kind of reply is a broken peer: whatever it did is not known.
+        Reply::Member(_) | Reply::Directory(_) | Reply::Call(_) => Err(AskError::Lost),
+    }
+}
