@@ -23,3 +23,7 @@ pub mod membership;
 pub mod directory;
 
 pub mod keeper;
+
+pub mod player;
+
+pub mod gateway;

@@ -1,0 +1,25 @@
+//! Player servers: each running player is one wasmtime instance with a mailbox.
+//!
+//! ```text
+//!   gateway ─► Roster ─► server (one task a player) ─► Machine decides
+//!                          │  executes on the instance, asks keepers and the directory
+//!                          └─ answers callers
+//! ```
+//!
+//! `machine` holds the rules without IO. A server drives one machine and decides nothing: it
+//! selects what happened, applies it, and carries out the actions. The [`Roster`] owns the servers:
+//! it opens one at a player's first call and forgets it when it ends. [`Codes`] finds the component
+//! that a player's memory belongs to.
+//!
+//! What this room does not do: choose which node should run a player (`gateway`), or hold copies
+//! for others (`keeper`).
+
+mod codes;
+mod machine;
+mod roster;
+mod server;
+
+pub use codes::{CodeError, Codes};
+pub use machine::{Action, Event, Machine, Origin, Story, Ticket, View};
+pub use roster::{Reply, Roster, RosterRequest};
+pub use server::Context;

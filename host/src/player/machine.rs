@@ -1,0 +1,428 @@
+//! The rules of a player's server, without IO: what happened in, what to do out.
+//!
+//! ```text
+//!   new ──────────────────────────────► Seeding ──► Naming ──► Reviving ──► Active ─┐
+//!   another owner's ─► Claiming ─► Fetching ─┴──────(keepers complete)──►┘   ▲      │ a keeper
+//!                                                                            │      │ is lost
+//!                        no other node: Alone ◄── Seeding ◄──────────────────┼──────┘
+//!                                         └── a node joins ──► Seeding ─► Naming
+//!   from everywhere: a newer owner ─► Closed
+//! ```
+//!
+//! Design rules: claim before reading (4), seed before naming (5), answer after every keeper (2).
+//! Calls execute only in `Active`; elsewhere they wait. Answers leave in order, each when every
+//! keeper has confirmed the generation at or after it. Any trouble with a keeper has one cure: a
+//! full copy on another one, or on the same one anew.
+//!
+//! Invariants: `state` is what the instance holds whenever `live`; nothing executes while copies are
+//! being replaced; an answer that reports an effect is never sent before its record is on every
+//! keeper that the directory names.
+
+mod copies;
+mod dialogue;
+mod opening;
+mod serving;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub use dialogue::{Action, Event, Origin, Story, Ticket};
+
+use crate::limits::{APPEND_DEADLINE, MAILBOX_CALLS_MAX, STEP_RETRY};
+use crate::net::AskError;
+use crate::protocol::{
+    Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
+    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer,
+};
+
+/// How long a node that failed as a keeper is the last choice for a new copy.
+const AVOID: Duration = Duration::from_secs(5);
+
+const NO_MAJORITY: &str = "the directory's voters have no majority that can be reached";
+
+/// How often the pause between two attempts of a recovery step is doubled.
+const RETRY_DOUBLINGS_MAX: u32 = 5;
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    call: Call,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Unanswered {
+    ticket: Ticket,
+    call: Call,
+    answer: Answer,
+    /// Leaves when every keeper has acknowledged this message.
+    number: u64,
+    sent: Instant,
+}
+
+/// A keeper that the directory names, and the last message it has acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Acking {
+    copy: KeeperCopy,
+    acknowledged: u64,
+}
+
+/// What a pause is for.
+#[derive(Debug, Clone)]
+enum Retry {
+    Claim,
+    Settle,
+    Name(copies::Naming),
+}
+
+#[derive(Debug)]
+enum Phase {
+    New,
+    Pausing { until: Instant, then: Retry },
+    Claiming,
+    Fetching(opening::Fetching),
+    Seeding(copies::Seeding),
+    Naming(copies::Naming),
+    Reviving,
+    Alone,
+    Active,
+    Closed,
+}
+
+/// The server of one player, as a state machine.
+#[derive(Debug)]
+pub struct Machine {
+    player: PlayerId,
+    me: Writer,
+    /// How many keepers the cluster wants for a player.
+    want: usize,
+    /// What the directory said last.
+    record: Option<PlayerRecord>,
+    /// What was executed so far; `None` until it was fetched.
+    state: Option<PlayerState>,
+    phase: Phase,
+    keepers: Vec<Acking>,
+    queue: VecDeque<Waiting>,
+    executing: Option<Waiting>,
+    unanswered: VecDeque<Unanswered>,
+    /// The call whose trap is being cured, and its message.
+    crashed: Option<(Waiting, String)>,
+    /// Number of the last message to keepers.
+    sent: u64,
+    /// Whether an instance holds `state`.
+    live: bool,
+    stopping: bool,
+    /// Recovery steps that failed in a row.
+    retries: u32,
+    /// A delta too large to share a stream is on its way: nothing may overtake it.
+    large_in_flight: bool,
+    avoid: Vec<(NodeId, Instant)>,
+    /// What the ids of new copies are mixed from, the same for one player and start of a node.
+    copy_seed: u64,
+    /// What kept the oldest caller waiting, in words.
+    trouble: String,
+}
+
+/// What the machine may look at besides its own state.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The time.
+    pub now: Instant,
+    /// The directory's nodes.
+    pub nodes: &'a [NodeRecord],
+}
+
+impl View<'_> {
+    fn name(&self, id: NodeId) -> NodeName {
+        let known = self.nodes.iter().find(|node| node.id == id).map(|node| node.name.clone());
+        known.unwrap_or_else(|| {
+            format!("node-{id}").parse().expect("a number in hexadecimal is a valid node name")
+        })
+    }
+
+    fn names(&self, copies: &[KeeperCopy]) -> Vec<NodeName> {
+        copies.iter().map(|copy| self.name(copy.node)).collect()
+    }
+
+    fn is_up(&self, id: NodeId) -> bool {
+        self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Up)
+    }
+}
+
+impl Machine {
+    /// Returns the server of one player on node `me`, which wants `want` keepers for it.
+    /// `copy_seed` is a number that differs for different players and different `me`, and is the same
+    /// each time: a server that is opened again seeds the same copies.
+    pub fn new(player: PlayerId, me: Writer, want: usize, origin: Origin, copy_seed: u64) -> Self {
+        let (record, state) = match origin {
+            Origin::New(state) => (None, Some(state)),
+            Origin::Known(record) => (Some(record), None),
+        };
+        Self {
+            player,
+            me,
+            want,
+            record,
+            state,
+            copy_seed,
+            phase: Phase::New,
+            keepers: Vec::new(),
+            queue: VecDeque::new(),
+            executing: None,
+            unanswered: VecDeque::new(),
+            crashed: None,
+            sent: 0,
+            live: false,
+            stopping: false,
+            retries: 0,
+            large_in_flight: false,
+            avoid: Vec::new(),
+            trouble: "the player is being opened".to_owned(),
+        }
+    }
+
+    /// Returns what was executed so far, once it is known.
+    pub fn state(&self) -> Option<&PlayerState> {
+        self.state.as_ref()
+    }
+
+    /// Returns the generation that this server holds or last heard of.
+    pub fn generation(&self) -> Generation {
+        self.record.as_ref().map_or(Generation(0), |record| record.generation)
+    }
+
+    /// Whether calls are served now.
+    pub fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Active)
+    }
+
+    /// Whether more calls may be handed over now; others wait outside.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < MAILBOX_CALLS_MAX
+    }
+
+    /// Whether an answer still waits for a keeper.
+    pub fn is_busy(&self) -> bool {
+        self.executing.is_some() || !self.unanswered.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Returns when [`Event::Tick`] is due, if ever.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Pausing { until, .. } => Some(*until),
+            Phase::Fetching(fetching) => Some(fetching.until),
+            Phase::Seeding(seeding) => Some(seeding.until),
+            Phase::Active => self.unanswered.front().map(|first| first.sent + APPEND_DEADLINE),
+            Phase::New
+            | Phase::Claiming
+            | Phase::Naming(_)
+            | Phase::Reviving
+            | Phase::Alone
+            | Phase::Closed => None,
+        };
+        // An active player takes its callers in turn and looks at their deadlines then.
+        let patient = if self.is_active() { 0 } else { usize::MAX };
+        let caller = self.queue.iter().take(patient).map(|waiting| waiting.deadline).min();
+        phase.into_iter().chain(caller).min()
+    }
+
+    /// Takes in what happened and appends what to do now.
+    pub fn handle(&mut self, event: Event, view: View<'_>, out: &mut Vec<Action>) {
+        match event {
+            Event::Call { ticket, call, deadline } => {
+                self.queue.push_back(Waiting { ticket, call, deadline });
+                if matches!(self.phase, Phase::New) && !self.stopping {
+                    self.open(view, out);
+                }
+            }
+            Event::Returned { value, delta } => self.handle_returned(value, delta, view, out),
+            Event::Trapped { message } => self.handle_trapped(message, out),
+            Event::Restored { micros } => self.handle_restored(micros, view, out),
+            Event::RestoreFailed(error) => self.fail_all(&error, out),
+            Event::Changed(outcome) => self.handle_changed(outcome, view, out),
+            Event::Kept { copy, number, reply } => self.handle_kept(copy, number, reply, view, out),
+            Event::Nodes => self.handle_nodes(view, out),
+            Event::Superseded => self.close_moved(out),
+            Event::Tick => self.handle_tick(view, out),
+            Event::Stop => self.stopping = true,
+        }
+        self.maintain(view, out);
+    }
+
+    /// Whatever happened, leaves a state from which the next event starts clean.
+    fn maintain(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        self.release(out);
+        if matches!(self.phase, Phase::Alone) {
+            self.refuse_while_alone(view, out);
+        }
+        if self.stopping {
+            self.wind_down(view, out);
+        }
+        self.close_if_pointless(out);
+        self.pump(view, out);
+    }
+
+    fn handle_changed(
+        &mut self,
+        outcome: Option<ChangeOutcome>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Claiming => self.handle_claimed(outcome, view, out),
+            Phase::Naming(naming) => self.handle_named(naming, outcome, view, out),
+            // The server was closed while the directory decided.
+            other @ (Phase::New
+            | Phase::Pausing { .. }
+            | Phase::Fetching(_)
+            | Phase::Seeding(_)
+            | Phase::Reviving
+            | Phase::Alone
+            | Phase::Active
+            | Phase::Closed) => self.phase = other,
+        }
+    }
+
+    fn handle_kept(
+        &mut self,
+        copy: KeeperCopy,
+        number: u64,
+        reply: Result<KeeperReply, AskError>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Ok(KeeperReply::Refused(Refusal::Fenced { .. })) = reply {
+            return self.close_moved(out);
+        }
+        if matches!(self.phase, Phase::Fetching(_)) {
+            self.handle_fetch_reply(copy, reply, view, out);
+        } else if self.is_being_seeded(copy.copy) {
+            self.handle_seed_reply(copy, reply, view, out);
+        } else {
+            self.handle_acknowledgement(copy, number, reply, view, out);
+        }
+    }
+
+    fn handle_nodes(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Active => self.check_keepers(view, out),
+            Phase::Alone => self.settle(view, out),
+            // What was missing may be there now.
+            Phase::Pausing { .. } => self.retry(view, out),
+            Phase::Fetching(_) => self.check_sources(view, out),
+            Phase::Seeding(_) => self.check_targets(view),
+            // Each of these ends by itself and looks at the nodes then.
+            Phase::New | Phase::Claiming | Phase::Naming(_) | Phase::Reviving | Phase::Closed => {}
+        }
+    }
+
+    fn handle_tick(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        self.expire(view.now, out);
+        match &self.phase {
+            Phase::Pausing { until, .. } if *until <= view.now => self.retry(view, out),
+            Phase::Fetching(fetching) if fetching.until <= view.now => {
+                self.finish_fetching(view, out);
+            }
+            Phase::Seeding(seeding) if seeding.until <= view.now => {
+                self.give_up_seeding(view);
+            }
+            Phase::Active => self.replace_silent_keepers(view, out),
+            Phase::Pausing { .. }
+            | Phase::Fetching(_)
+            | Phase::Seeding(_)
+            | Phase::New
+            | Phase::Claiming
+            | Phase::Naming(_)
+            | Phase::Reviving
+            | Phase::Alone
+            | Phase::Closed => {}
+        }
+    }
+
+    fn retry(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let Phase::Pausing { then, .. } = &self.phase else { return };
+        match then.clone() {
+            Retry::Claim => self.open(view, out),
+            Retry::Settle => self.settle(view, out),
+            Retry::Name(naming) => self.name(naming, out),
+        }
+    }
+
+    /// Nothing new is executed; the server ends once the callers it has executed for are answered.
+    fn wind_down(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let node = view.name(self.me.node);
+        for waiting in self.queue.drain(..) {
+            let result = Err(CallError::Stopping { node: node.clone() });
+            out.push(Action::Answer { ticket: waiting.ticket, result });
+        }
+        let idle = self.unanswered.is_empty() && self.crashed.is_none();
+        if idle && !matches!(self.phase, Phase::Closed) {
+            self.phase = Phase::Closed;
+            out.push(Action::Close);
+        }
+    }
+
+    fn pause(&mut self, then: Retry, trouble: &str, now: Instant) {
+        trouble.clone_into(&mut self.trouble);
+        self.retries = (self.retries + 1).min(RETRY_DOUBLINGS_MAX);
+        let until = now + STEP_RETRY * 2_u32.pow(self.retries - 1);
+        self.phase = Phase::Pausing { until, then };
+    }
+
+    /// Answers callers whose time is over before their call was executed.
+    fn expire(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let reason = &self.trouble;
+        self.queue.retain(|waiting| {
+            let late = waiting.deadline <= now;
+            if late {
+                let result = Err(CallError::Late { reason: reason.clone() });
+                out.push(Action::Answer { ticket: waiting.ticket, result });
+            }
+            !late
+        });
+    }
+
+    fn close_if_pointless(&mut self, out: &mut Vec<Action>) {
+        let idle = self.queue.is_empty() && self.unanswered.is_empty();
+        // Nobody waits and nothing is owned: there is no reason to go on trying.
+        let owned = self.record.as_ref().is_some_and(|record| record.owner == self.me);
+        if idle && !owned && matches!(self.phase, Phase::Pausing { .. }) {
+            self.phase = Phase::Closed;
+            out.push(Action::Close);
+        }
+    }
+
+    /// A newer owner exists: whatever it has of our calls is for it to say.
+    fn close_moved(&mut self, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        out.push(Action::Tell(Story::Moved));
+        let moved = CallError::Moved { player: self.player.clone() };
+        self.fail_all(&moved, out);
+    }
+
+    /// Ends the server. Calls that were never executed get `error`; those that were are unknown.
+    fn fail_all(&mut self, error: &CallError, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.live = false;
+        let crashed = self.crashed.take().map(|(waiting, _)| waiting);
+        for waiting in crashed.into_iter().chain(self.executing.take()).chain(self.queue.drain(..))
+        {
+            out.push(Action::Answer { ticket: waiting.ticket, result: Err(error.clone()) });
+        }
+        for executed in self.unanswered.drain(..) {
+            let key = executed.call.key;
+            let reason = format!("the call was executed, but not acknowledged ({error})");
+            let result = Err(CallError::Unknown { reason, key });
+            out.push(Action::Answer { ticket: executed.ticket, result });
+        }
+        out.push(Action::Close);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! Keeping enough copies: seed first, then name (design rule 5).
+
+use std::time::{Duration, Instant};
+
+use super::{AVOID, Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
+use crate::limits::{APPEND_DEADLINE, STEP_DEADLINE};
+use crate::membership::keepers_for;
+use crate::net::AskError;
+use crate::protocol::{
+    CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, PlayerChange,
+    PlayerRecord, PlayerState, Release, Seed,
+};
+
+/// Shortest time for a seed, and what each million bytes of state adds: a slow network moves ten
+/// million bytes in a second.
+const SEED_DEADLINE_MIN: Duration = STEP_DEADLINE;
+const SEED_BYTES_TIME: Duration = Duration::from_millis(100);
+
+/// Copies that are being sent, none of which the directory names yet.
+#[derive(Debug)]
+pub(super) struct Seeding {
+    new: Vec<(KeeperCopy, bool)>,
+    pub(super) until: Instant,
+}
+
+/// A change that the directory was asked for, and which of its copies were seeded for it.
+#[derive(Debug, Clone)]
+pub(super) struct Naming {
+    change: PlayerChange,
+    seeded: Vec<KeeperCopy>,
+}
+
+impl Machine {
+    /// Goes on from `keepers`, those that hold the state: seeds what is missing, has the directory
+    /// name what differs, or serves.
+    pub(super) fn settle(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let targets = self.targets(view);
+        if !targets.is_empty() {
+            return self.seed(&targets, view, out);
+        }
+        if self.keepers.is_empty() {
+            out.push(Action::Tell(Story::Alone));
+            self.phase = Phase::Alone;
+            return;
+        }
+        if self.is_named() {
+            self.revive(view, out);
+        } else {
+            self.name_with(Vec::new(), out);
+        }
+    }
+
+    /// Nodes that should get a copy now.
+    fn targets(&mut self, view: View<'_>) -> Vec<NodeId> {
+        self.avoid.retain(|(_, until)| *until > view.now);
+        let avoid: Vec<NodeId> = self.avoid.iter().map(|(node, _)| *node).collect();
+        let taken: Vec<NodeId> = self.keepers.iter().map(|keeper| keeper.copy.node).collect();
+        let missing = self.want.saturating_sub(taken.len());
+        keepers_for(&self.player, self.me.node, &taken, &avoid, view.nodes, missing)
+    }
+
+    fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
+        let generation = self.generation();
+        let Some(state) = self.state.clone() else { return };
+        let new: Vec<KeeperCopy> = targets.iter().map(|node| self.new_copy(*node)).collect();
+        out.push(Action::Tell(Story::Seeding { to: view.names(&new) }));
+        for copy in &new {
+            out.push(Action::Ask {
+                copy: *copy,
+                number: 0,
+                request: KeeperRequest::Seed(Seed {
+                    player: self.player.clone(),
+                    copy: copy.copy,
+                    generation,
+                    writer: self.me,
+                    state: state.clone(),
+                }),
+            });
+        }
+        let until = view.now + SEED_DEADLINE_MIN + SEED_BYTES_TIME * megabytes(&state);
+        let new = new.into_iter().map(|copy| (copy, false)).collect();
+        "no other node has taken a copy yet".clone_into(&mut self.trouble);
+        self.phase = Phase::Seeding(Seeding { new, until });
+    }
+
+    /// Does not wait for a target that went down.
+    pub(super) fn check_targets(&mut self, view: View<'_>) {
+        let Phase::Seeding(seeding) = &self.phase else { return };
+        if !seeding.new.iter().all(|(copy, done)| *done || view.is_up(copy.node)) {
+            self.give_up_seeding(view);
+        }
+    }
+
+    pub(super) fn is_being_seeded(&self, copy: CopyId) -> bool {
+        match &self.phase {
+            Phase::Seeding(seeding) => seeding.new.iter().any(|(new, _)| new.copy == copy),
+            _ => false,
+        }
+    }
+
+    pub(super) fn handle_seed_reply(
+        &mut self,
+        copy: KeeperCopy,
+        reply: Result<KeeperReply, AskError>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Phase::Seeding(seeding) = &mut self.phase else { return };
+        if !matches!(reply, Ok(KeeperReply::Acknowledged { .. })) {
+            let reason = super::opening::problem(reply);
+            self.avoid_node(copy.node, reason, view, out);
+            return self.give_up_seeding(view);
+        }
+        for (new, done) in &mut seeding.new {
+            *done |= *new == copy;
+        }
+        if seeding.new.iter().all(|(_, done)| *done) {
+            let seeded = seeding.new.iter().map(|(new, _)| *new).collect();
+            self.name_with(seeded, out);
+        }
+    }
+
+    /// Starts over, with other targets if there are any. What was sent stays where it is: a later
+    /// attempt under this generation replaces it, and once the generation has moved it is dead.
+    pub(super) fn give_up_seeding(&mut self, view: View<'_>) {
+        let pausing = Phase::Pausing { until: view.now, then: Retry::Settle };
+        let Phase::Seeding(seeding) = std::mem::replace(&mut self.phase, pausing) else { return };
+        for (copy, done) in &seeding.new {
+            if !done {
+                self.avoid.push((copy.node, view.now + AVOID));
+            }
+        }
+        self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
+    }
+
+    /// Has the directory name those that hold the state, and those that were just seeded.
+    fn name_with(&mut self, seeded: Vec<KeeperCopy>, out: &mut Vec<Action>) {
+        let Some(code) = self.state.as_ref().map(|state| state.code) else { return };
+        let keepers = self.copies().into_iter().chain(seeded.iter().copied()).collect();
+        let (player, expect) = (self.player.clone(), self.generation());
+        let change = PlayerChange { player, expect, owner: self.me, keepers, code };
+        self.name(Naming { change, seeded }, out);
+    }
+
+    pub(super) fn name(&mut self, naming: Naming, out: &mut Vec<Action>) {
+        "the directory has not named the new keeper".clone_into(&mut self.trouble);
+        out.push(Action::Change(naming.change.clone()));
+        self.phase = Phase::Naming(naming);
+    }
+
+    pub(super) fn handle_named(
+        &mut self,
+        naming: Naming,
+        outcome: Option<ChangeOutcome>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        match outcome {
+            Some(ChangeOutcome::Changed(generation)) => {
+                let Naming { change: PlayerChange { owner, keepers, code, .. }, seeded } = naming;
+                out.push(Action::Tell(Story::Named { keepers: view.names(&keepers) }));
+                let record = PlayerRecord { generation, owner, keepers, code };
+                self.adopt(record, &seeded, out);
+                self.retries = 0;
+                self.revive(view, out);
+            }
+            Some(ChangeOutcome::Conflict(current)) => {
+                // The directory still says what it said: it only disliked the nodes. An earlier
+                // attempt of the same change may still win, so the copies stay.
+                if current == self.record {
+                    return self.pause(Retry::Settle, "the directory refused the keeper", view.now);
+                }
+                // An earlier attempt may have won, and a rival after it: what the directory names
+                // is the rival's now.
+                let named = current.as_ref().map_or(&[][..], |record| &record.keepers);
+                self.release_copies(naming.seeded.into_iter().filter(|c| !named.contains(c)), out);
+                self.phase = Phase::New;
+                self.close_moved(out);
+            }
+            // Not known: the same change again tells, for it can be made only once.
+            None => self.pause(Retry::Name(naming), NO_MAJORITY, view.now),
+        }
+    }
+
+    /// The directory names these keepers: new ones hold all that was executed.
+    fn adopt(&mut self, record: PlayerRecord, seeded: &[KeeperCopy], out: &mut Vec<Action>) {
+        let new = seeded.iter().map(|copy| Acking { copy: *copy, acknowledged: self.sent });
+        self.keepers.extend(new);
+        self.large_in_flight = false;
+        let named = record.keepers.clone();
+        let old = self.record.replace(record);
+        let gone = old.into_iter().flat_map(|record| record.keepers);
+        self.release_copies(gone.filter(|copy| !named.contains(copy)), out);
+    }
+
+    /// Whether the directory names exactly the keepers that hold the state.
+    pub(super) fn is_named(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.keepers == self.copies())
+    }
+
+    /// Tells keepers that copies can never be named again.
+    fn release_copies(&self, copies: impl IntoIterator<Item = KeeperCopy>, out: &mut Vec<Action>) {
+        let (generation, writer) = (self.generation(), self.me);
+        for copy in copies {
+            let player = self.player.clone();
+            let release = Release { player, copy: copy.copy, generation, writer };
+            out.push(Action::Ask { copy, number: 0, request: KeeperRequest::Release(release) });
+        }
+    }
+
+    /// Replaces keepers that the directory calls down, and adds missing ones.
+    pub(super) fn check_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let down = |keeper: &&Acking| !view.is_up(keeper.copy.node);
+        let lost: Vec<KeeperCopy> =
+            self.keepers.iter().filter(down).map(|keeper| keeper.copy).collect();
+        for copy in lost {
+            self.lose(copy, "the node is down".to_owned(), view, out);
+        }
+        if !self.is_named() || !self.targets(view).is_empty() {
+            self.settle(view, out);
+        }
+    }
+
+    /// Replaces keepers that have not acknowledged within the deadline, whatever others think of
+    /// them.
+    pub(super) fn replace_silent_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let Some(first) = self.unanswered.front() else { return };
+        if view.now < first.sent + APPEND_DEADLINE {
+            return;
+        }
+        let number = first.number;
+        let silent = |keeper: &&Acking| keeper.acknowledged < number;
+        let silent: Vec<KeeperCopy> =
+            self.keepers.iter().filter(silent).map(|keeper| keeper.copy).collect();
+        for copy in silent {
+            self.lose(copy, "no acknowledgement in time".to_owned(), view, out);
+            self.avoid.push((copy.node, view.now + AVOID));
+        }
+        self.settle(view, out);
+    }
+
+    /// Takes a keeper off the list of those that hold the state. The directory names it until its
+    /// successor is complete.
+    pub(super) fn lose(
+        &mut self,
+        copy: KeeperCopy,
+        reason: String,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        self.keepers.retain(|keeper| keeper.copy != copy);
+        out.push(Action::Tell(Story::KeeperLost { keeper: view.name(copy.node), reason }));
+    }
+
+    fn avoid_node(&mut self, node: NodeId, reason: String, view: View<'_>, out: &mut Vec<Action>) {
+        self.avoid.push((node, view.now + AVOID));
+        out.push(Action::Tell(Story::KeeperLost { keeper: view.name(node), reason }));
+    }
+
+    pub(super) fn refuse_while_alone(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let node = view.name(self.me.node);
+        for waiting in self.queue.drain(..) {
+            let result = Err(CallError::SingleNode { node: node.clone() });
+            out.push(Action::Answer { ticket: waiting.ticket, result });
+        }
+        // A player that never existed leaves nothing behind.
+        if self.record.is_none() {
+            self.phase = Phase::Closed;
+            out.push(Action::Close);
+        }
+    }
+
+    /// The copy that this server seeds on a node under its present generation. A second attempt is
+    /// the same copy, so that attempts do not pile up there.
+    fn new_copy(&self, node: NodeId) -> KeeperCopy {
+        let mut copy = self.copy_seed;
+        for part in [node.0, self.generation().0] {
+            copy = mixed(copy ^ mixed(part));
+        }
+        KeeperCopy { node, copy: CopyId(copy) }
+    }
+}
+
+fn megabytes(state: &PlayerState) -> u32 {
+    u32::try_from(state.snapshot.changed_bytes() / 1_000_000).unwrap_or(u32::MAX / 1000)
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): one to one, and every bit counts.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,165 @@
+//! What a player's server is told and what it says: events in, actions out.
+
+use std::time::Instant;
+
+use crate::net::AskError;
+use crate::protocol::{
+    Answer, Call, CallError, ChangeOutcome, KeeperCopy, KeeperReply, KeeperRequest, NodeName,
+    PlayerChange, PlayerRecord, PlayerState, Seq,
+};
+use crate::snapshot::Delta;
+
+/// Names one caller that waits for an answer.
+pub type Ticket = u64;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A caller asks.
+    Call {
+        /// Where the answer goes.
+        ticket: Ticket,
+        /// What is asked.
+        call: Call,
+        /// When the caller gives up.
+        deadline: Instant,
+    },
+    /// The guest returned.
+    Returned {
+        /// What it returned.
+        value: i64,
+        /// What it changed.
+        delta: Delta,
+    },
+    /// The guest trapped; its instance is gone.
+    Trapped {
+        /// Why.
+        message: String,
+    },
+    /// An instance holds `state` now.
+    Restored {
+        /// How long that took, in microseconds.
+        micros: u64,
+    },
+    /// No instance could be made from `state`.
+    RestoreFailed(CallError),
+    /// The directory decided a change, or did not say in time.
+    Changed(Option<ChangeOutcome>),
+    /// A keeper replied, or did not.
+    Kept {
+        /// The copy that was spoken of.
+        copy: KeeperCopy,
+        /// The number that the request carried.
+        number: u64,
+        /// The reply.
+        reply: Result<KeeperReply, AskError>,
+    },
+    /// The directory's nodes changed.
+    Nodes,
+    /// The directory names another owner.
+    Superseded,
+    /// [`Machine::next_wake`](super::Machine::next_wake) has come.
+    Tick,
+    /// The node stops: no new calls.
+    Stop,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Run this call on the instance, over `state`; then `Returned` or `Trapped`, before any other
+    /// event.
+    Execute(Call),
+    /// Make a new instance from `state`; then `Restored` or `RestoreFailed`.
+    Restore,
+    /// Ask the directory for a change; then `Changed`.
+    Change(PlayerChange),
+    /// Ask a keeper; then `Kept` with the same copy and number.
+    Ask {
+        /// The copy that is spoken of.
+        copy: KeeperCopy,
+        /// The number to give back.
+        number: u64,
+        /// The request.
+        request: KeeperRequest,
+    },
+    /// Answer a caller.
+    Answer {
+        /// Which one.
+        ticket: Ticket,
+        /// The answer.
+        result: Result<Answer, CallError>,
+    },
+    /// Tell the log.
+    Tell(Story),
+    /// The server ends; every caller has been answered.
+    Close,
+}
+
+/// What a person wants to read in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Story {
+    /// Takes the player over from another owner.
+    Claiming {
+        /// The owner before.
+        from: NodeName,
+    },
+    /// Owns the player, older owners cannot write any more.
+    Claimed,
+    /// Has the state.
+    Fetched {
+        /// The keeper it came from.
+        from: NodeName,
+        /// Its position.
+        seq: Seq,
+    },
+    /// A keeper is not one any more.
+    KeeperLost {
+        /// The keeper.
+        keeper: NodeName,
+        /// Why.
+        reason: String,
+    },
+    /// Sends full copies.
+    Seeding {
+        /// To these nodes.
+        to: Vec<NodeName>,
+    },
+    /// The directory names these keepers.
+    Named {
+        /// The keepers.
+        keepers: Vec<NodeName>,
+    },
+    /// No other node can keep a copy.
+    Alone,
+    /// Calls are served.
+    Serving {
+        /// Position.
+        seq: Seq,
+    },
+    /// The guest trapped and was restored.
+    Restarted {
+        /// Why it trapped.
+        message: String,
+        /// Position it was restored to.
+        seq: Seq,
+        /// How long that took, in microseconds.
+        micros: u64,
+    },
+    /// A newer owner exists.
+    Moved,
+    /// No copy can be used.
+    Unavailable {
+        /// What is wrong with each.
+        holders: Vec<String>,
+    },
+}
+
+/// Where a player's state comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// The directory does not know the player: it begins in this state.
+    New(PlayerState),
+    /// The directory knows it: its keepers have the state.
+    Known(PlayerRecord),
+}

@@ -1,0 +1,222 @@
+//! Opening a player: claim it, then read it from its keepers.
+
+use std::time::{Duration, Instant};
+
+use super::{Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
+use crate::net::AskError;
+use crate::protocol::{
+    CallError, ChangeOutcome, Fetch, KeeperCopy, KeeperReply, KeeperRequest, PlayerChange,
+    PlayerState, Refusal,
+};
+
+/// Time for a keeper to send its copy, the largest one over a slow network. One that goes down is not
+/// waited for.
+const FETCH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Copies that were asked for, and what came.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    waiting: Vec<KeeperCopy>,
+    got: Vec<(KeeperCopy, PlayerState)>,
+    failed: Vec<String>,
+    pub(super) until: Instant,
+}
+
+impl Machine {
+    /// Begins: a new player is seeded, a known one is claimed first.
+    pub(super) fn open(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let Some(record) = self.record.clone() else {
+            return self.settle(view, out);
+        };
+        let reachable = |copy: &KeeperCopy| self.is_reachable(copy, view);
+        if !record.keepers.iter().any(reachable) {
+            let down = |copy: &KeeperCopy| format!("{} (down)", view.name(copy.node));
+            return self.fail_unavailable(record.keepers.iter().map(down).collect(), out);
+        }
+        if record.owner != self.me {
+            out.push(Action::Tell(Story::Claiming { from: view.name(record.owner.node) }));
+        }
+        "the directory has not confirmed the claim".clone_into(&mut self.trouble);
+        self.phase = Phase::Claiming;
+        out.push(Action::Change(PlayerChange {
+            player: self.player.clone(),
+            expect: record.generation,
+            owner: self.me,
+            keepers: record.keepers,
+            code: record.code,
+        }));
+    }
+
+    pub(super) fn handle_claimed(
+        &mut self,
+        outcome: Option<ChangeOutcome>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        match (outcome, &mut self.record) {
+            (Some(ChangeOutcome::Changed(generation)), Some(record)) => {
+                record.generation = generation;
+                record.owner = self.me;
+                out.push(Action::Tell(Story::Claimed));
+                self.fetch(view, out);
+            }
+            (Some(ChangeOutcome::Changed(_) | ChangeOutcome::Conflict(_)), _) => {
+                self.phase = Phase::New;
+                self.close_moved(out);
+            }
+            (None, _) => self.pause(Retry::Claim, NO_MAJORITY, view.now),
+        }
+    }
+
+    fn fetch(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let Some(record) = &self.record else { return };
+        let (waiting, lost): (Vec<_>, Vec<_>) =
+            record.keepers.iter().copied().partition(|copy| self.is_reachable(copy, view));
+        for copy in &waiting {
+            out.push(Action::Ask {
+                copy: *copy,
+                number: 0,
+                request: KeeperRequest::Fetch(Fetch {
+                    player: self.player.clone(),
+                    copy: copy.copy,
+                    generation: record.generation,
+                    writer: self.me,
+                }),
+            });
+        }
+        let failed = lost.iter().map(|copy| format!("{} (down)", view.name(copy.node))).collect();
+        let until = view.now + FETCH_DEADLINE;
+        "no keeper has sent its copy".clone_into(&mut self.trouble);
+        let nobody = waiting.is_empty();
+        self.phase = Phase::Fetching(Fetching { waiting, got: Vec::new(), failed, until });
+        if nobody {
+            self.finish_fetching(view, out);
+        }
+    }
+
+    pub(super) fn handle_fetch_reply(
+        &mut self,
+        copy: KeeperCopy,
+        reply: Result<KeeperReply, AskError>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Phase::Fetching(fetching) = &mut self.phase else { return };
+        if !fetching.waiting.contains(&copy) {
+            return;
+        }
+        fetching.waiting.retain(|waiting| *waiting != copy);
+        match reply {
+            Ok(KeeperReply::Fetched(state)) => fetching.got.push((copy, *state)),
+            other => {
+                let problem = problem(other);
+                fetching.failed.push(format!("{} ({problem})", view.name(copy.node)));
+            }
+        }
+        if fetching.waiting.is_empty() {
+            self.finish_fetching(view, out);
+        }
+    }
+
+    /// Does not wait for a keeper that went down.
+    pub(super) fn check_sources(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let me = self.me.node;
+        let Phase::Fetching(fetching) = &mut self.phase else { return };
+        let reachable = |copy: &KeeperCopy| copy.node == me || view.is_up(copy.node);
+        let (waiting, lost): (Vec<_>, Vec<_>) =
+            fetching.waiting.iter().copied().partition(reachable);
+        fetching.waiting = waiting;
+        let down = |copy: &KeeperCopy| format!("{} (down)", view.name(copy.node));
+        fetching.failed.extend(lost.iter().map(down));
+        if fetching.waiting.is_empty() {
+            self.finish_fetching(view, out);
+        }
+    }
+
+    /// Takes the copy that got furthest: every acknowledged call is on each of them, so the others
+    /// lack at most calls that nobody was told about. Those are given full copies anew.
+    pub(super) fn finish_fetching(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let Phase::Fetching(fetching) = std::mem::replace(&mut self.phase, Phase::New) else {
+            return;
+        };
+        let Fetching { waiting, got, mut failed, .. } = fetching;
+        failed.extend(waiting.iter().map(|copy| format!("{} (silent)", view.name(copy.node))));
+        let Some(furthest) = got.iter().map(|(_, state)| state.seq).max() else {
+            return self.fail_unavailable(failed, out);
+        };
+        for (copy, state) in got {
+            if state.seq != furthest {
+                continue;
+            }
+            // A copy on this very node is a source, never a keeper.
+            if copy.node != self.me.node {
+                self.keepers.push(Acking { copy, acknowledged: self.sent });
+            }
+            if self.state.is_none() {
+                let from = view.name(copy.node);
+                out.push(Action::Tell(Story::Fetched { from, seq: state.seq }));
+                self.state = Some(state);
+            }
+        }
+        self.settle(view, out);
+    }
+
+    pub(super) fn fail_unavailable(&mut self, holders: Vec<String>, out: &mut Vec<Action>) {
+        out.push(Action::Tell(Story::Unavailable { holders: holders.clone() }));
+        let player = self.player.clone();
+        self.fail_all(&CallError::Unavailable { player, holders }, out);
+    }
+
+    /// Whether a fetch may reach this copy now.
+    fn is_reachable(&self, copy: &KeeperCopy, view: View<'_>) -> bool {
+        copy.node == self.me.node || view.is_up(copy.node)
+    }
+
+    /// Makes an instance of what was settled.
+    pub(super) fn revive(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        if self.live {
+            self.phase = Phase::Active;
+            self.check_keepers(view, out);
+        } else {
+            self.phase = Phase::Reviving;
+            out.push(Action::Restore);
+        }
+    }
+
+    /// An instance holds the state: a new one, or one after a trap.
+    pub(super) fn handle_restored(&mut self, micros: u64, view: View<'_>, out: &mut Vec<Action>) {
+        self.live = true;
+        if let Some((waiting, message)) = self.crashed.take() {
+            self.answer_crash(waiting, message, micros, view, out);
+        } else if matches!(self.phase, Phase::Reviving) {
+            let seq = self.state.as_ref().map_or_else(Default::default, |state| state.seq);
+            out.push(Action::Tell(Story::Serving { seq }));
+            self.phase = Phase::Active;
+            self.check_keepers(view, out);
+        }
+    }
+}
+
+/// Says in a few words what is wrong with a copy.
+pub(super) fn problem(reply: Result<KeeperReply, AskError>) -> String {
+    match reply {
+        Ok(KeeperReply::Refused(Refusal::Stale { seq })) => {
+            format!("not trusted: its machine restarted; it is at seq {seq}")
+        }
+        Ok(KeeperReply::Refused(Refusal::Gap { have: None })) => "has no such copy".to_owned(),
+        Ok(KeeperReply::Refused(Refusal::Gap { have: Some(seq) })) => {
+            format!("its copy is at seq {seq}")
+        }
+        Ok(KeeperReply::Refused(Refusal::Full { copies })) => {
+            format!("has {copies} copies waiting already")
+        }
+        Ok(KeeperReply::Refused(Refusal::Disk { reason })) => format!("its disk failed: {reason}"),
+        Ok(KeeperReply::Refused(Refusal::Fenced { generation })) => {
+            format!("knows generation {generation}")
+        }
+        Ok(KeeperReply::Acknowledged { .. } | KeeperReply::Fetched(_)) => {
+            "answered something else".to_owned()
+        }
+        Err(error) => error.to_string(),
+    }
+}

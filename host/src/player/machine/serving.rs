@@ -1,0 +1,206 @@
+//! Serving calls: execute one after the other, send what changed, answer in order.
+
+use super::{AVOID, Acking, Action, Machine, Phase, Story, Unanswered, View, Waiting};
+use crate::limits::{FRAME_BYTES_MAX, PIPELINE_CALLS_MAX};
+use crate::net::AskError;
+use crate::protocol::{
+    Answer, Append, CallError, Confirm, Crash, Effect, KeeperCopy, KeeperReply, KeeperRequest,
+    KeyLookup, Operation, Record, Seq,
+};
+use crate::snapshot::Delta;
+
+/// A delta above this gets a stream of its own, which later, smaller ones could overtake.
+const LARGE_DELTA_BYTES: usize = FRAME_BYTES_MAX / 2;
+
+impl Machine {
+    /// Executes the next call if one waits and may run.
+    pub(super) fn pump(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        while matches!(self.phase, Phase::Active) && self.live && self.executing.is_none() {
+            self.large_in_flight &= !self.unanswered.is_empty();
+            if self.large_in_flight || self.unanswered.len() >= PIPELINE_CALLS_MAX {
+                return;
+            }
+            let Some(waiting) = self.queue.pop_front() else { return };
+            if waiting.deadline <= view.now {
+                let reason = "the player had too many calls before this one".to_owned();
+                let result = Err(CallError::Late { reason });
+                out.push(Action::Answer { ticket: waiting.ticket, result });
+                continue;
+            }
+            let Some(state) = &self.state else { return };
+            match state.window.lookup(waiting.call.key, &waiting.call.operation) {
+                KeyLookup::New => {
+                    out.push(Action::Execute(waiting.call.clone()));
+                    self.executing = Some(waiting);
+                }
+                // The record may still be on its way to the keepers: its answer waits like a read.
+                KeyLookup::Applied { seq, value } => {
+                    self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
+                }
+                KeyLookup::Reused => {
+                    let result = Err(CallError::KeyReused { key: waiting.call.key });
+                    out.push(Action::Answer { ticket: waiting.ticket, result });
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_returned(
+        &mut self,
+        value: i64,
+        delta: Delta,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(waiting) = self.executing.take() else { return };
+        let Some(state) = &mut self.state else { return };
+        if delta.is_empty() && waiting.call.operation == Operation::Points {
+            let seq = state.seq;
+            return self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
+        }
+        let effect = Effect::new(waiting.call.key, &waiting.call.operation, value);
+        let record = Record { seq: state.seq.next(), effect, delta };
+        state.apply(&record).expect("a delta that was taken from this state fits it");
+        let large = record.delta.changed_bytes() > LARGE_DELTA_BYTES;
+        let answer = Answer::Returned { value, seq: record.seq, node: view.name(self.me.node) };
+        if large && !self.unanswered.is_empty() {
+            // It could overtake what is on its way. A full copy cannot.
+            self.expect(waiting, answer, view);
+            for copy in self.copies() {
+                self.lose(copy, "a large change needs a full copy".to_owned(), view, out);
+            }
+            return self.settle(view, out);
+        }
+        self.large_in_flight = large;
+        self.expect(waiting, answer, view);
+        self.tell_keepers(out, |machine, copy| {
+            KeeperRequest::Append(Append {
+                player: machine.player.clone(),
+                copy: copy.copy,
+                generation: machine.generation(),
+                writer: machine.me,
+                record: record.clone(),
+            })
+        });
+    }
+
+    /// The instance is gone; another is made from the state before the call.
+    pub(super) fn handle_trapped(&mut self, message: String, out: &mut Vec<Action>) {
+        let Some(waiting) = self.executing.take() else { return };
+        self.live = false;
+        self.crashed = Some((waiting, message));
+        out.push(Action::Restore);
+    }
+
+    pub(super) fn answer_crash(
+        &mut self,
+        waiting: Waiting,
+        message: String,
+        restore_micros: u64,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let restored_seq = self.seq();
+        out.push(Action::Tell(Story::Restarted {
+            message: message.clone(),
+            seq: restored_seq,
+            micros: restore_micros,
+        }));
+        let keepers = view.names(&self.copies());
+        let crash =
+            |node| Answer::Trapped(Crash { message, restored_seq, restore_micros, node, keepers });
+        self.confirm(waiting, crash, view, out);
+    }
+
+    /// Answers once every keeper has confirmed that this is still the owner (design rule 2).
+    fn confirm(
+        &mut self,
+        waiting: Waiting,
+        answer: impl FnOnce(crate::protocol::NodeName) -> Answer,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let answer = answer(view.name(self.me.node));
+        let seq = self.seq();
+        self.expect(waiting, answer, view);
+        self.tell_keepers(out, |machine, copy| {
+            KeeperRequest::Confirm(Confirm {
+                player: machine.player.clone(),
+                copy: copy.copy,
+                generation: machine.generation(),
+                writer: machine.me,
+                seq,
+            })
+        });
+    }
+
+    fn expect(&mut self, waiting: Waiting, answer: Answer, view: View<'_>) {
+        self.sent += 1;
+        let Waiting { ticket, call, .. } = waiting;
+        let (number, sent) = (self.sent, view.now);
+        self.unanswered.push_back(Unanswered { ticket, call, answer, number, sent });
+    }
+
+    fn tell_keepers(
+        &self,
+        out: &mut Vec<Action>,
+        request: impl Fn(&Self, KeeperCopy) -> KeeperRequest,
+    ) {
+        for Acking { copy, .. } in &self.keepers {
+            let request = request(self, *copy);
+            out.push(Action::Ask { copy: *copy, number: self.sent, request });
+        }
+    }
+
+    pub(super) fn handle_acknowledgement(
+        &mut self,
+        copy: KeeperCopy,
+        number: u64,
+        reply: Result<KeeperReply, AskError>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(keeper) = self.keepers.iter_mut().find(|keeper| keeper.copy == copy) else {
+            return; // A copy that was replaced or released.
+        };
+        match reply {
+            Ok(KeeperReply::Acknowledged { .. }) => {
+                keeper.acknowledged = keeper.acknowledged.max(number);
+            }
+            other => {
+                if other.is_err() {
+                    self.avoid.push((copy.node, view.now + AVOID));
+                }
+                let reason = super::opening::problem(other);
+                self.lose(copy, reason, view, out);
+                // While copies are being replaced already, the end of that sees to this one too.
+                if matches!(self.phase, Phase::Active) {
+                    self.settle(view, out);
+                }
+            }
+        }
+    }
+
+    /// Answers, in order, what every keeper has acknowledged.
+    pub(super) fn release(&mut self, out: &mut Vec<Action>) {
+        // A keeper that was lost is named until it is replaced: nothing is acknowledged until then.
+        if self.unanswered.is_empty() || !self.is_named() {
+            return;
+        }
+        let acknowledged = self.keepers.iter().map(|keeper| keeper.acknowledged).min().unwrap_or(0);
+        while let Some(first) = self.unanswered.front()
+            && first.number <= acknowledged
+            && let Some(first) = self.unanswered.pop_front()
+        {
+            out.push(Action::Answer { ticket: first.ticket, result: Ok(first.answer) });
+        }
+    }
+
+    pub(super) fn copies(&self) -> Vec<KeeperCopy> {
+        self.keepers.iter().map(|keeper| keeper.copy).collect()
+    }
+
+    fn seq(&self) -> Seq {
+        self.state.as_ref().map_or(Seq(0), |state| state.seq)
+    }
+}

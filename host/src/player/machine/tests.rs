@@ -1,0 +1,379 @@
+//! The rules of a player's server as dialogues: what happened, and all that it does about it.
+
+use super::*;
+use crate::protocol::{
+    CallKey, CodeHash, CopyId, Incarnation, KeeperRequest, Operation, PlayerChange, Refusal, Seq,
+    Term,
+};
+use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
+
+const ME: Writer = Writer { node: NodeId(1), incarnation: Incarnation(1) };
+
+fn node(id: u64, up: bool) -> NodeRecord {
+    NodeRecord {
+        id: NodeId(id),
+        name: format!("node{id}").parse().unwrap(),
+        // Machines of their own, so that placement depends on the ids alone.
+        addr: ([10, 0, 0, u8::try_from(id).unwrap()], 4433).into(),
+        incarnation: Incarnation(1),
+        status: if up { NodeStatus::Up } else { NodeStatus::Down },
+    }
+}
+
+fn fresh() -> PlayerState {
+    PlayerState::new(CodeHash([0; 32]), Snapshot::initial([64]))
+}
+
+/// A machine, its surroundings, and the copies it has made.
+struct World {
+    machine: Machine,
+    nodes: Vec<NodeRecord>,
+    now: Instant,
+    copies: Vec<KeeperCopy>,
+    change: Option<PlayerChange>,
+    total: i64,
+}
+
+impl World {
+    fn new(origin: Origin, up: &[u64]) -> Self {
+        let machine = Machine::new("player1".parse().unwrap(), ME, 1, origin, 7);
+        let nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
+        let (copies, change) = (Vec::new(), None);
+        Self { machine, nodes, now: crate::clock::now(), copies, change, total: 0 }
+    }
+
+    /// A player that is served with one keeper, node 2.
+    fn serving() -> Self {
+        let mut world = Self::new(Origin::New(fresh()), &[1, 2]);
+        world.call(1, 0);
+        world.seeded(Ok(()));
+        world.changed(1);
+        assert_eq!(world.restored(), ["serving 0", "execute"]);
+        assert_eq!(world.returned(), ["append 2 #1 seq1"]);
+        assert_eq!(world.acknowledged(1), ["answer 1: 0"]);
+        world.set_up(&[1, 2, 3]);
+        world
+    }
+
+    fn set_up(&mut self, up: &[u64]) {
+        self.nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
+    }
+
+    fn feed(&mut self, event: Event) -> Vec<String> {
+        let mut out = Vec::new();
+        self.machine.handle(event, View { now: self.now, nodes: &self.nodes }, &mut out);
+        out.into_iter().filter_map(|action| self.note(action)).collect()
+    }
+
+    /// Shortens an action to a few words and remembers what the replies need.
+    fn note(&mut self, action: Action) -> Option<String> {
+        Some(match action {
+            Action::Execute(call) => {
+                if let Operation::Reward(Term::Integer(points)) = call.operation {
+                    self.total += points;
+                }
+                "execute".to_owned()
+            }
+            Action::Restore => "restore".to_owned(),
+            Action::Change(change) => {
+                let keepers: Vec<_> = change.keepers.iter().map(|k| k.node.0).collect();
+                let text = format!("change {} -> {keepers:?}", change.expect);
+                self.change = Some(change);
+                text
+            }
+            Action::Ask { copy, number, request } => {
+                let node = copy.node.0;
+                match request {
+                    KeeperRequest::Seed(seed) => {
+                        self.copies.push(copy);
+                        format!("seed {node} at {} under {}", seed.state.seq, seed.generation)
+                    }
+                    KeeperRequest::Append(append) => {
+                        format!("append {node} #{number} seq{}", append.record.seq)
+                    }
+                    KeeperRequest::Confirm(_) => format!("confirm {node} #{number}"),
+                    KeeperRequest::Fetch(fetch) => {
+                        self.copies.push(copy);
+                        format!("fetch {node} under {}", fetch.generation)
+                    }
+                    KeeperRequest::Release(_) => format!("release {node}"),
+                }
+            }
+            Action::Answer { ticket, result } => match result {
+                Ok(Answer::Returned { value, .. }) => format!("answer {ticket}: {value}"),
+                Ok(Answer::Trapped(crash)) => {
+                    format!("answer {ticket}: crash at {}", crash.restored_seq)
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let code = text.split([' ', ':']).next().unwrap_or_default();
+                    format!("answer {ticket}: error {code}")
+                }
+            },
+            Action::Tell(Story::Serving { seq }) => format!("serving {seq}"),
+            Action::Tell(_) => return None,
+            Action::Close => "close".to_owned(),
+        })
+    }
+
+    fn call(&mut self, ticket: Ticket, points: i64) -> Vec<String> {
+        self.call_with_key(ticket, points, u128::from(ticket))
+    }
+
+    fn call_with_key(&mut self, ticket: Ticket, points: i64, key: u128) -> Vec<String> {
+        let operation = Operation::Reward(Term::Integer(points));
+        self.ask(ticket, operation, key)
+    }
+
+    fn ask(&mut self, ticket: Ticket, operation: Operation, key: u128) -> Vec<String> {
+        let player = "player1".parse().unwrap();
+        let call = Call { player, key: CallKey(key), operation };
+        let deadline = self.now + Duration::from_secs(10);
+        self.feed(Event::Call { ticket, call, deadline })
+    }
+
+    fn returned(&mut self) -> Vec<String> {
+        let value = self.total;
+        let runs = vec![Run { offset: 0, bytes: value.to_le_bytes().to_vec() }];
+        let delta = Delta { memories: vec![MemoryDelta { len: 64, runs }] };
+        self.feed(Event::Returned { value, delta })
+    }
+
+    fn restored(&mut self) -> Vec<String> {
+        self.feed(Event::Restored { micros: 1 })
+    }
+
+    fn kept(&mut self, number: u64, reply: Result<KeeperReply, AskError>) -> Vec<String> {
+        let copy = *self.copies.last().unwrap();
+        self.feed(Event::Kept { copy, number, reply })
+    }
+
+    fn seeded(&mut self, reply: Result<(), AskError>) -> Vec<String> {
+        self.kept(0, reply.map(|()| KeeperReply::Acknowledged { seq: Seq(0) }))
+    }
+
+    fn acknowledged(&mut self, number: u64) -> Vec<String> {
+        self.kept(number, Ok(KeeperReply::Acknowledged { seq: Seq(number) }))
+    }
+
+    fn refused(&mut self, number: u64, refusal: Refusal) -> Vec<String> {
+        self.kept(number, Ok(KeeperReply::Refused(refusal)))
+    }
+
+    fn changed(&mut self, generation: u64) -> Vec<String> {
+        self.feed(Event::Changed(Some(ChangeOutcome::Changed(Generation(generation)))))
+    }
+
+    fn wait(&mut self) -> Vec<String> {
+        self.now = self.machine.next_wake().expect("something is waited for");
+        self.feed(Event::Tick)
+    }
+}
+
+/// A record of a player that node `owner` ran, with its copy on node `keeper`.
+fn record(owner: u64, keeper: u64) -> PlayerRecord {
+    let owner = Writer { node: NodeId(owner), incarnation: Incarnation(1) };
+    let keepers = vec![KeeperCopy { node: NodeId(keeper), copy: CopyId(99) }];
+    PlayerRecord { generation: Generation(5), owner, keepers, code: CodeHash([0; 32]) }
+}
+
+#[test]
+fn a_new_player_is_seeded_before_it_is_named_and_serves_after() {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2]);
+    assert_eq!(world.call(1, 5), ["seed 2 at 0 under 0"]);
+    assert_eq!(world.seeded(Ok(())), ["change 0 -> [2]"]);
+    assert_eq!(world.changed(1), ["restore"]);
+    assert_eq!(world.restored(), ["serving 0", "execute"]);
+    assert_eq!(world.returned(), ["append 2 #1 seq1"]);
+    assert_eq!(world.acknowledged(1), ["answer 1: 5"]);
+}
+
+#[test]
+fn one_node_alone_refuses_and_leaves_nothing() {
+    let mut world = World::new(Origin::New(fresh()), &[1]);
+    assert_eq!(world.call(1, 5), ["answer 1: error single_node", "close"]);
+}
+
+#[test]
+fn answers_leave_in_order_each_after_its_own_acknowledgement() {
+    let mut world = World::serving();
+    assert_eq!(world.call(2, 1), ["execute"]);
+    assert_eq!(world.call(3, 1), Vec::<String>::new());
+    assert_eq!(world.returned(), ["append 2 #2 seq2", "execute"]);
+    assert_eq!(world.returned(), ["append 2 #3 seq3"]);
+    assert_eq!(world.acknowledged(2), ["answer 2: 1"]);
+    assert_eq!(world.acknowledged(3), ["answer 3: 2"]);
+}
+
+#[test]
+fn a_trap_restores_the_state_before_and_answers_after_the_keeper_confirmed() {
+    let mut world = World::serving();
+    world.call(2, 0);
+    let message = "not an integer".to_owned();
+    assert_eq!(world.feed(Event::Trapped { message }), ["restore"]);
+    assert_eq!(world.call(3, 2), Vec::<String>::new());
+    assert_eq!(world.restored(), ["confirm 2 #2", "execute"]);
+    assert_eq!(world.acknowledged(2), ["answer 2: crash at 1"]);
+    assert_eq!(world.returned(), ["append 2 #3 seq2"]);
+}
+
+#[test]
+fn a_read_waits_for_the_keeper_too() {
+    let mut world = World::serving();
+    assert_eq!(world.ask(2, Operation::Points, 2), ["execute"]);
+    let unchanged = Event::Returned { value: 0, delta: Delta::default() };
+    assert_eq!(world.feed(unchanged), ["confirm 2 #2"]);
+    assert_eq!(world.acknowledged(2), ["answer 2: 0"]);
+}
+
+#[test]
+fn a_key_that_was_used_gets_the_recorded_answer_and_executes_nothing() {
+    let mut world = World::serving();
+    world.call_with_key(2, 5, 42);
+    world.returned();
+    assert_eq!(world.acknowledged(2), ["answer 2: 5"]);
+    assert_eq!(world.call_with_key(3, 5, 42), ["confirm 2 #3"]);
+    assert_eq!(world.acknowledged(3), ["answer 3: 5"]);
+    assert_eq!(world.call_with_key(4, 6, 42), ["answer 4: error key_reused"]);
+}
+
+#[test]
+fn a_player_of_a_dead_owner_is_claimed_then_read_from_its_keeper() {
+    let mut world = World::new(Origin::Known(record(3, 2)), &[1, 2]);
+    assert_eq!(world.call(1, 5), ["change 5 -> [2]"]);
+    assert_eq!(world.changed(6), ["fetch 2 under 6"]);
+    let fetched = KeeperReply::Fetched(Box::new(fresh()));
+    assert_eq!(world.kept(0, Ok(fetched)), ["restore"]);
+    assert_eq!(world.restored(), ["serving 0", "execute"]);
+}
+
+#[test]
+fn the_keeper_that_becomes_owner_moves_its_copy_before_it_serves() {
+    let mut world = World::new(Origin::Known(record(3, 1)), &[1, 2]);
+    world.call(1, 5);
+    assert_eq!(world.changed(6), ["fetch 1 under 6"]);
+    let fetched = KeeperReply::Fetched(Box::new(fresh()));
+    assert_eq!(world.kept(0, Ok(fetched)), ["seed 2 at 0 under 6"]);
+    assert_eq!(world.seeded(Ok(())), ["change 6 -> [2]"]);
+    // Only now is the copy on this node given back.
+    assert_eq!(world.changed(7), ["release 1", "restore"]);
+}
+
+#[test]
+fn a_dead_keeper_is_replaced_without_a_call() {
+    let mut world = World::serving();
+    world.set_up(&[1, 3]);
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
+    // A call that comes meanwhile waits.
+    assert_eq!(world.call(2, 5), Vec::<String>::new());
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [3]"]);
+    assert_eq!(world.changed(2), ["release 2", "execute"]);
+    assert_eq!(world.returned(), ["append 3 #2 seq2"]);
+}
+
+#[test]
+fn what_was_on_its_way_to_a_dead_keeper_is_answered_once_its_successor_is_named() {
+    let mut world = World::serving();
+    world.call(2, 5);
+    world.returned();
+    assert_eq!(world.kept(2, Err(AskError::Lost)), ["seed 3 at 2 under 1"]);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [3]"]);
+    assert_eq!(world.changed(2), ["release 2", "answer 2: 5"]);
+}
+
+#[test]
+fn a_silent_keeper_is_replaced_whatever_the_cluster_thinks_of_it() {
+    let mut world = World::serving();
+    world.call(2, 5);
+    world.returned();
+    assert_eq!(world.wait(), ["seed 3 at 2 under 1"]);
+}
+
+#[test]
+fn a_gap_is_closed_by_a_full_copy() {
+    let mut world = World::serving();
+    world.set_up(&[1, 2]);
+    world.call(2, 5);
+    world.returned();
+    let gap = Refusal::Gap { have: Some(Seq(0)) };
+    assert_eq!(world.refused(2, gap), ["seed 2 at 2 under 1"]);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2]"]);
+    assert_eq!(world.changed(2), ["release 2", "answer 2: 5"]);
+}
+
+#[test]
+fn a_fenced_owner_answers_nothing_and_ends() {
+    let mut world = World::serving();
+    world.call(2, 5);
+    world.returned();
+    world.call(3, 5);
+    let fenced = Refusal::Fenced { generation: Generation(2) };
+    let told = world.refused(2, fenced);
+    assert_eq!(told, ["answer 3: error moved", "answer 2: error unknown", "close"]);
+}
+
+#[test]
+fn a_rival_that_was_faster_keeps_the_player_and_gets_no_copy_of_ours() {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2, 3]);
+    world.call(1, 5);
+    world.seeded(Ok(()));
+    let conflict = ChangeOutcome::Conflict(Some(record(3, 2)));
+    let told = world.feed(Event::Changed(Some(conflict)));
+    let keeper = world.copies[0].node;
+    assert_eq!(told, [format!("release {}", keeper.0).as_str(), "answer 1: error moved", "close"]);
+}
+
+#[test]
+fn a_change_whose_outcome_is_unknown_is_asked_for_again_as_it_was() {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2]);
+    world.call(1, 5);
+    world.seeded(Ok(()));
+    let first = world.change.clone();
+    assert_eq!(world.feed(Event::Changed(None)), Vec::<String>::new());
+    assert_eq!(world.wait(), ["change 0 -> [2]"]);
+    assert_eq!(world.change, first);
+}
+
+#[test]
+fn a_player_without_a_reachable_copy_is_refused_and_not_reset() {
+    let mut world = World::new(Origin::Known(record(3, 2)), &[1, 4]);
+    assert_eq!(world.call(1, 5), ["answer 1: error unavailable", "close"]);
+
+    let mut world = World::new(Origin::Known(record(3, 2)), &[1, 2]);
+    world.call(1, 5);
+    world.changed(6);
+    let stale = Refusal::Stale { seq: Seq(3) };
+    assert_eq!(world.refused(0, stale), ["answer 1: error unavailable", "close"]);
+}
+
+#[test]
+fn an_owner_whose_last_peer_died_refuses_calls_and_serves_when_one_joins() {
+    let mut world = World::serving();
+    world.set_up(&[1]);
+    assert_eq!(world.feed(Event::Nodes), Vec::<String>::new());
+    assert_eq!(world.call(2, 5), ["answer 2: error single_node"]);
+    world.set_up(&[1, 4]);
+    assert_eq!(world.feed(Event::Nodes), ["seed 4 at 1 under 1"]);
+    world.seeded(Ok(()));
+    assert_eq!(world.changed(2), ["release 2"]);
+    assert_eq!(world.call(3, 5), ["execute"]);
+}
+
+#[test]
+fn a_caller_whose_time_is_over_before_execution_is_told_that_nothing_happened() {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2]);
+    world.call(1, 5);
+    world.now += Duration::from_secs(20);
+    let told = world.feed(Event::Tick);
+    assert!(told.contains(&"answer 1: error timed".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_stopping_server_answers_what_it_executed_and_ends() {
+    let mut world = World::serving();
+    world.call(2, 5);
+    world.returned();
+    assert_eq!(world.feed(Event::Stop), Vec::<String>::new());
+    assert_eq!(world.call(3, 1), ["answer 3: error stopping"]);
+    assert_eq!(world.acknowledged(2), ["answer 2: 5", "close"]);
+}

@@ -1,0 +1,344 @@
+//! The task of one player: select what happened, let the machine decide, carry it out.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::future::OptionFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::codes::{CodeError, Codes};
+use super::machine::{Action, Event, Machine, Origin, Story, Ticket, View};
+use super::roster::Reply;
+use crate::clock;
+use crate::directory::Directory;
+use crate::guest::{CallOutcome, Code, Instance};
+use crate::keeper::Keepers;
+use crate::net::AskError;
+use crate::protocol::{
+    Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName,
+    NodeRecord, NodeStatus, PlayerId, PlayerState, Seq, Writer,
+};
+
+/// What every player server of a node shares.
+#[derive(Debug)]
+pub struct Context {
+    /// This start of this node.
+    pub me: Writer,
+    /// This node's name.
+    pub name: NodeName,
+    /// How many keepers a player has.
+    pub keepers_wanted: usize,
+    /// The directory.
+    pub directory: Directory,
+    /// All nodes' keepers.
+    pub keepers: Keepers,
+    /// The components.
+    pub codes: Arc<Codes>,
+    /// The directory's nodes.
+    pub nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+}
+
+/// One call in a mailbox.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) call: Call,
+    pub(super) deadline: Instant,
+    pub(super) reply: Reply,
+}
+
+impl Letter {
+    pub(super) fn answer(self, result: Result<Answer, CallError>) {
+        // A caller that gave up asks again with its key, or not at all.
+        drop(self.reply.send(result));
+    }
+}
+
+/// A keeper's reply, with the copy and the number that the request carried.
+type Kept = (KeeperCopy, u64, Result<KeeperReply, AskError>);
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+struct Server {
+    context: Arc<Context>,
+    player: PlayerId,
+    machine: Machine,
+    nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+    instance: Option<Instance>,
+    callers: HashMap<Ticket, Reply>,
+    last_ticket: Ticket,
+    asked: FuturesUnordered<Boxed<Kept>>,
+    changing: Option<Boxed<Option<ChangeOutcome>>>,
+    finding: Option<Boxed<Result<Arc<Code>, CodeError>>>,
+    /// Creating a player is no news; everything that happens to an old one is.
+    was_known: bool,
+    closed: bool,
+}
+
+/// Serves one player until another node owns it, it cannot be brought to life, or `cancel`.
+pub(super) async fn serve(
+    context: Arc<Context>,
+    player: PlayerId,
+    mut letters: mpsc::Receiver<Letter>,
+    cancel: CancellationToken,
+) {
+    let mut server = Server::open(context, player);
+    let mut stopping = false;
+    while !server.closed {
+        let wake = server.machine.next_wake().map(|at| tokio::time::sleep_until(at.into()));
+        let event = tokio::select! {
+            Some((copy, number, reply)) = server.asked.next(), if !server.asked.is_empty() => {
+                Event::Kept { copy, number, reply }
+            }
+            Some(outcome) = OptionFuture::from(server.changing.as_mut()) => {
+                server.changing = None;
+                Event::Changed(outcome)
+            }
+            Some(found) = OptionFuture::from(server.finding.as_mut()) => {
+                server.finding = None;
+                server.handle_found(found)
+            }
+            Some(letter) = letters.recv(), if server.machine.has_room() => server.take_in(letter),
+            Ok(()) = server.nodes.changed() => server.look_around(),
+            Some(()) = OptionFuture::from(wake) => Event::Tick,
+            () = cancel.cancelled(), if !stopping => {
+                stopping = true;
+                Event::Stop
+            }
+            else => break,
+        };
+        server.apply(event);
+    }
+    letters.close();
+    while let Some(letter) = letters.recv().await {
+        let player = server.player.clone();
+        letter.answer(Err(CallError::Moved { player }));
+    }
+}
+
+impl Server {
+    fn open(context: Arc<Context>, player: PlayerId) -> Self {
+        let record = context.directory.player(&player);
+        let was_known = record.is_some();
+        let origin = record.map_or_else(
+            || {
+                let code = context.codes.current();
+                Origin::New(PlayerState::new(code.hash(), code.initial()))
+            },
+            Origin::Known,
+        );
+        let (me, want) = (context.me, context.keepers_wanted);
+        let machine = Machine::new(player.clone(), me, want, origin, copy_seed(&player, me));
+        let nodes = context.nodes.clone();
+        Self {
+            context,
+            player,
+            machine,
+            nodes,
+            instance: None,
+            callers: HashMap::new(),
+            last_ticket: 0,
+            asked: FuturesUnordered::new(),
+            changing: None,
+            finding: None,
+            was_known,
+            closed: false,
+        }
+    }
+
+    fn take_in(&mut self, letter: Letter) -> Event {
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        let Letter { call, deadline, reply } = letter;
+        self.callers.insert(ticket, reply);
+        Event::Call { ticket, call, deadline }
+    }
+
+    /// The nodes changed: this one may have been called down and have lost the player meanwhile.
+    fn look_around(&self) -> Event {
+        let held = self.machine.generation();
+        let lost = self
+            .context
+            .directory
+            .player(&self.player)
+            .is_some_and(|record| record.generation > held && record.owner != self.context.me);
+        if lost && held > Generation(0) { Event::Superseded } else { Event::Nodes }
+    }
+
+    /// Lets the machine decide and carries out what it says, until it has nothing more to say.
+    fn apply(&mut self, event: Event) {
+        let nodes = self.nodes.borrow_and_update().clone();
+        let mut actions = Vec::new();
+        self.machine.handle(event, View { now: clock::now(), nodes: &nodes }, &mut actions);
+        let mut todo = VecDeque::from(actions);
+        while let Some(action) = todo.pop_front() {
+            if let Some(event) = self.perform(action, &nodes) {
+                let mut more = Vec::new();
+                self.machine.handle(event, View { now: clock::now(), nodes: &nodes }, &mut more);
+                todo.extend(more);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action, nodes: &[NodeRecord]) -> Option<Event> {
+        match action {
+            Action::Execute(call) => return Some(self.execute(&call)),
+            Action::Restore => return self.restore(nodes),
+            Action::Change(change) => {
+                let directory = self.context.directory.clone();
+                self.changing = Some(Box::pin(async move { directory.change(change).await.ok() }));
+            }
+            Action::Ask { copy, number, request } => {
+                let pending = self.context.keepers.ask(copy.node, request);
+                self.asked.push(Box::pin(async move { (copy, number, pending.await) }));
+            }
+            Action::Answer { ticket, result } => {
+                if let Some(reply) = self.callers.remove(&ticket) {
+                    // A caller that gave up asks again with its key, or not at all.
+                    drop(reply.send(result));
+                }
+            }
+            Action::Tell(story) => self.tell(&story),
+            Action::Close => self.closed = true,
+        }
+        None
+    }
+
+    fn execute(&mut self, call: &Call) -> Event {
+        let (Some(instance), Some(state)) = (&mut self.instance, self.machine.state()) else {
+            return Event::Trapped { message: "the instance is gone".to_owned() };
+        };
+        match instance.call(&call.operation, &state.snapshot) {
+            CallOutcome::Returned { value, delta } => Event::Returned { value, delta },
+            CallOutcome::Trapped { message } => {
+                self.instance = None;
+                Event::Trapped { message }
+            }
+        }
+    }
+
+    /// Makes an instance now if its component is in memory, and looks for the component otherwise.
+    fn restore(&mut self, nodes: &[NodeRecord]) -> Option<Event> {
+        let hash = self.machine.state()?.code;
+        if let Some(code) = self.context.codes.loaded(hash) {
+            return Some(self.instantiate(&code));
+        }
+        let codes = self.context.codes.clone();
+        let up = nodes.iter().filter(|node| node.status == NodeStatus::Up).map(|node| node.id);
+        let others: Vec<_> = up.filter(|id| *id != self.context.me.node).collect();
+        self.finding = Some(Box::pin(async move { codes.find(hash, &others).await }));
+        None
+    }
+
+    fn handle_found(&mut self, found: Result<Arc<Code>, CodeError>) -> Event {
+        let player = self.player.clone();
+        match found {
+            Ok(code) => self.instantiate(&code),
+            Err(CodeError::Missing) => {
+                let code = self.machine.state().map(|state| state.code.to_string());
+                let code = code.unwrap_or_default();
+                Event::RestoreFailed(CallError::NoCode { player, code })
+            }
+            Err(error @ (CodeError::Load(_) | CodeError::Crashed | CodeError::Folder { .. })) => {
+                Event::RestoreFailed(CallError::Broken { player, reason: chain(&error) })
+            }
+        }
+    }
+
+    fn instantiate(&mut self, code: &Arc<Code>) -> Event {
+        let started = clock::now();
+        let player = self.player.clone();
+        let Some(state) = self.machine.state() else {
+            let reason = "its state is not known".to_owned();
+            return Event::RestoreFailed(CallError::Broken { player, reason });
+        };
+        match code.instantiate(&state.snapshot) {
+            Ok(instance) => {
+                self.instance = Some(instance);
+                let micros = clock::now().duration_since(started).as_micros();
+                Event::Restored { micros: u64::try_from(micros).unwrap_or(u64::MAX) }
+            }
+            Err(error) => Event::RestoreFailed(CallError::Broken { player, reason: chain(&error) }),
+        }
+    }
+
+    fn tell(&self, story: &Story) {
+        let player = self.player.as_str();
+        let generation = self.machine.generation();
+        let seq = self.machine.state().map_or(Seq(0), |state| state.seq);
+        let words = Words { player, generation, seq };
+        words.tell(story, self.was_known || generation > Generation(1));
+    }
+}
+
+/// The fields that every line about a player has.
+struct Words<'a> {
+    player: &'a str,
+    generation: Generation,
+    seq: Seq,
+}
+
+impl Words<'_> {
+    fn tell(&self, story: &Story, news: bool) {
+        let Self { player, generation, seq } = self;
+        macro_rules! say {
+            ($($field:ident = $value:expr,)* $text:literal) => {
+                if news {
+                    tracing::info!(player, %generation, %seq, $($field = $value,)* $text)
+                } else {
+                    tracing::debug!(player, %generation, %seq, $($field = $value,)* $text)
+                }
+            };
+        }
+        match story {
+            Story::Claiming { from } => {
+                say!(peer = from.as_str(), "claiming from its former owner")
+            }
+            Story::Claimed => say!("claimed: older owners are fenced"),
+            Story::Fetched { from, .. } => say!(peer = from.as_str(), "fetched its state"),
+            Story::KeeperLost { keeper, reason } => {
+                say!(peer = keeper.as_str(), reason = reason.as_str(), "lost a keeper");
+            }
+            Story::Seeding { to } => say!(peer = join(to), "seeding a full copy"),
+            Story::Named { keepers } => {
+                say!(peer = join(keepers), "the directory names its keepers")
+            }
+            Story::Alone => say!("no other node can keep a copy"),
+            Story::Serving { .. } => say!("serving"),
+            Story::Restarted { message, micros, .. } => {
+                let cause = message.as_str();
+                tracing::info!(player, %generation, %seq, micros, cause, "trapped and restored");
+            }
+            Story::Moved => say!("another node owns it now"),
+            Story::Unavailable { holders } => {
+                let holders = holders.join(", ");
+                tracing::warn!(player, %generation, holders, "no copy can be used");
+            }
+        }
+    }
+}
+
+fn join(names: &[NodeName]) -> String {
+    names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The same number for one player on one start of a node, and for no other.
+fn copy_seed(player: &PlayerId, me: Writer) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&me.node.0.to_le_bytes());
+    hasher.update(&me.incarnation.0.to_le_bytes());
+    hasher.update(player.as_str().as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// An error and its causes as one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
