@@ -27,3 +27,7 @@ pub mod keeper;
 pub mod player;
 
 pub mod gateway;
+
+pub mod node;
+
+pub mod cli;

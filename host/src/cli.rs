@@ -1,0 +1,188 @@
+//! The program's face: the command line, one-shot commands, the prompts, `dev`.
+//!
+//! ```text
+//!   args ──► config ──┬─► node ── prompt ──┐
+//!   (typed)  (checked)├─► dev  ── prompt ──┼─► session ──► client ──► a node
+//!                     ├─► one question ────┘      │
+//!                     └─► a secret                └─► render ──► text or JSON, exit code
+//! ```
+//!
+//! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
+//! every attempt of one call bears the same key; no child of `dev` outlives it.
+//!
+//! What this room does not do: decide anything about players. Even the prompt of a running node
+//! asks that node over the network, as everybody does.
+
+mod args;
+mod client;
+mod command;
+mod config;
+mod dev;
+mod folders;
+mod node;
+mod prompt;
+mod question;
+mod render;
+mod screen;
+mod session;
+mod signals;
+
+use std::env;
+use std::future::Future;
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use self::args::Args;
+use self::client::{Client, Dialer};
+use self::config::{AskSettings, Config, Task};
+use self::render::{Exit, Format, Rendered};
+use self::screen::Screen;
+use crate::net::Secret;
+
+/// What a node logs unless somebody says otherwise: its own story. Raft calls every unreachable
+/// follower an error; `membership` says it once.
+const LOG_OF_NODES: &str = "warn,host=info,openraft=off";
+/// What everything else logs: its answers say the rest.
+const LOG_OF_COMMANDS: &str = "warn";
+/// Longest wait for the runtime's own threads at the end.
+const RUNTIME_STOP_MAX: Duration = Duration::from_millis(100);
+
+/// Runs the program with this process's arguments and environment.
+pub fn run() -> ExitCode {
+    let args = match Args::read(env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; either may be closed.
+            error.print().ok();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let format = args.format();
+    let exit = match Config::check(args, |name| env::var_os(name)) {
+        Ok(config) => perform(config),
+        Err(error) => finish(format, render::usage(format, &render::sentence(&error))),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn perform(config: Config) -> Exit {
+    let Config { format, log, task } = config;
+    let failed = |error: io::Error| {
+        let message = format!("cannot start: {error}");
+        finish(format, render::not_done(format, &message))
+    };
+    match task {
+        Task::NewSecret(file) => {
+            let rendered = match Secret::create(&file) {
+                Ok(_) => render::secret_made(format, &file.display().to_string()),
+                Err(error) => render::usage(format, &render::sentence(&error)),
+            };
+            finish(format, rendered)
+        }
+        Task::Ask(settings) => {
+            start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => finish(format, block_on(runtime, ask(settings, format))),
+                Err(error) => failed(error),
+            }
+        }
+        Task::Node(settings) => {
+            let screen = match node_screen(&settings) {
+                Ok(screen) => screen,
+                Err(error) => return failed(error),
+            };
+            let filter = log.as_deref().unwrap_or(LOG_OF_NODES);
+            match &screen {
+                // Standard error that was sent elsewhere stays there.
+                Some(screen) if io::stderr().is_terminal() => {
+                    start_log(filter, format, screen.clone());
+                }
+                Some(_) | None => start_log(filter, format, io::stderr),
+            }
+            match Builder::new_multi_thread().enable_all().build() {
+                Ok(runtime) => {
+                    let rendered = block_on(runtime, node::run(settings, format, screen.as_ref()));
+                    screen.iter().for_each(Screen::flush);
+                    rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
+                }
+                Err(error) => failed(error),
+            }
+        }
+        Task::Dev(settings) => {
+            let screen = match Screen::start() {
+                Ok(screen) => screen,
+                Err(error) => return failed(error),
+            };
+            // The filter is for the nodes; `dev` itself has little to say.
+            start_log(LOG_OF_COMMANDS, Format::Text, screen.clone());
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => {
+                    let rendered = block_on(runtime, dev::run(settings, format, &screen));
+                    screen.flush();
+                    rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
+                }
+                Err(error) => failed(error),
+            }
+        }
+    }
+}
+
+/// A node has a prompt when a person sits at both ends of it.
+fn node_screen(settings: &config::NodeSettings) -> io::Result<Option<Screen>> {
+    let attended = !settings.stop_with_stdin && is_attended();
+    if attended { Screen::start().map(Some) } else { Ok(None) }
+}
+
+fn is_attended() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+async fn ask(settings: AskSettings, format: Format) -> Rendered {
+    let AskSettings { question, key, reach, secret } = settings;
+    let dialer = match Dialer::new(&secret) {
+        Ok(dialer) => dialer,
+        Err(error) => return render::not_done(format, &render::sentence(&error)),
+    };
+    session::ask(&mut Client::new(dialer), &reach, question, key, format).await.rendered
+}
+
+fn block_on<T>(runtime: Runtime, task: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(task);
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_timeout(RUNTIME_STOP_MAX);
+    result
+}
+
+/// Prints the end of a command where its reader looks for it.
+fn finish(format: Format, rendered: Rendered) -> Exit {
+    let Rendered { text, exit } = rendered;
+    match (format, exit) {
+        (Format::Json, _) | (Format::Text, Exit::Done) => prompt::print(&text),
+        (Format::Text, Exit::NotApplied | Exit::Usage | Exit::Unknown) => prompt::complain(&text),
+    }
+    exit
+}
+
+fn start_log<W>(filter: &str, format: Format, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // `config` has parsed what was typed; the defaults above parse too.
+    let filter = EnvFilter::try_new(filter).unwrap_or_default();
+    let colours = io::stderr().is_terminal() && wants_colours();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        Format::Text => log.with_ansi(colours).init(),
+        Format::Json => log.json().init(),
+    }
+}
+
+/// Whether the person has not asked for plain text (<https://no-color.org>).
+fn wants_colours() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

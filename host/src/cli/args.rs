@@ -1,0 +1,242 @@
+//! The command line as it is typed. `config` checks what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// Run a node, or ask one
+///
+/// Without a command, run a node. A player is WebAssembly whose plain memory is kept on another
+/// node after each call, so it survives traps and dead machines.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) node: NodeArgs,
+    #[command(flatten)]
+    pub(super) shared: SharedArgs,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Options of a running node.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Node")]
+pub(super) struct NodeArgs {
+    /// Name the node; no two running nodes of a cluster share a name
+    #[arg(long, env = "PLAYER_HOST_NAME")]
+    pub(super) name: Option<String>,
+    /// Serve nodes and clients on this address
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:4433")]
+    #[arg(env = "PLAYER_HOST_LISTEN")]
+    pub(super) listen: String,
+    /// Join the cluster of the node at this address; repeat it to try several
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', env = "PLAYER_HOST_JOIN")]
+    pub(super) join: Vec<String>,
+    /// Run this component as the players' code instead of the built-in one
+    #[arg(long, value_name = "WASM", env = "PLAYER_HOST_GUEST")]
+    pub(super) guest: Option<PathBuf>,
+    /// Keep the node's data here instead of in the platform's state folder
+    #[arg(long, value_name = "DIR", env = "PLAYER_HOST_DATA_DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Stop when standard input closes, so that the node never outlives its parent
+    #[arg(long, hide = true)]
+    pub(super) stop_with_stdin: bool,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(super) struct SharedArgs {
+    /// Read the cluster's secret from this file, made by `host secret new`
+    #[arg(long, value_name = "FILE", global = true, env = "PLAYER_HOST_SECRET_FILE")]
+    pub(super) secret_file: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Log what this filter lets through, for example `info` or `host=debug`
+    #[arg(long, value_name = "FILTER", global = true, env = "RUST_LOG", hide_env_values = true)]
+    pub(super) log: Option<String>,
+}
+
+/// Commands other than running a node.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add points to a player and print its new total
+    Reward {
+        /// Name the player
+        player: String,
+        /// Add this many points; what is not a whole number reaches the player as a text
+        #[arg(allow_hyphen_values = true)]
+        points: String,
+        #[command(flatten)]
+        call: CallArgs,
+    },
+    /// Print a player's points
+    Points {
+        /// Name the player
+        player: String,
+        #[command(flatten)]
+        call: CallArgs,
+    },
+    /// List the players that run on the asked node
+    Players {
+        /// List all players of the cluster
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        reach: ReachArgs,
+    },
+    /// List the nodes of the cluster
+    Nodes {
+        #[command(flatten)]
+        reach: ReachArgs,
+    },
+    /// Make the secret that lets nodes and clients into a cluster
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
+    /// Run a throw-away cluster on this machine, with a prompt
+    Dev {
+        /// Start this many nodes
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// Run this component as the players' code instead of the built-in one
+        #[arg(long, value_name = "WASM", env = "PLAYER_HOST_GUEST")]
+        guest: Option<PathBuf>,
+    },
+}
+
+/// Commands about the secret.
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Write a new secret to a new file that only you can read
+    New {
+        /// Write it here
+        file: PathBuf,
+    },
+}
+
+/// Options of a call.
+#[derive(Debug, clap::Args)]
+pub(super) struct CallArgs {
+    /// Repeat the call with this key (32 hexadecimal digits): it is applied at most once
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: ReachArgs,
+}
+
+/// Options of every question.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReachArgs {
+    /// Ask this node instead of one on this machine; repeat it to try several in turn
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', env = "PLAYER_HOST_NODE")]
+    pub(super) node: Vec<String>,
+    /// Give up after this time
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(super) deadline: String,
+}
+
+impl Args {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// What clap prints: a mistake, or the help that was asked for.
+    pub(super) fn read(
+        words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        if let Some((subcommand, _)) = matches.subcommand()
+            && let Some(flag) = typed_node_flag(&matches)
+        {
+            // Not clap's `args_conflicts_with_subcommands`: that also forbids `host --json nodes`.
+            let message = format!("`{flag}` runs a node and does not go with `{subcommand}`");
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+fn typed_node_flag(matches: &ArgMatches) -> Option<&'static str> {
+    let flags = [
+        ("name", "--name"),
+        ("listen", "--listen"),
+        ("join", "--join"),
+        ("guest", "--guest"),
+        ("data_dir", "--data-dir"),
+        ("stop_with_stdin", "--stop-with-stdin"),
+    ];
+    let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    flags.into_iter().find(|(id, _)| typed(id)).map(|(_, flag)| flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Args, clap::Error> {
+        Args::read(line.split(' '))
+    }
+
+    fn reward(line: &str) -> (String, String, CallArgs, bool) {
+        let args = read(line).unwrap();
+        match args.command {
+            Some(Command::Reward { player, points, call }) => {
+                (player, points, call, args.shared.json)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn negative_points_and_words_are_points() {
+        for points in ["-5", "5", "a", "-x", "--", "-"] {
+            let line = format!("host reward player1 {points}");
+            if points == "--" {
+                assert!(read(&line).is_err(), "`--` ends the options and is no word");
+            } else {
+                assert_eq!(reward(&line).1, points);
+            }
+        }
+        assert_eq!(reward("host reward player1 -- --json").1, "--json");
+    }
+
+    #[test]
+    fn options_stand_before_or_after_the_words() {
+        for line in [
+            "host --json reward p -5",
+            "host reward --json p -5",
+            "host reward p --json -5",
+            "host reward p -5 --json",
+        ] {
+            let (player, points, _, json) = reward(line);
+            assert_eq!((player.as_str(), points.as_str(), json), ("p", "-5", true), "{line}");
+        }
+    }
+
+    #[test]
+    fn several_nodes_are_kept_in_order() {
+        let (_, _, call, _) = reward("host reward p 5 --node a:1 --node b:2,c:3");
+        assert_eq!(call.reach.node, ["a:1", "b:2", "c:3"]);
+    }
+
+    #[test]
+    fn a_nodes_flags_do_not_go_with_a_command() {
+        let error = read("host --name app_node1 nodes").unwrap_err();
+        assert!(error.to_string().contains("`--name` runs a node and does not go with `nodes`"));
+        assert_eq!(error.exit_code(), 2);
+        assert!(read("host --json nodes").is_ok());
+    }
+}

@@ -1,0 +1,188 @@
+//! Asking a cluster: several nodes in turn, the same key each time, until one answers.
+//!
+//! `attempts` decides whom to ask next and what a failure says about the call's effect; this file
+//! only asks, waits and reads replies.
+
+mod attempts;
+mod dialer;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use self::attempts::{Attempts, Step};
+pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
+pub(super) use self::dialer::Dialer;
+use crate::clock;
+use crate::protocol::{
+    Answer, Call, CallReply, CallRequest, NodeId, NodeName, NodeRecord, PlayerListing, Reply,
+    Request,
+};
+
+/// The way to a node.
+pub(super) trait Ask {
+    /// Asks the node at `target`, at most for `within`.
+    ///
+    /// # Errors
+    ///
+    /// `Problem`, which says whether the request may have been done.
+    async fn ask(
+        &mut self,
+        target: &str,
+        request: Request,
+        within: Duration,
+    ) -> Result<Reply, Problem>;
+}
+
+/// All players that were asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Players {
+    /// The players in order of their ids.
+    pub(super) players: Vec<PlayerListing>,
+    /// Nodes that did not answer; their players lack points and position.
+    pub(super) silent: Vec<NodeName>,
+}
+
+/// The nodes and what the directory says of the asked one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Nodes {
+    /// The nodes by name.
+    pub(super) nodes: Vec<NodeRecord>,
+    /// The asked node.
+    pub(super) asked: NodeName,
+    /// The directory's leader.
+    pub(super) leader: Option<NodeId>,
+    /// The directory's voters.
+    pub(super) voters: Vec<NodeId>,
+}
+
+/// One caller.
+#[derive(Debug)]
+pub(super) struct Client<A> {
+    way: A,
+}
+
+impl<A: Ask> Client<A> {
+    /// Returns a caller that reaches nodes this way.
+    pub(super) fn new(way: A) -> Self {
+        Self { way }
+    }
+
+    /// Calls a player. Every attempt bears the call's key, so it is applied at most once.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`, which says whether the call may have been applied.
+    pub(super) async fn call(&mut self, reach: &Reach, call: &Call) -> Result<Answer, Failed> {
+        let request = |within: Duration| {
+            // The node gives up a little earlier, so that its own account of it still arrives.
+            let spare = (within / 4).min(Duration::from_millis(250));
+            let deadline_ms = u64::try_from((within - spare).as_millis()).unwrap_or(u64::MAX);
+            CallRequest::Call { call: call.clone(), deadline_ms: deadline_ms.max(1) }
+        };
+        let attempts = Attempts::of_call(reach, clock::now(), call.key);
+        let (answer, _) = self
+            .exchange(attempts, reach, request, |reply| match reply {
+                CallReply::Called(Ok(answer)) => Ok(answer),
+                CallReply::Called(Err(error)) => Err(Problem::Call(error)),
+                CallReply::Players { .. } | CallReply::Nodes { .. } | CallReply::Code(_) => {
+                    Err(Problem::Alien)
+                }
+            })
+            .await?;
+        Ok(answer)
+    }
+
+    /// Lists players: those of the asked node, or all.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn players(&mut self, reach: &Reach, all: bool) -> Result<Players, Failed> {
+        let mut list = Players::default();
+        let mut reach = reach.clone();
+        loop {
+            let after = list.players.last().map(|listing| listing.player.clone());
+            let request = |_| CallRequest::Players { all, after: after.clone() };
+            let attempts = Attempts::of_reading(&reach, clock::now());
+            let ((mut page, more, silent), target) = self
+                .exchange(attempts, &reach, request, |reply| match reply {
+                    CallReply::Players { players, more, silent } => Ok((players, more, silent)),
+                    CallReply::Called(_) | CallReply::Nodes { .. } | CallReply::Code(_) => {
+                        Err(Problem::Alien)
+                    }
+                })
+                .await?;
+            // The next page has to come from the node that gave this one.
+            reach.targets = vec![target];
+            let last = page.is_empty() || !more;
+            list.players.append(&mut page);
+            list.silent.extend(silent);
+            if last {
+                list.silent.sort();
+                list.silent.dedup();
+                return Ok(list);
+            }
+        }
+    }
+
+    /// Lists the nodes.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn nodes(&mut self, reach: &Reach) -> Result<Nodes, Failed> {
+        let attempts = Attempts::of_reading(reach, clock::now());
+        let (nodes, _) = self
+            .exchange(
+                attempts,
+                reach,
+                |_| CallRequest::Nodes,
+                |reply| match reply {
+                    CallReply::Nodes { nodes, asked, leader, voters } => {
+                        Ok(Nodes { nodes, asked, leader, voters })
+                    }
+                    CallReply::Called(_) | CallReply::Players { .. } | CallReply::Code(_) => {
+                        Err(Problem::Alien)
+                    }
+                },
+            )
+            .await?;
+        Ok(nodes)
+    }
+
+    /// Asks until `read` finds an answer; returns it and the node that gave it.
+    async fn exchange<T>(
+        &mut self,
+        mut attempts: Attempts,
+        reach: &Reach,
+        request: impl Fn(Duration) -> CallRequest,
+        read: impl Fn(CallReply) -> Result<T, Problem>,
+    ) -> Result<(T, String), Failed> {
+        loop {
+            match attempts.step(clock::now()) {
+                Step::Try { target, within } => {
+                    let target = &reach.targets[target];
+                    let request = Request::Call(request(within));
+                    let read = match self.way.ask(target, request, within).await {
+                        Ok(Reply::Call(reply)) => read(reply),
+                        Ok(Reply::Busy) => Err(Problem::Busy),
+                        Ok(Reply::Member(_) | Reply::Directory(_) | Reply::Keeper(_)) => {
+                            Err(Problem::Alien)
+                        }
+                        Err(problem) => Err(problem),
+                    };
+                    match read {
+                        Ok(answer) => return Ok((answer, target.clone())),
+                        Err(problem) => {
+                            tracing::debug!(%target, ?problem, "the node gave no answer");
+                            attempts.failed(target, problem);
+                        }
+                    }
+                }
+                Step::Pause(time) => tokio::time::sleep(time).await,
+                Step::GiveUp => return Err(attempts.verdict()),
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Whom to ask next, and what is known when nobody answered. Pure: `now` is an argument.
+//!
+//! ```text
+//!            ┌──── failed: the same question may go elsewhere ────┐
+//!            ▼                                                    │
+//!   Try target 1 … target n ── after the last one: Pause ─────────┘
+//!            │
+//!            └──── the deadline passed, or no node can change the answer: GiveUp ──► verdict
+//! ```
+//!
+//! Invariant: once an attempt may have reached a node without an answer, no later failure makes
+//! the outcome known; only an answer does.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::STEP_RETRY;
+use crate::protocol::{CallError, CallKey, Outcome};
+
+/// Longest wait for one node while there are others to ask. Long enough for a failover.
+const ATTEMPT_MAX: Duration = Duration::from_secs(3);
+
+/// Shortest wait for a node that is asked again, as a part of the whole time and at most. With less,
+/// an answer could hardly come any more, and a call that is known not to be applied would end as one
+/// that may be.
+const ATTEMPT_MIN_PART: u32 = 6;
+const ATTEMPT_MIN_MAX: Duration = Duration::from_millis(500);
+
+/// When to stop asking nodes that cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Patience {
+    /// After each was tried once: nobody said that they exist.
+    OneRound,
+    /// At the deadline: somebody named them, so they will come back.
+    UntilDeadline,
+}
+
+/// Who is asked, for how long.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Reach {
+    /// Nodes as `host:port`, in the order in which they are asked; at least one.
+    pub(in crate::cli) targets: Vec<String>,
+    /// When to stop asking nodes that cannot be reached.
+    pub(in crate::cli) patience: Patience,
+    /// Time from the first attempt to the last.
+    pub(in crate::cli) deadline: Duration,
+}
+
+/// Why one attempt gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Problem {
+    /// The node was not reached; nothing was sent.
+    NotReached(String),
+    /// The time for the attempt ran out before the node was reached; nothing was sent.
+    CutShort,
+    /// The node was reached and did not let us in, which will not change; nothing was done.
+    Rejected(String),
+    /// The request left and no answer came.
+    Unanswered(String),
+    /// The node has too much to do; nothing was done.
+    Busy,
+    /// The node answered something that was not asked.
+    Alien,
+    /// The node says why there is no answer.
+    Call(CallError),
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask the target of this index, at most for this long.
+    Try {
+        /// Index in [`Reach::targets`].
+        target: usize,
+        /// Time for the attempt.
+        within: Duration,
+    },
+    /// Wait before the next round.
+    Pause(Duration),
+    /// Stop.
+    GiveUp,
+}
+
+/// Why there is no answer, for the person who asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Failed {
+    /// One word for programs.
+    pub(in crate::cli) code: &'static str,
+    /// One sentence for people.
+    pub(in crate::cli) message: String,
+    /// What is known about the effect.
+    pub(in crate::cli) outcome: Outcome,
+}
+
+/// The attempts of one question so far.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    targets: usize,
+    patience: Patience,
+    until: Instant,
+    attempt_min: Duration,
+    /// The key of a call; a reading has no effect that could be unknown.
+    key: Option<CallKey>,
+    next: usize,
+    /// Whether the latest attempt ended a round, and the pause was not yet taken.
+    pause_due: bool,
+    /// Whether any node of this round may answer differently in the next one.
+    hope: bool,
+    maybe_applied: bool,
+    over: bool,
+    /// The latest problem that says most, and whose it is.
+    telling: Option<(String, Problem)>,
+}
+
+impl Attempts {
+    /// Starts to call a player.
+    pub(super) fn of_call(reach: &Reach, now: Instant, key: CallKey) -> Self {
+        Self::new(reach, now, Some(key))
+    }
+
+    /// Starts to ask something that changes nothing.
+    pub(super) fn of_reading(reach: &Reach, now: Instant) -> Self {
+        Self::new(reach, now, None)
+    }
+
+    fn new(reach: &Reach, now: Instant, key: Option<CallKey>) -> Self {
+        Self {
+            targets: reach.targets.len(),
+            patience: reach.patience,
+            until: now + reach.deadline,
+            attempt_min: (reach.deadline / ATTEMPT_MIN_PART).min(ATTEMPT_MIN_MAX),
+            key,
+            next: 0,
+            pause_due: false,
+            hope: false,
+            maybe_applied: false,
+            over: reach.targets.is_empty(),
+            telling: None,
+        }
+    }
+
+    /// Returns what to do now. A try is followed by [`Attempts::failed`] or by an answer.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        let left = self.until.saturating_duration_since(now);
+        let enough =
+            if self.telling.is_some() { left >= self.attempt_min } else { !left.is_zero() };
+        if self.over || !enough {
+            return Step::GiveUp;
+        }
+        if std::mem::take(&mut self.pause_due) {
+            return Step::Pause(STEP_RETRY.min(left));
+        }
+        let within = if self.targets > 1 { left.min(ATTEMPT_MAX) } else { left };
+        Step::Try { target: self.next, within }
+    }
+
+    /// Notes that the latest try gave no answer.
+    pub(super) fn failed(&mut self, target: &str, problem: Problem) {
+        match &problem {
+            Problem::NotReached(_) | Problem::CutShort => {
+                self.hope |= self.patience == Patience::UntilDeadline;
+            }
+            Problem::Rejected(_) => {}
+            Problem::Alien => self.maybe_applied = true,
+            Problem::Busy => self.hope = true,
+            Problem::Unanswered(_) => {
+                self.hope = true;
+                self.maybe_applied = true;
+            }
+            Problem::Call(error) => {
+                self.hope = true;
+                self.over |= !another_node_may_answer(error);
+                self.maybe_applied |= error.outcome() == Outcome::Unknown;
+            }
+        }
+        if self.telling.as_ref().is_none_or(|(_, known)| tells_as_much(&problem, known)) {
+            self.telling = Some((target.to_owned(), problem));
+        }
+        self.next += 1;
+        if self.next == self.targets {
+            self.next = 0;
+            self.pause_due = true;
+            self.over |= !std::mem::take(&mut self.hope);
+        }
+    }
+
+    /// Returns what to tell the person who asked.
+    pub(super) fn verdict(self) -> Failed {
+        let (code, message) = match self.telling {
+            // The node's own words say all of it, the key included.
+            Some((_, Problem::Call(error @ CallError::Unknown { .. }))) => {
+                let outcome = error.outcome();
+                return Failed { code: code_of(&error), message: error.to_string(), outcome };
+            }
+            Some((target, problem)) => account(&target, problem, self.patience),
+            None => ("late", "no node was asked within the deadline".to_owned()),
+        };
+        match self.key {
+            Some(key) if self.maybe_applied => {
+                let message = format!("unknown outcome: {message}; retry with the same key {key}");
+                Failed { code: "unknown", message, outcome: Outcome::Unknown }
+            }
+            Some(_) | None => Failed { code, message, outcome: Outcome::NotApplied },
+        }
+    }
+}
+
+/// Whether a new problem is worth more to a person than the known one: what a node says is worth
+/// more than that it was not reached, and a reason more than an attempt cut short.
+fn tells_as_much(new: &Problem, known: &Problem) -> bool {
+    let weight = |problem: &Problem| match problem {
+        Problem::CutShort => 0,
+        Problem::NotReached(_) => 1,
+        Problem::Rejected(_)
+        | Problem::Unanswered(_)
+        | Problem::Busy
+        | Problem::Alien
+        | Problem::Call(_) => 2,
+    };
+    weight(new) >= weight(known)
+}
+
+fn account(target: &str, problem: Problem, patience: Patience) -> (&'static str, String) {
+    match problem {
+        Problem::NotReached(_) if patience == Patience::OneRound => (
+            "unreachable",
+            "no node found on this machine; start one with `host --name app_node1` or name one with \
+             --node (one with a --data-dir of its own is not found by itself)"
+                .to_owned(),
+        ),
+        // The reason names the node.
+        Problem::NotReached(reason) => ("unreachable", reason),
+        Problem::CutShort => ("unreachable", format!("no connection to {target} in time")),
+        Problem::Rejected(reason) => ("rejected", reason),
+        Problem::Unanswered(reason) => {
+            ("unreachable", format!("{target} was asked and did not answer: {reason}"))
+        }
+        Problem::Busy => ("overloaded", format!("{target} has too many requests waiting")),
+        Problem::Alien => {
+            ("alien", format!("{target} answered another question; is it of another version?"))
+        }
+        Problem::Call(error) => (code_of(&error), error.to_string()),
+    }
+}
+
+fn code_of(error: &CallError) -> &'static str {
+    match error {
+        CallError::SingleNode { .. } => "single_node",
+        CallError::Unavailable { .. } => "unavailable",
+        CallError::NoCode { .. } => "no_code",
+        CallError::Broken { .. } => "broken",
+        CallError::Moved { .. } => "moved",
+        CallError::Overloaded { .. } => "overloaded",
+        CallError::KeyReused { .. } => "key_reused",
+        CallError::Stopping { .. } => "stopping",
+        CallError::Late { .. } => "late",
+        CallError::Unknown { .. } => "unknown",
+    }
+}
+
+/// Whether the same call can get an answer elsewhere or later.
+fn another_node_may_answer(error: &CallError) -> bool {
+    match error {
+        CallError::Moved { .. }
+        | CallError::Overloaded { .. }
+        | CallError::Stopping { .. }
+        | CallError::Late { .. }
+        | CallError::Unknown { .. } => true,
+        CallError::SingleNode { .. }
+        | CallError::Unavailable { .. }
+        | CallError::NoCode { .. }
+        | CallError::Broken { .. }
+        | CallError::KeyReused { .. } => false,
+    }
+}

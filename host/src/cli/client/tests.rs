@@ -1,0 +1,200 @@
+//! A cluster of fake nodes: each hands out the replies it was given, one an attempt.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::protocol::{CallError, CallKey, Generation, Operation, Outcome, Seq};
+
+type Attempt = Result<CallReply, Problem>;
+
+#[derive(Default)]
+struct Fake {
+    /// What each attempt meets; the last one is repeated.
+    script: VecDeque<Attempt>,
+    asked: Vec<(String, Request)>,
+}
+
+impl Ask for Fake {
+    async fn ask(
+        &mut self,
+        target: &str,
+        request: Request,
+        _within: Duration,
+    ) -> Result<Reply, Problem> {
+        self.asked.push((target.to_owned(), request));
+        let next = if self.script.len() > 1 {
+            self.script.pop_front()
+        } else {
+            self.script.front().cloned()
+        };
+        next.expect("a script has an end").map(Reply::Call)
+    }
+}
+
+fn name(text: &str) -> NodeName {
+    text.parse().unwrap()
+}
+
+fn returned(value: i64) -> Attempt {
+    let answer = Answer::Returned { value, seq: Seq(1), node: name("a") };
+    Ok(CallReply::Called(Ok(answer)))
+}
+
+fn error(error: CallError) -> Attempt {
+    Ok(CallReply::Called(Err(error)))
+}
+
+fn not_reached() -> Attempt {
+    Err(Problem::NotReached("nothing listens at a:1".into()))
+}
+
+fn reach(targets: &[&str], patience: Patience) -> Reach {
+    let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+    Reach { targets, patience, deadline: Duration::from_millis(300) }
+}
+
+fn call() -> Call {
+    Call { player: "p".parse().unwrap(), key: CallKey(7), operation: Operation::Points }
+}
+
+async fn ask(
+    script: impl IntoIterator<Item = Attempt>,
+    reach: &Reach,
+) -> (Result<Answer, Failed>, Vec<String>) {
+    let mut client = Client::new(Fake { script: script.into_iter().collect(), asked: Vec::new() });
+    let end = client.call(reach, &call()).await;
+    let keys = client.way.asked.iter().all(|(_, request)| {
+        matches!(request, Request::Call(CallRequest::Call { call, .. }) if call.key == CallKey(7))
+    });
+    assert!(keys, "each attempt bears the same key");
+    (end, client.way.asked.into_iter().map(|(target, _)| target).collect())
+}
+
+const NAMED: Patience = Patience::UntilDeadline;
+
+#[tokio::test]
+async fn nodes_are_tried_in_turn_with_the_same_key() {
+    let script = [
+        not_reached(),
+        error(CallError::Stopping { node: name("b") }),
+        error(CallError::Overloaded { node: name("c") }),
+        not_reached(),
+        returned(5),
+    ];
+    let (end, asked) = ask(script, &reach(&["a", "b", "c"], NAMED)).await;
+    assert!(matches!(end, Ok(Answer::Returned { value: 5, .. })), "{end:?}");
+    assert_eq!(asked, ["a", "b", "c", "a", "b"]);
+}
+
+#[tokio::test]
+async fn an_error_that_no_other_node_changes_ends_it() {
+    for last in [
+        CallError::SingleNode { node: name("a") },
+        CallError::Unavailable { player: "p".parse().unwrap(), holders: vec![] },
+        CallError::KeyReused { key: CallKey(7) },
+    ] {
+        let (end, asked) = ask([error(last)], &reach(&["a", "b"], NAMED)).await;
+        assert_eq!(end.unwrap_err().outcome, Outcome::NotApplied);
+        assert_eq!(asked, ["a"]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_left_makes_the_outcome_unknown_until_an_answer_comes() {
+    let lost = || Err(Problem::Unanswered("connection lost".into()));
+    let (end, asked) = ask([lost(), not_reached()], &reach(&["a", "b"], NAMED)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("unknown", Outcome::Unknown));
+    assert!(failed.message.contains("00000007"), "{}", failed.message);
+    assert!(asked.len() > 2, "asked again until the deadline");
+
+    let alone = error(CallError::SingleNode { node: name("b") });
+    let (end, _) = ask([lost(), alone], &reach(&["a", "b"], NAMED)).await;
+    assert_eq!(end.unwrap_err().outcome, Outcome::Unknown);
+
+    let (end, _) = ask([lost(), returned(7)], &reach(&["a", "b"], NAMED)).await;
+    assert!(end.is_ok());
+}
+
+#[tokio::test]
+async fn nodes_that_nobody_named_are_tried_once() {
+    let (end, asked) = ask([not_reached()], &reach(&["a", "b"], Patience::OneRound)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("unreachable", Outcome::NotApplied));
+    assert!(failed.message.contains("no node found"), "{}", failed.message);
+    assert_eq!(asked, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn named_nodes_are_tried_until_the_deadline() {
+    let (end, asked) = ask([not_reached()], &reach(&["a:1"], NAMED)).await;
+    assert_eq!(end.unwrap_err().message, "nothing listens at a:1");
+    assert!(asked.len() > 1);
+}
+
+#[tokio::test]
+async fn a_node_that_lets_nobody_in_is_not_asked_again() {
+    let rejected = Err(Problem::Rejected("wrong secret".into()));
+    let (end, asked) = ask([rejected], &reach(&["a", "b"], NAMED)).await;
+    assert_eq!(end.unwrap_err().code, "rejected");
+    assert_eq!(asked, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn the_most_telling_problem_is_reported() {
+    let rejected = Err(Problem::Rejected("wrong secret".into()));
+    let script = [rejected, not_reached()];
+    let (end, _) = ask(script, &reach(&["a", "b"], Patience::OneRound)).await;
+    assert_eq!(end.unwrap_err().message, "wrong secret");
+    let script = [not_reached(), Err(Problem::CutShort)];
+    let (end, _) = ask(script, &reach(&["a:1"], NAMED)).await;
+    assert_eq!(end.unwrap_err().message, "nothing listens at a:1");
+}
+
+#[tokio::test]
+async fn the_nodes_own_account_of_an_unknown_outcome_is_kept() {
+    let unknown = CallError::Unknown { reason: "the owner is silent".into(), key: CallKey(7) };
+    let message = unknown.to_string();
+    let (end, _) = ask([error(unknown)], &reach(&["a"], NAMED)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("unknown", Outcome::Unknown));
+    assert_eq!(failed.message, message);
+}
+
+#[tokio::test]
+async fn pages_of_a_listing_come_from_one_node() {
+    let listing = |player: &str| PlayerListing {
+        player: player.parse().unwrap(),
+        owner: name("b"),
+        running: true,
+        keepers: vec![],
+        generation: Generation(1),
+        seq: None,
+        points: None,
+    };
+    let page = |player, more, silent: &[&str]| {
+        let silent = silent.iter().map(|node| name(node)).collect();
+        Ok(CallReply::Players { players: vec![listing(player)], more, silent })
+    };
+    let script = [not_reached(), page("p1", true, &["c"]), page("p2", false, &["c"])];
+    let mut client = Client::new(Fake { script: script.into(), asked: Vec::new() });
+    let list = client.players(&reach(&["a", "b"], NAMED), false).await.unwrap();
+    assert_eq!(list.players, [listing("p1"), listing("p2")]);
+    assert_eq!(list.silent, [name("c")]);
+    let asked: Vec<&str> = client.way.asked.iter().map(|(target, _)| target.as_str()).collect();
+    assert_eq!(asked, ["a", "b", "b"]);
+    let after = CallRequest::Players { all: false, after: Some("p1".parse().unwrap()) };
+    assert_eq!(client.way.asked[2].1, Request::Call(after));
+}
+
+#[test]
+fn one_node_gets_all_the_time_and_several_share_it() {
+    let now = clock::now();
+    let long = |targets| Reach { deadline: Duration::from_secs(10), ..reach(targets, NAMED) };
+    let within = |targets| match Attempts::of_call(&long(targets), now, CallKey(7)).step(now) {
+        Step::Try { within, .. } => within,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(within(&["a"]), Duration::from_secs(10));
+    assert!(within(&["a", "b"]) < Duration::from_secs(5));
+}

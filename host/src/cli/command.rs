@@ -1,0 +1,294 @@
+//! Lines typed at a prompt. Pure.
+
+use thiserror::Error;
+
+use super::question::Question;
+use crate::protocol::{InvalidId, NodeName};
+
+/// Which prompt a line was typed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The prompt of one node.
+    Node,
+    /// The prompt of `dev`, which also starts and kills nodes.
+    Dev,
+}
+
+impl Scope {
+    /// Returns the words that begin a line.
+    pub(super) fn commands(self) -> &'static [&'static str] {
+        const ALL: [&str; 10] = [
+            "reward", "points", "players", "nodes", "help", "quit", "kill", "start", "stop",
+            "continue",
+        ];
+        match self {
+            Self::Node => &ALL[..6],
+            Self::Dev => &ALL,
+        }
+    }
+
+    /// Returns the lines that `help` prints.
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::Node => NODE_HELP,
+            Self::Dev => DEV_HELP,
+        }
+    }
+}
+
+const NODE_HELP: &str = "\
+reward <player> <points>  add points and print the new total
+points <player>           print a player's points
+players [--all]           list the players of this node, or of all nodes
+nodes                     list the nodes
+help                      print this
+quit                      stop this node";
+
+const DEV_HELP: &str = "\
+reward <player> <points>  add points and print the new total
+points <player>           print a player's points
+players [--all]           list the players of the asked node, or of all nodes
+nodes                     list the nodes
+kill <node>               kill a node, as a dead machine would (SIGKILL)
+start <node>              start it again with the same command
+stop <node>               freeze a node (SIGSTOP)
+continue <node>           let it go on (SIGCONT)
+help                      print this
+quit                      stop all nodes and remove their data
+A question goes to the first node that runs; end it with `via <node>` to choose.";
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Nothing was typed.
+    Nothing,
+    /// The list of commands.
+    Help,
+    /// The end.
+    Quit,
+    /// A question to the cluster.
+    Ask {
+        /// The question.
+        question: Question,
+        /// The node to ask, if one was chosen.
+        via: Option<NodeName>,
+    },
+    /// Something is done to a node.
+    Control {
+        /// What is done.
+        action: Action,
+        /// The node.
+        node: NodeName,
+    },
+}
+
+/// What `dev` does to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// SIGKILL.
+    Kill,
+    /// The same command again.
+    Start,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Continue,
+}
+
+/// Why a line means nothing. Nothing was done.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(super) enum LineError {
+    /// There is no such command.
+    #[error("there is no command `{0}`; type help")]
+    Unknown(String),
+    /// The words after the command do not fit it.
+    #[error("usage: {0}")]
+    Form(&'static str),
+    /// A quotation has no end.
+    #[error("a quotation mark is missing")]
+    Quote,
+    /// A player id or a node name that is none.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+}
+
+impl Line {
+    /// Reads a line.
+    ///
+    /// # Errors
+    ///
+    /// `LineError`: one sentence for the person who typed it.
+    pub(super) fn parse(scope: Scope, line: &str) -> Result<Self, LineError> {
+        let words = split(line)?;
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let Some(command) = words.first().copied() else { return Ok(Self::Nothing) };
+        if !scope.commands().contains(&command) {
+            return Err(LineError::Unknown(command.to_owned()));
+        }
+        let via = match scope {
+            Scope::Node => None,
+            Scope::Dev => take_via(&mut words)?,
+        };
+        let arguments = &words[1..];
+        let ask = |question| Ok(Self::Ask { question, via: via.clone() });
+        match command {
+            "reward" => match arguments {
+                [player, points] => ask(Question::reward(player.parse()?, points)),
+                _ => Err(LineError::Form("reward <player> <points>")),
+            },
+            "points" => match arguments {
+                [player] => ask(Question::points(player.parse()?)),
+                _ => Err(LineError::Form("points <player>")),
+            },
+            "players" => match arguments {
+                [] => ask(Question::Players { all: false }),
+                ["--all" | "all"] => ask(Question::Players { all: true }),
+                _ => Err(LineError::Form("players [--all]")),
+            },
+            "nodes" if arguments.is_empty() => ask(Question::Nodes),
+            "nodes" => Err(LineError::Form("nodes")),
+            "help" => Ok(Self::Help),
+            "quit" => Ok(Self::Quit),
+            "kill" => control(Action::Kill, arguments, "kill <node>"),
+            "start" => control(Action::Start, arguments, "start <node>"),
+            "stop" => control(Action::Stop, arguments, "stop <node>"),
+            "continue" => control(Action::Continue, arguments, "continue <node>"),
+            other => Err(LineError::Unknown(other.to_owned())),
+        }
+    }
+}
+
+fn control(action: Action, arguments: &[&str], form: &'static str) -> Result<Line, LineError> {
+    match arguments {
+        [node] => Ok(Line::Control { action, node: node.parse()? }),
+        _ => Err(LineError::Form(form)),
+    }
+}
+
+/// Takes `via <node>` off the end of a line.
+fn take_via(words: &mut Vec<&str>) -> Result<Option<NodeName>, LineError> {
+    match words.as_slice() {
+        [_, .., "via" | "--via", node] => {
+            let node = node.parse()?;
+            words.truncate(words.len() - 2);
+            Ok(Some(node))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Splits a line at white space; what is between quotation marks stays one word.
+fn split(line: &str) -> Result<Vec<String>, LineError> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let word = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let (word, after) = quoted.split_once('"').ok_or(LineError::Quote)?;
+                rest = after;
+                word
+            }
+            None => {
+                let (word, after) =
+                    rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()));
+                rest = after;
+                word
+            }
+        };
+        words.push(word.to_owned());
+        rest = rest.trim_start();
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Operation, PlayerId, Term};
+
+    fn dev(line: &str) -> Result<Line, LineError> {
+        Line::parse(Scope::Dev, line)
+    }
+
+    fn reward(player: &str, points: Term) -> Question {
+        Question::Call { player: player.parse().unwrap(), operation: Operation::Reward(points) }
+    }
+
+    fn asked(line: &str) -> Question {
+        match dev(line).unwrap() {
+            Line::Ask { question, via: None } => question,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn questions_are_read() {
+        assert_eq!(asked("reward player1 5"), reward("player1", Term::Integer(5)));
+        assert_eq!(asked("  reward  player1\t-5 "), reward("player1", Term::Integer(-5)));
+        assert_eq!(asked("reward player1 a"), reward("player1", Term::Text("a".into())));
+        assert_eq!(asked("points player1"), Question::points("player1".parse().unwrap()));
+        assert_eq!(asked("players"), Question::Players { all: false });
+        assert_eq!(asked("players --all"), Question::Players { all: true });
+        assert_eq!(asked("nodes"), Question::Nodes);
+    }
+
+    #[test]
+    fn quotation_marks_hold_words_together() {
+        assert_eq!(asked("reward \"a player\" 5"), reward("a player", Term::Integer(5)));
+        assert_eq!(dev("reward \"a 5"), Err(LineError::Quote));
+        let empty = "".parse::<PlayerId>().unwrap_err();
+        assert_eq!(dev("points \"\""), Err(LineError::Id(empty)));
+    }
+
+    #[test]
+    fn a_node_can_be_chosen_only_where_there_are_several() {
+        for line in ["reward player1 5 via app_node2", "reward player1 5 --via app_node2"] {
+            let question = reward("player1", Term::Integer(5));
+            let via = Some("app_node2".parse().unwrap());
+            assert_eq!(dev(line), Ok(Line::Ask { question, via }));
+            assert!(Line::parse(Scope::Node, line).is_err());
+        }
+        assert_eq!(dev("points via app_node2"), Err(LineError::Form("points <player>")));
+    }
+
+    #[test]
+    fn dev_controls_nodes_and_a_nodes_prompt_does_not() {
+        for (word, action) in [
+            ("kill", Action::Kill),
+            ("start", Action::Start),
+            ("stop", Action::Stop),
+            ("continue", Action::Continue),
+        ] {
+            let line = format!("{word} app_node2");
+            let node = "app_node2".parse().unwrap();
+            assert_eq!(dev(&line), Ok(Line::Control { action, node }));
+            let unknown = Err(LineError::Unknown(word.into()));
+            assert_eq!(Line::parse(Scope::Node, &line), unknown);
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_gets_one_clear_sentence() {
+        assert_eq!(dev(" \t"), Ok(Line::Nothing));
+        assert_eq!(
+            dev("rewrad p 5").unwrap_err().to_string(),
+            "there is no command `rewrad`; type help"
+        );
+        assert_eq!(dev("reward p").unwrap_err().to_string(), "usage: reward <player> <points>");
+        assert_eq!(
+            dev("kill a/b").unwrap_err().to_string().split(',').next(),
+            Some("a node name has letters")
+        );
+        assert!(dev("kill").is_err() && dev("players some").is_err() && dev("nodes x").is_err());
+    }
+
+    #[test]
+    fn each_command_is_explained() {
+        for scope in [Scope::Node, Scope::Dev] {
+            for command in scope.commands() {
+                let explained = scope.help().lines().any(|line| line.starts_with(command));
+                assert!(explained, "{command}");
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What the command line means, checked: the rest of the program meets no wrong value.
+
+mod error;
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+pub(super) use self::error::UsageError;
+use super::args::{Args, CallArgs, Command, NodeArgs, ReachArgs, SecretCommand};
+use super::client::{Patience, Reach};
+use super::folders;
+use super::question::Question;
+use super::render::Format;
+use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
+use crate::net::Secret;
+use crate::protocol::{CallKey, NodeName, PlayerId};
+
+/// Where a node listens if nobody says otherwise, so where it is looked for.
+const DEFAULT_NODE: &str = "127.0.0.1:4433";
+/// Longest `--deadline`: a caller who waits longer wants to be told first.
+const DEADLINE_MAX: Duration = Duration::from_secs(600);
+
+/// Everything that one run of the program needs to know.
+#[derive(Debug)]
+pub(super) struct Config {
+    /// How answers are printed.
+    pub(super) format: Format,
+    /// What is logged; `None` is the task's own default.
+    pub(super) log: Option<String>,
+    /// What is to be done.
+    pub(super) task: Task,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Run a node.
+    Node(NodeSettings),
+    /// Ask a cluster once.
+    Ask(AskSettings),
+    /// Make a secret.
+    NewSecret(PathBuf),
+    /// Run a throw-away cluster.
+    Dev(DevSettings),
+}
+
+/// A node to run.
+#[derive(Debug)]
+pub(super) struct NodeSettings {
+    /// Its name.
+    pub(super) name: NodeName,
+    /// Where it listens.
+    pub(super) listen: SocketAddr,
+    /// Members to ask for admission, as `host:port`.
+    pub(super) joins: Vec<String>,
+    /// Its data folder, which exists.
+    pub(super) data_dir: PathBuf,
+    /// The players' code and the file it came from, unless it is the built-in one.
+    pub(super) guest: Option<(PathBuf, Vec<u8>)>,
+    /// The cluster's secret.
+    pub(super) secret: Secret,
+    /// Whether the end of standard input stops it.
+    pub(super) stop_with_stdin: bool,
+}
+
+/// One question.
+#[derive(Debug)]
+pub(super) struct AskSettings {
+    /// What is asked.
+    pub(super) question: Question,
+    /// The key, if the question is a call.
+    pub(super) key: CallKey,
+    /// Who is asked, for how long.
+    pub(super) reach: Reach,
+    /// The cluster's secret.
+    pub(super) secret: Secret,
+}
+
+/// A throw-away cluster.
+#[derive(Debug)]
+pub(super) struct DevSettings {
+    /// How many nodes.
+    pub(super) nodes: usize,
+    /// The players' code, unless it is the built-in one.
+    pub(super) guest: Option<PathBuf>,
+    /// What the nodes log.
+    pub(super) log: Option<String>,
+}
+
+impl Config {
+    /// Checks a command line. `variable` reads the environment.
+    ///
+    /// # Errors
+    ///
+    /// `UsageError`: one sentence for the person who typed it. At most folders and the secret of
+    /// this machine were made.
+    pub(super) fn check(
+        args: Args,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, UsageError> {
+        let format = args.format();
+        let log = args.shared.log.filter(|log| !log.is_empty());
+        if let Some(filter) = &log {
+            EnvFilter::try_new(filter)
+                .map_err(|source| UsageError::Log { given: filter.clone(), source })?;
+        }
+        let place =
+            Place { state: folders::state_folder(variable), secret_file: args.shared.secret_file };
+        let task = match args.command {
+            None => Task::Node(node(args.node, &place)?),
+            Some(Command::Reward { player, points, call }) => {
+                Task::Ask(call_question(Question::reward(player.parse()?, &points), call, &place)?)
+            }
+            Some(Command::Points { player, call }) => {
+                let player: PlayerId = player.parse()?;
+                Task::Ask(call_question(Question::points(player), call, &place)?)
+            }
+            Some(Command::Players { all, reach }) => {
+                Task::Ask(question(Question::Players { all }, None, reach, &place)?)
+            }
+            Some(Command::Nodes { reach }) => {
+                Task::Ask(question(Question::Nodes, None, reach, &place)?)
+            }
+            Some(Command::Secret { command: SecretCommand::New { file } }) => Task::NewSecret(file),
+            Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
+        };
+        Ok(Self { format, log, task })
+    }
+}
+
+impl Args {
+    /// Returns how answers are printed.
+    pub(super) fn format(&self) -> Format {
+        if self.shared.json { Format::Json } else { Format::Text }
+    }
+}
+
+/// Where files are.
+struct Place {
+    state: Option<PathBuf>,
+    secret_file: Option<PathBuf>,
+}
+
+impl Place {
+    fn state(&self) -> Result<&Path, UsageError> {
+        self.state.as_deref().ok_or(UsageError::NoStateFolder)
+    }
+
+    /// Reads the named secret, or the one of this machine, which is made if there is none yet.
+    fn secret(&self) -> Result<Secret, UsageError> {
+        if let Some(file) = &self.secret_file {
+            return Ok(Secret::load(file)?);
+        }
+        let state = self.state()?;
+        create(state)?;
+        Ok(Secret::load_or_create(&state.join("local.secret"))?)
+    }
+}
+
+fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
+    let name: NodeName = args.name.ok_or(UsageError::NoName)?.parse()?;
+    let listen: SocketAddr =
+        args.listen.parse().map_err(|_| UsageError::Listen { given: args.listen.clone() })?;
+    if listen.ip().is_unspecified() {
+        return Err(UsageError::Unspecified { given: listen });
+    }
+    if place.secret_file.is_none() && !listen.ip().is_loopback() {
+        return Err(UsageError::SecretNeeded { listen });
+    }
+    args.join.iter().try_for_each(|join| check_address(join))?;
+    let guest = match args.guest {
+        Some(path) => {
+            let code = read_guest(&path)?;
+            Some((path, code))
+        }
+        None => None,
+    };
+    let data_dir = match args.data_dir {
+        Some(folder) => folder,
+        None => place.state()?.join(name.as_str()),
+    };
+    let secret = place.secret()?;
+    create(&data_dir)?;
+    let (joins, stop_with_stdin) = (args.join, args.stop_with_stdin);
+    Ok(NodeSettings { name, listen, joins, data_dir, guest, secret, stop_with_stdin })
+}
+
+fn call_question(call: Question, args: CallArgs, place: &Place) -> Result<AskSettings, UsageError> {
+    let key = args.key.map(|key| key.parse().map_err(|_| UsageError::Key)).transpose()?;
+    question(call, key, args.reach, place)
+}
+
+fn question(
+    question: Question,
+    key: Option<CallKey>,
+    args: ReachArgs,
+    place: &Place,
+) -> Result<AskSettings, UsageError> {
+    args.node.iter().try_for_each(|node| check_address(node))?;
+    let deadline = parse_time(&args.deadline)?;
+    let (targets, patience) = if args.node.is_empty() {
+        (local_targets(place), Patience::OneRound)
+    } else {
+        (args.node, Patience::UntilDeadline)
+    };
+    let reach = Reach { targets, patience, deadline };
+    let key = key.unwrap_or_else(CallKey::random);
+    Ok(AskSettings { question, key, reach, secret: place.secret()? })
+}
+
+/// The nodes that left an address on this machine, and the place where one is by default.
+fn local_targets(place: &Place) -> Vec<String> {
+    let found = place.state.as_deref().map(folders::local_nodes).unwrap_or_default();
+    let mut targets: Vec<String> = found.iter().map(SocketAddr::to_string).collect();
+    if !targets.iter().any(|target| target == DEFAULT_NODE) {
+        targets.push(DEFAULT_NODE.to_owned());
+    }
+    targets
+}
+
+fn dev(
+    nodes: usize,
+    guest: Option<PathBuf>,
+    log: Option<String>,
+) -> Result<DevSettings, UsageError> {
+    if !(1..=NODES_MAX).contains(&nodes) {
+        return Err(UsageError::NodeCount { given: nodes });
+    }
+    // Read here only to say at once what each node would say later.
+    guest.as_deref().map(read_guest).transpose()?;
+    Ok(DevSettings { nodes, guest, log })
+}
+
+fn read_guest(path: &Path) -> Result<Vec<u8>, UsageError> {
+    let unreadable = |source| UsageError::GuestFile { path: path.to_owned(), source };
+    let len = fs::metadata(path).map_err(unreadable)?.len();
+    if len > COMPONENT_BYTES_MAX as u64 {
+        return Err(UsageError::GuestSize { path: path.to_owned(), len });
+    }
+    let code = fs::read(path).map_err(unreadable)?;
+    if !code.starts_with(b"\0asm") {
+        return Err(UsageError::NotWasm { path: path.to_owned() });
+    }
+    Ok(code)
+}
+
+fn create(folder: &Path) -> Result<(), UsageError> {
+    folders::create_private(folder)
+        .map_err(|source| UsageError::Folder { path: folder.to_owned(), source })
+}
+
+/// Checks the shape `host:port`. Whether the host exists is found out when it is asked.
+fn check_address(given: &str) -> Result<(), UsageError> {
+    let fits = given.rsplit_once(':').is_some_and(|(host, port)| {
+        // A colon in the host is an IPv6 address without its brackets, or with wrong ones.
+        let odd = |c: char| c.is_whitespace() || [':', '/', '[', ']'].contains(&c);
+        let named = !host.is_empty() && !host.contains(odd);
+        (named || given.parse::<SocketAddr>().is_ok())
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
+    if fits { Ok(()) } else { Err(UsageError::Address { given: given.to_owned() }) }
+}
+
+/// Reads a time: `500ms`, `10s`, `2m`, or a bare number of seconds.
+fn parse_time(given: &str) -> Result<Duration, UsageError> {
+    let digits = given.find(|c: char| !c.is_ascii_digit()).unwrap_or(given.len());
+    let (number, unit) = given.split_at(digits);
+    let number = number.parse::<u32>().ok().map(u64::from);
+    let time = match (number, unit) {
+        (Some(number), "ms") => Some(Duration::from_millis(number)),
+        (Some(number), "s" | "") => Some(Duration::from_secs(number)),
+        (Some(number), "m") => Some(Duration::from_secs(number * 60)),
+        _ => None,
+    };
+    time.filter(|time| !time.is_zero() && *time <= DEADLINE_MAX)
+        .ok_or_else(|| UsageError::Deadline { given: given.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! What can be wrong with a command line, one sentence each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tracing_subscriber::filter::ParseError;
+
+use super::DEADLINE_MAX;
+use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
+use crate::net::SecretError;
+use crate::protocol::InvalidId;
+
+/// Why a command line means nothing. Nothing was asked of any node.
+#[derive(Debug, Error)]
+pub(in crate::cli) enum UsageError {
+    /// A node without a name.
+    #[error("a node needs a name, for example `host --name app_node1` (`host --help` says more)")]
+    NoName,
+    /// A player id or a node name that is none.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// A key that is none.
+    #[error("a key is 32 hexadecimal digits, as a previous answer gave it")]
+    Key,
+    /// `--listen` is not an address.
+    #[error("`{given}` is not an address to listen on; expected one like 127.0.0.1:4433")]
+    Listen {
+        /// What was typed.
+        given: String,
+    },
+    /// `--listen` is an address that nobody can dial.
+    #[error("other nodes cannot reach {given}; listen on one of this machine's own addresses")]
+    Unspecified {
+        /// What was typed.
+        given: SocketAddr,
+    },
+    /// The secret of this machine does not protect a node that others reach.
+    #[error(
+        "listening on {listen} needs a secret: run `host secret new FILE`, copy it to each machine \
+         and start each node with --secret-file FILE"
+    )]
+    SecretNeeded {
+        /// What was typed.
+        listen: SocketAddr,
+    },
+    /// `--join` or `--node` is not an address.
+    #[error("`{given}` is not a node's address; expected host:port, for example 127.0.0.1:4433")]
+    Address {
+        /// What was typed.
+        given: String,
+    },
+    /// The secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The guest cannot be read.
+    #[error("cannot read the guest {}", .path.display())]
+    GuestFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The guest is too large.
+    #[error("the guest {} has {len} bytes, more than {COMPONENT_BYTES_MAX}", .path.display())]
+    GuestSize {
+        /// The file.
+        path: PathBuf,
+        /// Its length, in bytes.
+        len: u64,
+    },
+    /// The guest is something else.
+    #[error("the guest {} is not WebAssembly in binary form", .path.display())]
+    NotWasm {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `--deadline` is not a time.
+    #[error(
+        "`{given}` is not a deadline; expected one like 10s or 500ms, at most {} s",
+        DEADLINE_MAX.as_secs()
+    )]
+    Deadline {
+        /// What was typed.
+        given: String,
+    },
+    /// `--log` is not a filter.
+    #[error("`{given}` is not a log filter; expected one like info or host=debug")]
+    Log {
+        /// What was typed.
+        given: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// `--nodes` is out of range.
+    #[error("`host dev` runs 1 to {NODES_MAX} nodes, not {given}")]
+    NodeCount {
+        /// What was typed.
+        given: usize,
+    },
+    /// There is no place for files.
+    #[error("HOME names no folder for state; use --data-dir and --secret-file")]
+    NoStateFolder,
+    /// A folder cannot be made.
+    #[error("cannot make the folder {}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}

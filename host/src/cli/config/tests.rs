@@ -1,0 +1,103 @@
+use super::*;
+use crate::protocol::{Operation, Term};
+
+/// Checks a command line on a machine whose state folder is `state`.
+fn check(state: &Path, line: &str) -> Result<Task, UsageError> {
+    let args = Args::read(line.split(' ')).unwrap();
+    // Both names, so that the folder is inside `state` on each platform.
+    let config = Config::check(args, |name| {
+        ["XDG_STATE_HOME", "HOME"].contains(&name).then(|| state.into())
+    });
+    config.map(|config| config.task)
+}
+
+fn refused(line: &str) -> String {
+    let state = tempfile::tempdir().unwrap();
+    check(state.path(), line).unwrap_err().to_string()
+}
+
+#[test]
+fn a_wrong_word_gets_one_clear_sentence() {
+    for (line, sentence) in [
+        ("host", "a node needs a name"),
+        ("host --name a/b", "a node name has letters, digits, `_` and `-` only"),
+        ("host --name n --listen here", "`here` is not an address to listen on"),
+        ("host --name n --listen 0.0.0.0:4433", "other nodes cannot reach 0.0.0.0:4433"),
+        ("host --name n --listen 10.1.2.3:4433", "run `host secret new FILE`"),
+        ("host --name n --join app_node1", "`app_node1` is not a node's address"),
+        ("host --name n --guest /dev/null", "is not WebAssembly"),
+        ("host --name n --guest /missing.wasm", "cannot read the guest /missing.wasm"),
+        ("host --name n --secret-file /missing", "there is no secret at /missing"),
+        ("host points p --node :1", "`:1` is not a node's address"),
+        ("host points p --node a:0", "`a:0` is not a node's address"),
+        ("host points p --key 12", "a key is 32 hexadecimal digits"),
+        ("host points p --deadline soon", "`soon` is not a deadline"),
+        ("host points p --deadline 0s", "`0s` is not a deadline"),
+        ("host points p\u{1b}", "a player id has printable characters only"),
+        ("host nodes --log =,=", "is not a log filter"),
+        ("host dev --nodes 10", "runs 1 to 9 nodes, not 10"),
+    ] {
+        let message = refused(line);
+        assert!(message.contains(sentence), "{line}: {message}");
+        assert!(!message.contains('\n') && !message.ends_with('.'), "{line}: {message}");
+    }
+}
+
+#[test]
+fn addresses_are_names_or_numbers_with_a_port() {
+    for good in ["app_node2:4433", "127.0.0.1:1", "[::1]:4433", "example.org:65535"] {
+        assert!(check_address(good).is_ok(), "{good}");
+    }
+    for bad in ["::1:4433", "a", "a:", "a:65536", "[x]:1", "a b:1", ""] {
+        assert!(check_address(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn times_have_units() {
+    assert_eq!(parse_time("500ms").unwrap(), Duration::from_millis(500));
+    assert_eq!(parse_time("10s").unwrap(), parse_time("10").unwrap());
+    assert_eq!(parse_time("2m").unwrap(), Duration::from_secs(120));
+    assert!(parse_time("-1s").is_err());
+    assert!(parse_time("11m").is_err());
+}
+
+#[test]
+fn a_node_gets_its_folder_and_the_secret_of_the_machine() {
+    let state = tempfile::tempdir().unwrap();
+    let Task::Node(settings) = check(state.path(), "host --name n1 --join a:1 --join b:2").unwrap()
+    else {
+        panic!("not a node")
+    };
+    assert_eq!(settings.listen.to_string(), DEFAULT_NODE);
+    assert_eq!(settings.joins, ["a:1", "b:2"]);
+    assert!(settings.data_dir.is_dir() && settings.data_dir.ends_with("player-host/n1"));
+    assert!(settings.data_dir.with_file_name("local.secret").is_file());
+}
+
+#[test]
+fn a_question_without_a_node_goes_to_those_of_this_machine() {
+    let state = tempfile::tempdir().unwrap();
+    let Task::Node(node) = check(state.path(), "host --name n1").unwrap() else {
+        panic!("not a node")
+    };
+    let _addr =
+        folders::AddrFile::write(&node.data_dir, "127.0.0.1:7000".parse().unwrap()).unwrap();
+    let Task::Ask(ask) = check(state.path(), "host reward p -5").unwrap() else {
+        panic!("not a question")
+    };
+    assert_eq!(ask.reach.targets, ["127.0.0.1:7000", DEFAULT_NODE]);
+    assert_eq!(ask.reach.patience, Patience::OneRound);
+    let reward = Operation::Reward(Term::Integer(-5));
+    assert!(matches!(&ask.question, Question::Call { operation, .. } if *operation == reward));
+}
+
+#[test]
+fn named_nodes_and_a_given_key_are_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let line = "host points p --node a:1 --node b:2 --key 000000000000000000000000000000ff";
+    let Task::Ask(ask) = check(state.path(), line).unwrap() else { panic!("not a question") };
+    assert_eq!(ask.reach.targets, ["a:1", "b:2"]);
+    assert_eq!(ask.reach.patience, Patience::UntilDeadline);
+    assert_eq!(ask.key, CallKey(0xff));
+}

@@ -1,0 +1,166 @@
+//! A node as a program: started, announced, with a prompt if somebody sits there, stopped.
+//!
+//! ```text
+//!   start ──► serve ──► stop
+//!     │         │         └── a second Ctrl-C ends it at once
+//!     └─────────┴── Ctrl-C, SIGTERM, `quit`, the parent's end
+//! ```
+
+use std::net::SocketAddr;
+
+use super::client::{Client, Dialer, Patience, Reach};
+use super::command::{Line, Scope};
+use super::config::NodeSettings;
+use super::folders::AddrFile;
+use super::prompt::{self, Answer, Prompt};
+use super::render::{self, Format, Rendered};
+use super::screen::Screen;
+use super::session;
+use super::signals::{Interrupts, Parent};
+use crate::limits::CALL_DEADLINE;
+use crate::node::{Node, NodeConfig, NodeFailure, StartError};
+use crate::protocol::CallKey;
+
+/// Runs a node until it is asked to stop. `screen` is there when a person is. Returns what is to
+/// be said at the end, if anything.
+pub(super) async fn run(
+    settings: NodeSettings,
+    format: Format,
+    screen: Option<&Screen>,
+) -> Option<Rendered> {
+    let not_done = |message: String| Some(render::not_done(format, &message));
+    let mut stops = match Stops::listen(settings.stop_with_stdin) {
+        Ok(stops) => stops,
+        Err(error) => return not_done(format!("cannot listen for signals: {error}")),
+    };
+    let NodeSettings { name, listen, joins, data_dir, guest, secret, .. } = settings;
+    let dialer = match Dialer::new(&secret) {
+        Ok(dialer) => dialer,
+        Err(error) => return not_done(render::sentence(&error)),
+    };
+    let history = data_dir.join("history");
+    let config =
+        NodeConfig { name: name.clone(), listen, joins, data_dir: data_dir.clone(), guest, secret };
+    let mut node = tokio::select! {
+        started = Box::pin(Node::start(config)) => match started {
+            Ok(node) => node,
+            Err(error @ StartError::Guest { .. }) => {
+                return Some(render::usage(format, &render::sentence(&error)));
+            }
+            Err(error) => return not_done(render::sentence(&error)),
+        },
+        () = stops.next() => return None,
+    };
+    let addr = node.addr();
+    let addr_file = match AddrFile::write(&data_dir, addr) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "commands on this machine will not find the node by themselves");
+            None
+        }
+    };
+    prompt::print(&render::ready(format, &name, addr));
+    let mut console = screen.and_then(|screen| {
+        let names = vec![name.to_string()];
+        match Prompt::on_terminal(Scope::Node, Some(history), names, screen) {
+            Ok(prompt) => Some(Console::new(prompt, dialer, addr, format)),
+            Err(error) => {
+                tracing::warn!(error = render::sentence(&error), "the node has no prompt");
+                None
+            }
+        }
+    });
+    let end = tokio::select! {
+        failure = node.failed() => End::Failed(failure),
+        () = stops.next() => End::Asked,
+        () = converse(console.as_mut()) => End::Asked,
+    };
+    if let Some(console) = console {
+        console.prompt.close();
+    }
+    drop(addr_file);
+    tracing::info!("stopping");
+    tokio::select! {
+        () = node.stop() => {}
+        () = stops.interrupts.next() => tracing::warn!("stopping at once"),
+    }
+    match end {
+        End::Asked => None,
+        End::Failed(failure) => not_done(render::sentence(&failure)),
+    }
+}
+
+enum End {
+    Asked,
+    Failed(NodeFailure),
+}
+
+/// Everything that asks the node to stop.
+struct Stops {
+    interrupts: Interrupts,
+    parent: Parent,
+}
+
+impl Stops {
+    fn listen(stop_with_stdin: bool) -> std::io::Result<Self> {
+        let parent = if stop_with_stdin { Parent::watch()? } else { Parent::Irrelevant };
+        Ok(Self { interrupts: Interrupts::listen()?, parent })
+    }
+
+    /// Waits for the next of them. The parent's end counts once.
+    async fn next(&mut self) {
+        tokio::select! {
+            () = self.interrupts.next() => {}
+            () = self.parent.gone() => {}
+        }
+    }
+}
+
+/// The prompt of a node, which asks that node.
+struct Console {
+    prompt: Prompt,
+    client: Client<Dialer>,
+    reach: Reach,
+    format: Format,
+}
+
+impl Console {
+    fn new(prompt: Prompt, dialer: Dialer, addr: SocketAddr, format: Format) -> Self {
+        let targets = vec![addr.to_string()];
+        let reach = Reach { targets, patience: Patience::UntilDeadline, deadline: CALL_DEADLINE };
+        Self { prompt, client: Client::new(dialer), reach, format }
+    }
+
+    async fn answer(&mut self, line: Line) -> Answer {
+        match line {
+            Line::Nothing | Line::Quit => Answer { text: String::new(), names: Vec::new() },
+            Line::Help => {
+                let text = render::help(self.format, Scope::Node.help()).text;
+                Answer { text, names: Vec::new() }
+            }
+            Line::Ask { question, via: _ } => {
+                let key = CallKey::random();
+                let told =
+                    session::ask(&mut self.client, &self.reach, question, key, self.format).await;
+                Answer { text: told.rendered.text, names: told.names }
+            }
+            Line::Control { .. } => unreachable!("a node's prompt reads no such line"),
+        }
+    }
+}
+
+/// Answers lines until the person leaves; forever if there is no person.
+async fn converse(console: Option<&mut Console>) {
+    let Some(console) = console else { return std::future::pending().await };
+    while let Some(line) = console.prompt.line().await {
+        let answer = match Line::parse(Scope::Node, &line) {
+            Ok(Line::Quit) => return,
+            Ok(line) => console.answer(line).await,
+            Err(error) => {
+                let text = render::usage(console.format, &error.to_string()).text;
+                Answer { text, names: Vec::new() }
+            }
+        };
+        console.prompt.answer(answer);
+    }
+}

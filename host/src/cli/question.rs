@@ -1,0 +1,34 @@
+//! What a person can ask a cluster, typed at a shell or at a prompt.
+
+use crate::protocol::{Operation, PlayerId, Term};
+
+/// A question that some node answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Question {
+    /// A call to a player.
+    Call {
+        /// The player.
+        player: PlayerId,
+        /// What is asked of it.
+        operation: Operation,
+    },
+    /// The players of the asked node, or of all nodes.
+    Players {
+        /// All of the cluster.
+        all: bool,
+    },
+    /// The nodes.
+    Nodes,
+}
+
+impl Question {
+    /// Returns the call that adds `points`, a word as it was typed.
+    pub(super) fn reward(player: PlayerId, points: &str) -> Self {
+        Self::Call { player, operation: Operation::Reward(Term::from_word(points)) }
+    }
+
+    /// Returns the call that asks for the points.
+    pub(super) fn points(player: PlayerId) -> Self {
+        Self::Call { player, operation: Operation::Points }
+    }
+}

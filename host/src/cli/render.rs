@@ -1,0 +1,285 @@
+//! Answers as a person or a program reads them. Pure: what is printed, not where.
+
+mod json;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+
+use self::table::{Align, Table};
+use super::client::{Failed, Nodes, Players};
+use crate::protocol::{Answer, CallKey, Crash, NodeName, NodeStatus, Outcome, PlayerId};
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A person.
+    Text,
+    /// A program: one JSON object a line.
+    Json,
+}
+
+/// How a command ended, as the process says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It is done.
+    Done = 0,
+    /// Nothing was applied.
+    NotApplied = 1,
+    /// The command means nothing; nobody was asked.
+    Usage = 2,
+    /// It may have been applied; the same key asks again safely.
+    Unknown = 3,
+}
+
+impl Exit {
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::NotApplied => Self::NotApplied,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What is printed at the end of a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rendered {
+    /// The lines, without the last line's end.
+    pub(super) text: String,
+    /// How it ended.
+    pub(super) exit: Exit,
+}
+
+/// Renders how a call ended.
+pub(super) fn call(
+    format: Format,
+    player: &PlayerId,
+    key: CallKey,
+    end: &Result<Answer, Failed>,
+) -> Rendered {
+    let exit = match end {
+        Ok(Answer::Returned { .. }) => Exit::Done,
+        Ok(Answer::Trapped(_)) => Exit::NotApplied,
+        Err(failed) => Exit::of(failed.outcome),
+    };
+    let text = match (format, end) {
+        (Format::Json, Ok(Answer::Returned { value, seq, node })) => {
+            json::returned(*value, *seq, node, key)
+        }
+        (Format::Json, Ok(Answer::Trapped(crash))) => json::trapped(crash, key),
+        (Format::Json, Err(failed)) => json::failed(failed, Some(key)),
+        (Format::Text, Ok(Answer::Returned { value, .. })) => value.to_string(),
+        (Format::Text, Ok(Answer::Trapped(crash))) => trapped(player, crash),
+        (Format::Text, Err(failed)) => match failed.outcome {
+            Outcome::NotApplied => format!("{}; nothing was applied", harmless(&failed.message)),
+            Outcome::Unknown => harmless(&failed.message),
+        },
+    };
+    Rendered { text, exit }
+}
+
+/// Renders a question about players or nodes that nobody answered.
+pub(super) fn unanswered(format: Format, failed: &Failed) -> Rendered {
+    let text = match format {
+        Format::Text => harmless(&failed.message),
+        Format::Json => json::failed(failed, None),
+    };
+    Rendered { text, exit: Exit::of(failed.outcome) }
+}
+
+/// Renders a mistake in what was typed.
+pub(super) fn usage(format: Format, message: &str) -> Rendered {
+    let text = match format {
+        Format::Text => message.to_owned(),
+        Format::Json => json::problem("usage", message),
+    };
+    Rendered { text, exit: Exit::Usage }
+}
+
+/// Renders why a command that asks nobody was not done.
+pub(super) fn not_done(format: Format, message: &str) -> Rendered {
+    let text = match format {
+        Format::Text => message.to_owned(),
+        Format::Json => json::problem("failed", message),
+    };
+    Rendered { text, exit: Exit::NotApplied }
+}
+
+/// Renders the list of a prompt's commands.
+pub(super) fn help(format: Format, text: &str) -> Rendered {
+    let text = match format {
+        Format::Text => text.to_owned(),
+        Format::Json => json::help(text),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Renders what became of a node: `state` is one word, `text` says it to a person.
+pub(super) fn node_state(format: Format, node: &NodeName, state: &str, text: &str) -> Rendered {
+    let text = match format {
+        Format::Text => text.to_owned(),
+        Format::Json => json::node_state(node, state),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Renders where a secret was written.
+pub(super) fn secret_made(format: Format, file: &str) -> Rendered {
+    let text = match format {
+        Format::Text => {
+            format!("wrote {file}; copy it to each machine and start nodes with --secret-file")
+        }
+        Format::Json => json::secret_made(file),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Renders the line that says that a node serves.
+pub(super) fn ready(format: Format, node: &NodeName, addr: std::net::SocketAddr) -> String {
+    match format {
+        Format::Text => format!("{node} ready on {addr}"),
+        Format::Json => json::ready(node, addr),
+    }
+}
+
+/// Reads back what [`ready`] prints for a person.
+pub(super) fn parse_ready(line: &str) -> Option<std::net::SocketAddr> {
+    line.rsplit_once(" ready on ")?.1.trim_end().parse().ok()
+}
+
+/// Renders a list of players.
+pub(super) fn players(format: Format, list: &Players) -> Rendered {
+    let text = match format {
+        Format::Json => json::players(list),
+        Format::Text => players_table(list),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Renders the list of nodes.
+pub(super) fn nodes(format: Format, list: &Nodes) -> Rendered {
+    let text = match format {
+        Format::Json => json::nodes(list),
+        Format::Text => nodes_table(list),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Returns an error and its causes as one sentence.
+pub(super) fn sentence(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !sentence.contains(&words) {
+            sentence.push_str(": ");
+            sentence.push_str(&words);
+        }
+        cause = error.source();
+    }
+    sentence
+}
+
+fn trapped(player: &PlayerId, crash: &Crash) -> String {
+    let Crash { message, restored_seq, restore_micros, keepers, .. } = crash;
+    let kept = match keepers.as_slice() {
+        [] => String::new(),
+        [keeper] => format!("; keeper {keeper} unchanged"),
+        keepers => format!("; keepers {} unchanged", names(keepers)),
+    };
+    format!(
+        "CRASH!! {player} trapped: {}\n        restored at seq {restored_seq} from memory in \
+         {restore_micros} µs{kept}",
+        harmless(message)
+    )
+}
+
+/// Returns words from a guest or a peer without what could move the cursor or fake another line.
+fn harmless(words: &str) -> String {
+    let mut safe = String::with_capacity(words.len());
+    for c in words.trim_end().chars() {
+        match c {
+            '\n' => safe.push_str("\n        "),
+            c if c.is_control() => safe.extend(c.escape_default()),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn players_table(list: &Players) -> String {
+    let mut table = Table::new(&[
+        ("player", Align::Left),
+        ("points", Align::Right),
+        ("seq", Align::Right),
+        ("owner", Align::Left),
+        ("keepers", Align::Left),
+        ("generation", Align::Right),
+        ("state", Align::Left),
+    ]);
+    let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    for listing in &list.players {
+        table.row([
+            listing.player.to_string(),
+            known(listing.points.map(|points| points.to_string())),
+            known(listing.seq.map(|seq| seq.to_string())),
+            listing.owner.to_string(),
+            names(&listing.keepers),
+            listing.generation.to_string(),
+            if listing.running { "running" } else { "at rest" }.to_owned(),
+        ]);
+    }
+    let mut text =
+        if list.players.is_empty() { "no players".to_owned() } else { table.to_string() };
+    if !list.silent.is_empty() {
+        let silent = names(&list.silent);
+        text.push_str(&format!(
+            "\nno answer from {silent}: points and positions there are missing"
+        ));
+    }
+    text
+}
+
+fn nodes_table(list: &Nodes) -> String {
+    let mut table = Table::new(&[
+        ("node", Align::Left),
+        ("address", Align::Left),
+        ("status", Align::Left),
+        ("directory", Align::Left),
+        ("incarnation", Align::Right),
+    ]);
+    for node in &list.nodes {
+        let mark = if node.name == list.asked { " *" } else { "" };
+        let role = if list.leader == Some(node.id) {
+            "leader"
+        } else if list.voters.contains(&node.id) {
+            "voter"
+        } else {
+            "learner"
+        };
+        table.row([
+            format!("{}{mark}", node.name),
+            node.addr.to_string(),
+            status(node.status).to_owned(),
+            role.to_owned(),
+            node.incarnation.to_string(),
+        ]);
+    }
+    format!("{table}\n* the node that was asked")
+}
+
+fn status(status: NodeStatus) -> &'static str {
+    match status {
+        NodeStatus::Up => "up",
+        NodeStatus::Down => "down",
+    }
+}
+
+fn names(names: &[NodeName]) -> String {
+    if names.is_empty() {
+        return "-".to_owned();
+    }
+    names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
+}

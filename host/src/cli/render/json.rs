@@ -1,0 +1,174 @@
+//! Answers as programs read them. The names here are an interface: they are only ever added to.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::status;
+use crate::cli::client::{Failed, Nodes, Players};
+use crate::protocol::{CallKey, Crash, NodeName, Outcome, PlayerId, Seq};
+
+pub(super) fn returned(points: i64, seq: Seq, node: &NodeName, key: CallKey) -> String {
+    #[derive(Serialize)]
+    struct Returned<'a> {
+        points: i64,
+        seq: u64,
+        node: &'a NodeName,
+        key: String,
+    }
+    line(&Returned { points, seq: seq.0, node, key: key.to_string() })
+}
+
+pub(super) fn trapped(crash: &Crash, key: CallKey) -> String {
+    #[derive(Serialize)]
+    struct Trapped<'a> {
+        error: &'static str,
+        message: &'a str,
+        restored: Restored,
+        node: &'a NodeName,
+        keepers: &'a [NodeName],
+        applied: bool,
+        key: String,
+    }
+    #[derive(Serialize)]
+    struct Restored {
+        seq: u64,
+        from: &'static str,
+        micros: u64,
+    }
+    let Crash { message, restored_seq, restore_micros, node, keepers } = crash;
+    line(&Trapped {
+        error: "trapped",
+        message,
+        restored: Restored { seq: restored_seq.0, from: "memory", micros: *restore_micros },
+        node,
+        keepers,
+        applied: false,
+        key: key.to_string(),
+    })
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    error: &'a str,
+    message: &'a str,
+    /// `null` when nobody knows.
+    applied: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+pub(super) fn failed(failed: &Failed, key: Option<CallKey>) -> String {
+    let applied = match failed.outcome {
+        Outcome::NotApplied => Some(false),
+        Outcome::Unknown => None,
+    };
+    let (error, message) = (failed.code, failed.message.as_str());
+    line(&Problem { error, message, applied, key: key.map(|key| key.to_string()) })
+}
+
+pub(super) fn problem(error: &str, message: &str) -> String {
+    line(&Problem { error, message, applied: Some(false), key: None })
+}
+
+pub(super) fn node_state(node: &NodeName, state: &str) -> String {
+    #[derive(Serialize)]
+    struct State<'a> {
+        node: &'a NodeName,
+        state: &'a str,
+    }
+    line(&State { node, state })
+}
+
+pub(super) fn help(help: &str) -> String {
+    #[derive(Serialize)]
+    struct Help<'a> {
+        help: &'a str,
+    }
+    line(&Help { help })
+}
+
+pub(super) fn secret_made(secret: &str) -> String {
+    #[derive(Serialize)]
+    struct Made<'a> {
+        secret: &'a str,
+    }
+    line(&Made { secret })
+}
+
+pub(super) fn ready(node: &NodeName, addr: SocketAddr) -> String {
+    #[derive(Serialize)]
+    struct Ready<'a> {
+        ready: &'a NodeName,
+        addr: SocketAddr,
+    }
+    line(&Ready { ready: node, addr })
+}
+
+pub(super) fn players(list: &Players) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        players: Vec<Player<'a>>,
+        silent: &'a [NodeName],
+    }
+    #[derive(Serialize)]
+    struct Player<'a> {
+        player: &'a PlayerId,
+        owner: &'a NodeName,
+        running: bool,
+        keepers: &'a [NodeName],
+        generation: u64,
+        seq: Option<u64>,
+        points: Option<i64>,
+    }
+    let players = list
+        .players
+        .iter()
+        .map(|listing| Player {
+            player: &listing.player,
+            owner: &listing.owner,
+            running: listing.running,
+            keepers: &listing.keepers,
+            generation: listing.generation.0,
+            seq: listing.seq.map(|seq| seq.0),
+            points: listing.points,
+        })
+        .collect();
+    line(&List { players, silent: &list.silent })
+}
+
+pub(super) fn nodes(list: &Nodes) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        nodes: Vec<Node<'a>>,
+        asked: &'a NodeName,
+    }
+    #[derive(Serialize)]
+    struct Node<'a> {
+        name: &'a NodeName,
+        addr: SocketAddr,
+        status: &'static str,
+        incarnation: u64,
+        id: String,
+        voter: bool,
+        leader: bool,
+    }
+    let nodes = list
+        .nodes
+        .iter()
+        .map(|node| Node {
+            name: &node.name,
+            addr: node.addr,
+            status: status(node.status),
+            incarnation: node.incarnation.0,
+            id: node.id.to_string(),
+            voter: list.voters.contains(&node.id),
+            leader: list.leader == Some(node.id),
+        })
+        .collect();
+    line(&List { nodes, asked: &list.asked })
+}
+
+fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain structs with string keys are JSON")
+}

@@ -1,0 +1,53 @@
+//! One question, asked and rendered: the same for a one-shot command and for a prompt.
+
+use super::client::{Ask, Client, Reach};
+use super::question::Question;
+use super::render::{self, Format, Rendered};
+use crate::protocol::{Call, CallKey};
+
+/// An answer, and the names in it that a prompt can complete from now on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// What is printed.
+    pub(super) rendered: Rendered,
+    /// Players and nodes that were named.
+    pub(super) names: Vec<String>,
+}
+
+impl From<Rendered> for Told {
+    fn from(rendered: Rendered) -> Self {
+        Self { rendered, names: Vec::new() }
+    }
+}
+
+/// Asks and renders the answer or why there is none.
+pub(super) async fn ask<A: Ask>(
+    client: &mut Client<A>,
+    reach: &Reach,
+    question: Question,
+    key: CallKey,
+    format: Format,
+) -> Told {
+    match question {
+        Question::Call { player, operation } => {
+            let call = Call { player: player.clone(), key, operation };
+            let end = client.call(reach, &call).await;
+            let rendered = render::call(format, &player, key, &end);
+            Told { rendered, names: vec![player.to_string()] }
+        }
+        Question::Players { all } => match client.players(reach, all).await {
+            Ok(list) => {
+                let names = list.players.iter().map(|listing| listing.player.to_string()).collect();
+                Told { rendered: render::players(format, &list), names }
+            }
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
+        Question::Nodes => match client.nodes(reach).await {
+            Ok(list) => {
+                let names = list.nodes.iter().map(|node| node.name.to_string()).collect();
+                Told { rendered: render::nodes(format, &list), names }
+            }
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
+    }
+}

@@ -1,0 +1,7 @@
+//! The `host` program: everything it does is in [`host::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::cli::run()
+}

@@ -1,0 +1,194 @@
+//! One node: builds the rooms below, connects them, owns every task, and takes them down in order.
+//!
+//! ```text
+//!   start   store → guest code → endpoint → links, pulse → directory → keeper → serve
+//!           → membership: begin a cluster, join one, or come back to it → roster, gateway
+//!   stop    players (answers that are due leave) → "I am leaving" → gateway, keeper, directory
+//!           → links and endpoint → store (synced and marked clean)
+//! ```
+//!
+//! A node that serves is in the directory as up under this very start. When one of its tasks ends
+//! unasked, the node has failed: its owner stops it, and the cluster goes on without it.
+
+mod joining;
+mod members;
+mod start;
+mod threads;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::directory::{Directory, DirectoryError};
+use crate::guest::EngineError;
+use crate::limits::{HEARTBEAT_INTERVAL, STEP_DEADLINE};
+use crate::net::{BindError, Endpoint, IdentityError, Secret};
+use crate::player::CodeError;
+use crate::protocol::{JoinRefusal, NodeName};
+use crate::storage::{Store, StoreError};
+
+/// Time that each part of a graceful stop may take.
+const STOP_PART_DEADLINE: Duration = STEP_DEADLINE;
+
+/// What a node needs to know.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Its name; one node at a time bears it in a cluster.
+    pub name: NodeName,
+    /// Where it listens, and where other nodes reach it.
+    pub listen: SocketAddr,
+    /// Members to join through, as `host:port`. None: begin a cluster, or come back to the one that
+    /// the data folder knows.
+    pub joins: Vec<String>,
+    /// Where it keeps what must outlive it.
+    pub data_dir: PathBuf,
+    /// The component that new players run, with the path it came from; `None` is the built-in one.
+    pub guest: Option<(PathBuf, Vec<u8>)>,
+    /// The cluster's secret.
+    pub secret: Secret,
+}
+
+/// Why a node did not start. Nothing of the cluster was changed.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder")]
+    Store(#[from] StoreError),
+    /// There is no engine for WebAssembly.
+    #[error("cannot run WebAssembly on this system")]
+    Engine(#[from] EngineError),
+    /// The system gives no threads to run guests on.
+    #[error("cannot start the guests' threads")]
+    Threads(#[source] std::io::Error),
+    /// The guest does not load.
+    #[error("cannot load the guest {path}")]
+    Guest {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: CodeError,
+    },
+    /// The node has no identity.
+    #[error("cannot make a certificate")]
+    Identity(#[from] IdentityError),
+    /// The address cannot be listened on.
+    #[error("cannot listen")]
+    Bind(#[from] BindError),
+    /// The directory does not open.
+    #[error("cannot open the directory")]
+    Directory(#[from] DirectoryError),
+    /// The cluster did not take the node in.
+    #[error("{}", refusal(.0))]
+    Refused(JoinRefusal),
+}
+
+fn refusal(refusal: &JoinRefusal) -> String {
+    match refusal {
+        JoinRefusal::NameTaken { name, addr } => {
+            format!("a node named {name} is already up at {addr}; choose another --name")
+        }
+        JoinRefusal::Full { nodes } => format!("the cluster is full with {nodes} nodes"),
+        JoinRefusal::NotNow { reason } => reason.clone(),
+    }
+}
+
+/// Why a running node failed.
+#[derive(Debug, Error)]
+#[error("the node's {task} ended: {reason}")]
+pub struct NodeFailure {
+    task: &'static str,
+    reason: String,
+}
+
+/// A task that ended, and why.
+type Ended = (&'static str, Result<(), String>);
+
+/// The tokens that stop a node's parts, one after the other.
+#[derive(Debug, Clone, Default)]
+struct Stops {
+    players: CancellationToken,
+    gateway: CancellationToken,
+    members: CancellationToken,
+    rooms: CancellationToken,
+    net: CancellationToken,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    name: NodeName,
+    addr: SocketAddr,
+    endpoint: Endpoint,
+    directory: Directory,
+    store: Store,
+    leaving: members::Leaving,
+    tasks: JoinSet<Ended>,
+    roster: JoinSet<Ended>,
+    stops: Stops,
+    threads: threads::GuestThreads,
+}
+
+impl Node {
+    /// Returns where the node listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the node's name.
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// Waits until a task of the node ends unasked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a task that ended is reported by the next call.
+    pub async fn failed(&mut self) -> NodeFailure {
+        let ended = tokio::select! {
+            Some(ended) = self.tasks.join_next() => ended,
+            Some(ended) = self.roster.join_next() => ended,
+            else => return NodeFailure { task: "tasks", reason: "there is none left".to_owned() },
+        };
+        match ended {
+            Ok((task, Ok(()))) => NodeFailure { task, reason: "it was not asked to".to_owned() },
+            Ok((task, Err(reason))) => NodeFailure { task, reason },
+            Err(panic) => NodeFailure { task: "task", reason: panic.to_string() },
+        }
+    }
+
+    /// Stops gracefully; bounded by a few seconds.
+    pub async fn stop(mut self) {
+        tracing::info!(node = self.name.as_str(), "stopping");
+        self.stops.players.cancel();
+        within(async { while self.roster.join_next().await.is_some() {} }).await;
+        within(self.leaving.leave()).await;
+        self.stops.members.cancel();
+        self.stops.gateway.cancel();
+        within(self.directory.shutdown()).await;
+        self.stops.rooms.cancel();
+        self.stops.net.cancel();
+        within(self.endpoint.close()).await;
+        within(async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.abort_all();
+        drop(self.threads);
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+/// Waits for a part of the stop, but not for ever.
+async fn within(part: impl Future<Output = ()>) {
+    if tokio::time::timeout(STOP_PART_DEADLINE, part).await.is_err() {
+        tracing::warn!("a part of the node did not stop in time");
+    }
+}
+
+/// Time between two looks at the other nodes.
+const LOOK_INTERVAL: Duration = HEARTBEAT_INTERVAL.checked_div(5).expect("five is not zero");

@@ -1,0 +1,153 @@
+//! How a node becomes a member: it begins a cluster, joins one, or comes back to its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::StartError;
+use crate::clock;
+use crate::directory::{AnnounceError, Directory};
+use crate::net::{Endpoint, Links, resolve};
+use crate::protocol::{
+    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, NodeStatus, Reply, Request,
+};
+
+/// Time one member has to answer.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+/// Pause between two rounds of asking.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// How often a person is told that the node still waits.
+const REMIND_INTERVAL: Duration = Duration::from_secs(2);
+/// How long another node of the same name may be one that died a moment ago.
+const NAME_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What entering needs.
+pub(super) struct Cluster<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) links: &'a Links,
+    pub(super) endpoint: &'a Endpoint,
+}
+
+/// How one round of asking ended.
+enum Round {
+    Joined(Vec<NodeRecord>),
+    Refused(JoinRefusal),
+    /// Nobody could say yes or no; what each said.
+    Nobody(Vec<String>),
+}
+
+/// Returns once the directory calls this start of this node up.
+pub(super) async fn enter(
+    cluster: &Cluster<'_>,
+    me: &Announcement,
+    joins: &[String],
+) -> Result<(), StartError> {
+    let directory = cluster.directory;
+    if !directory.is_initialized() && joins.is_empty() {
+        tracing::info!(node = me.name.as_str(), addr = %me.addr, "beginning a new cluster");
+        directory.initialize(me.clone()).await?;
+    } else {
+        announce(cluster, me, joins).await?;
+    }
+    let mut nodes = directory.watch_nodes();
+    let mine = |node: &NodeRecord| {
+        node.id == me.id && node.incarnation == me.incarnation && node.status == NodeStatus::Up
+    };
+    loop {
+        if timeout(REMIND_INTERVAL, nodes.wait_for(|nodes| nodes.iter().any(mine))).await.is_ok() {
+            return Ok(());
+        }
+        tracing::info!(node = me.name.as_str(), "waiting for the directory to arrive here");
+    }
+}
+
+/// Asks one member after the other until one takes this node in.
+async fn announce(
+    cluster: &Cluster<'_>,
+    me: &Announcement,
+    joins: &[String],
+) -> Result<(), StartError> {
+    let started = clock::now();
+    let mut reminded = None;
+    loop {
+        let problems = match ask_all(cluster, me, joins).await {
+            Round::Joined(nodes) => {
+                let others = nodes.into_iter().filter(|node| node.id != me.id);
+                cluster.links.update(&others.collect::<Vec<_>>());
+                return Ok(());
+            }
+            Round::Refused(refusal @ JoinRefusal::NameTaken { .. })
+                if clock::now().duration_since(started) < NAME_PATIENCE =>
+            {
+                vec![super::refusal(&refusal)]
+            }
+            Round::Refused(refusal) => return Err(StartError::Refused(refusal)),
+            Round::Nobody(problems) => problems,
+        };
+        let now = clock::now();
+        if reminded.is_none_or(|at| now.duration_since(at) >= REMIND_INTERVAL) {
+            reminded = Some(now);
+            let problems = problems.join("; ");
+            tracing::warn!(node = me.name.as_str(), problems, "not a member yet, asking again");
+        }
+        tokio::time::sleep(ROUND_PAUSE).await;
+    }
+}
+
+/// Asks the members that the data folder knows, then those that were named to join through.
+async fn ask_all(cluster: &Cluster<'_>, me: &Announcement, joins: &[String]) -> Round {
+    let mut problems = Vec::new();
+    // A cluster that was stopped as a whole has this node among its voters: it may lead.
+    match cluster.directory.announce(me.clone()).await {
+        Ok(nodes) => return Round::Joined(nodes),
+        Err(AnnounceError::Refused(JoinRefusal::NotNow { .. }) | AnnounceError::NotLeader(_)) => {}
+        Err(AnnounceError::Refused(refusal)) => return Round::Refused(refusal),
+    }
+    let known = cluster.directory.nodes();
+    let known = known.iter().filter(|node| node.id != me.id).map(|node| node.addr);
+    let mut addrs: Vec<(SocketAddr, String)> = known.map(|addr| (addr, addr.to_string())).collect();
+    for join in joins {
+        match resolve(join).await {
+            Ok(found) => addrs.extend(found.into_iter().map(|addr| (addr, join.clone()))),
+            Err(error) => problems.push(format!("{join}: {error}")),
+        }
+    }
+    addrs.retain(|(addr, _)| *addr != me.addr);
+    addrs.sort();
+    addrs.dedup_by_key(|(addr, _)| *addr);
+    for (addr, asked) in addrs {
+        match timeout(ASK_DEADLINE, ask(cluster.endpoint, addr, me)).await {
+            Ok(Ok(MemberReply::Joined { nodes })) => return Round::Joined(nodes),
+            Ok(Ok(MemberReply::Refused(JoinRefusal::NotNow { reason }))) => {
+                problems.push(format!("{asked}: {reason}"));
+            }
+            Ok(Ok(MemberReply::Refused(refusal))) => return Round::Refused(refusal),
+            Ok(Ok(MemberReply::Pong { .. } | MemberReply::Noted)) => {
+                problems.push(format!("{asked}: it answered something else"));
+            }
+            Ok(Err(problem)) => problems.push(format!("{asked}: {problem}")),
+            Err(_) => problems.push(format!("{asked}: no answer within {ASK_DEADLINE:?}")),
+        }
+    }
+    if problems.is_empty() {
+        problems.push("no other member is known; name one with --join".to_owned());
+    }
+    Round::Nobody(problems)
+}
+
+async fn ask(
+    endpoint: &Endpoint,
+    addr: SocketAddr,
+    me: &Announcement,
+) -> Result<MemberReply, String> {
+    let connection = endpoint.dial(addr, None).await.map_err(|error| error.to_string())?;
+    let request = Request::Member(MemberRequest::Join(me.clone()));
+    match connection.ask(request).await.map_err(|error| error.to_string())? {
+        Reply::Member(reply) => Ok(reply),
+        Reply::Busy => Err("it is busy".to_owned()),
+        Reply::Directory(_) | Reply::Keeper(_) | Reply::Call(_) => {
+            Err("it answered something else".to_owned())
+        }
+    }
+}

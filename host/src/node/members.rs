@@ -1,0 +1,323 @@
+//! The membership task: heartbeats, what they mean, and what the directory's leader does about it.
+//!
+//! Every node watches all others. Only the leader tells the directory: that a node is down, that
+//! one returned, and who votes. It does one thing at a time and looks anew after each.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::OptionFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::LOOK_INTERVAL;
+use crate::clock;
+use crate::directory::{AnnounceError, Directory};
+use crate::limits::HEARTBEAT_INTERVAL;
+use crate::membership::{Detector, Turn, better_voters};
+use crate::net::{AskError, Inbound, Links, PeerIdentity, Pulse, PulseEvent};
+use crate::protocol::{
+    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeId, NodeRecord, NodeStatus, Reply,
+    Request, Writer,
+};
+
+/// Time that a node which leaves has to tell the leader.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A gap between two looks that means that this node itself stood still.
+const PAUSE_NOTICED: Duration = Duration::from_millis(200);
+
+type Nodes = watch::Receiver<Arc<Vec<NodeRecord>>>;
+type MemberInbound = Inbound<MemberRequest, MemberReply>;
+type Pong = Pin<Box<dyn Future<Output = Result<Reply, AskError>> + Send>>;
+/// Something that the leader does; whether it was done.
+type Duty = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Watches the other nodes for one node.
+pub(super) struct Members {
+    me: Writer,
+    directory: Directory,
+    links: Links,
+    pulse: Pulse,
+    pulse_events: mpsc::Receiver<PulseEvent>,
+    inbox: mpsc::Receiver<MemberInbound>,
+    nodes: Nodes,
+    detector: Detector,
+    looked: Instant,
+    leaving: Arc<AtomicBool>,
+}
+
+/// Says farewell for a node that stops.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    me: Writer,
+    directory: Directory,
+    links: Links,
+    flag: Arc<AtomicBool>,
+}
+
+impl Leaving {
+    /// Falls silent and has the leader call this node down at once. Without a leader, the others
+    /// find out by themselves.
+    pub(super) async fn leave(&self) {
+        // From here on no heartbeat is sent or answered, or the leader would believe we are back.
+        self.flag.store(true, Ordering::SeqCst);
+        let told = async {
+            match self.directory.leader() {
+                Some(leader) if leader == self.me.node => {
+                    self.directory.declare_down(self.me).await.is_ok()
+                }
+                Some(leader) => {
+                    let request = Request::Member(MemberRequest::Leave { from: self.me });
+                    let reply = self.links.send(leader, request).await;
+                    matches!(reply, Ok(Reply::Member(MemberReply::Noted)))
+                }
+                None => false,
+            }
+        };
+        if !matches!(tokio::time::timeout(LEAVE_DEADLINE, told).await, Ok(true)) {
+            tracing::info!("left without telling: the other nodes will notice");
+        }
+    }
+}
+
+impl Members {
+    pub(super) fn new(
+        me: Writer,
+        directory: Directory,
+        links: Links,
+        pulse: Pulse,
+        pulse_events: mpsc::Receiver<PulseEvent>,
+        inbox: mpsc::Receiver<MemberInbound>,
+    ) -> (Self, Leaving) {
+        let flag = Arc::new(AtomicBool::new(false));
+        let leaving =
+            Leaving { me, directory: directory.clone(), links: links.clone(), flag: flag.clone() };
+        let nodes = directory.watch_nodes();
+        let detector = Detector::new(me.node);
+        let members = Self {
+            me,
+            directory,
+            links,
+            pulse,
+            pulse_events,
+            inbox,
+            nodes,
+            detector,
+            looked: clock::now(),
+            leaving: flag,
+        };
+        (members, leaving)
+    }
+
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        let mut pongs = FuturesUnordered::<Pong>::new();
+        let mut duty: Option<Duty> = None;
+        let mut resting = false;
+        let mut answering = JoinSet::new();
+        self.take_over_nodes();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                Ok(()) = self.nodes.changed() => self.take_over_nodes(),
+                Some(event) = self.pulse_events.recv() => self.handle_pulse(event),
+                Some(inbound) = self.inbox.recv() => self.handle_request(inbound, &mut answering),
+                Some(_) = answering.join_next() => {}
+                Some(pong) = pongs.next(), if !pongs.is_empty() => self.handle_pong(pong),
+                Some(done) = OptionFuture::from(duty.as_mut()) => {
+                    duty = None;
+                    resting = !done;
+                    // What was just done must be seen before it is judged what to do next.
+                    self.take_over_nodes();
+                }
+                _ = heartbeat.tick() => self.ping(&pongs),
+                _ = look.tick() => resting = false,
+            }
+            self.look();
+            // What failed is tried again, but not at once.
+            if duty.is_none() && !resting {
+                duty = self.next_duty();
+            }
+        }
+    }
+
+    fn take_over_nodes(&mut self) {
+        let nodes = self.nodes.borrow_and_update().clone();
+        let others: Vec<_> = nodes.iter().filter(|node| node.id != self.me.node).cloned().collect();
+        self.links.update(&others);
+        self.pulse.update(&others);
+        self.detector.handle_nodes(&nodes, clock::now());
+    }
+
+    fn handle_pulse(&mut self, event: PulseEvent) {
+        let gone = Writer { node: event.node, incarnation: event.incarnation };
+        self.detector.handle_gone(gone);
+        self.links.drop_connection(gone.node);
+        self.directory.leader_gone(gone.node);
+    }
+
+    fn ping(&self, pongs: &FuturesUnordered<Pong>) {
+        if self.leaving.load(Ordering::SeqCst) {
+            return;
+        }
+        for node in self.nodes.borrow().iter().filter(|node| node.id != self.me.node) {
+            let ping = Request::Member(MemberRequest::Ping { from: self.me });
+            pongs.push(Box::pin(self.links.send(node.id, ping)));
+        }
+    }
+
+    fn handle_pong(&mut self, pong: Result<Reply, AskError>) {
+        if let Ok(Reply::Member(MemberReply::Pong { from })) = pong {
+            self.detector.handle_heard(from, clock::now());
+        }
+    }
+
+    fn handle_request(&mut self, inbound: MemberInbound, answering: &mut JoinSet<()>) {
+        let Inbound { from: peer, request, responder } = inbound;
+        match request {
+            MemberRequest::Ping { from } => {
+                self.detector.handle_heard(from, clock::now());
+                let leaving = self.leaving.load(Ordering::SeqCst);
+                let pong = MemberReply::Pong { from: self.me };
+                responder.send(if leaving { MemberReply::Noted } else { pong });
+            }
+            MemberRequest::Join(announcement) => {
+                let (directory, links) = (self.directory.clone(), self.links.clone());
+                answering.spawn(async move {
+                    responder.send(admit(&directory, &links, peer, announcement).await);
+                });
+            }
+            MemberRequest::Leave { from } => {
+                let directory = self.directory.clone();
+                answering.spawn(async move {
+                    if directory.declare_down(from).await.is_ok() {
+                        tracing::info!(peer = %from.node, "a node left");
+                    }
+                    responder.send(MemberReply::Noted);
+                });
+            }
+        }
+    }
+
+    /// Tells the log what this node believes of the others now.
+    fn look(&mut self) {
+        let now = clock::now();
+        if now.duration_since(self.looked) >= PAUSE_NOTICED {
+            // It was this node that stood still: what the others sent waits to be read.
+            self.detector.handle_own_pause(now);
+        }
+        self.looked = now;
+        for turn in self.detector.poll(now) {
+            match turn {
+                Turn::Alive(peer) => tracing::info!(peer = self.name(peer), "answers again"),
+                Turn::Suspect(peer) => tracing::warn!(peer = self.name(peer), "suspect: silent"),
+                Turn::Silent(peer) => {
+                    tracing::warn!(peer = self.name(peer), "taken for dead");
+                    self.directory.leader_gone(peer.node);
+                }
+            }
+        }
+    }
+
+    fn name(&self, peer: Writer) -> String {
+        let nodes = self.nodes.borrow();
+        let known = nodes.iter().find(|node| node.id == peer.node);
+        known.map_or_else(|| peer.node.to_string(), |node| node.name.to_string())
+    }
+
+    /// What the leader must do next, if this node leads.
+    fn next_duty(&self) -> Option<Duty> {
+        if !self.directory.is_leader() || self.leaving.load(Ordering::SeqCst) {
+            return None;
+        }
+        let directory = self.directory.clone();
+        if let Some(dead) = self.detector.silent().first().copied() {
+            let name = self.name(dead);
+            return Some(Box::pin(async move {
+                let done = directory.declare_down(dead).await;
+                match &done {
+                    Ok(()) => tracing::warn!(peer = name, "down"),
+                    Err(error) => tracing::debug!(peer = name, %error, "cannot call it down yet"),
+                }
+                done.is_ok()
+            }));
+        }
+        let nodes = self.nodes.borrow();
+        let returned = self.detector.returned();
+        // A leader that an earlier one called down must speak for itself.
+        let back = |node: &&NodeRecord| {
+            let writer = Writer { node: node.id, incarnation: node.incarnation };
+            returned.contains(&writer) || (writer == self.me && node.status == NodeStatus::Down)
+        };
+        if let Some(node) = nodes.iter().find(back) {
+            let NodeRecord { id, name, addr, incarnation, .. } = node.clone();
+            let announcement = Announcement { id, name, addr, incarnation };
+            return Some(Box::pin(async move {
+                let name = announcement.name.to_string();
+                let done = directory.announce(announcement).await;
+                match &done {
+                    Ok(_) => tracing::info!(peer = name, "up again"),
+                    Err(error) => tracing::debug!(peer = name, %error, "cannot take it back yet"),
+                }
+                done.is_ok()
+            }));
+        }
+        let up = nodes.iter().filter(|node| node.status == NodeStatus::Up);
+        let up: BTreeSet<NodeId> = up.map(|node| node.id).collect();
+        let current: BTreeSet<NodeId> = directory.voters().into_iter().collect();
+        let voters = better_voters(&current, &up)?;
+        Some(Box::pin(async move {
+            let count = voters.len();
+            let done = directory.set_voters(voters).await;
+            match &done {
+                Ok(()) => tracing::info!(voters = count, "the directory has new voters"),
+                Err(error) => tracing::debug!(%error, "cannot change the voters yet"),
+            }
+            done.is_ok()
+        }))
+    }
+}
+
+/// Takes a node in, here or at the leader.
+async fn admit(
+    directory: &Directory,
+    links: &Links,
+    peer: PeerIdentity,
+    announcement: Announcement,
+) -> MemberReply {
+    let not_now = |reason: String| MemberReply::Refused(JoinRefusal::NotNow { reason });
+    let PeerIdentity::Node(peer) = peer else {
+        return not_now("only nodes can join".to_owned());
+    };
+    // A node speaks for itself; a member may pass on what another node has asked it.
+    let member = directory.nodes().iter().any(|node| node.name == peer);
+    if peer != announcement.name && !member {
+        return not_now(format!("the certificate is {peer}'s, the name {}", announcement.name));
+    }
+    match directory.announce(announcement.clone()).await {
+        Ok(nodes) => {
+            let Announcement { name, addr, .. } = announcement;
+            tracing::info!(peer = name.as_str(), %addr, "joined");
+            MemberReply::Joined { nodes }
+        }
+        Err(AnnounceError::Refused(refusal)) => MemberReply::Refused(refusal),
+        Err(AnnounceError::NotLeader(Some(leader))) if peer == announcement.name => {
+            let request = Request::Member(MemberRequest::Join(announcement));
+            match links.send(leader, request).await {
+                Ok(Reply::Member(reply)) => reply,
+                Ok(_) | Err(_) => not_now("the directory's leader does not answer".to_owned()),
+            }
+        }
+        Err(AnnounceError::NotLeader(_)) => {
+            not_now("the directory has no leader at the moment".to_owned())
+        }
+    }
+}

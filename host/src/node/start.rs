@@ -1,0 +1,187 @@
+//! Building a node.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::joining::{self, Cluster};
+use super::members::Members;
+use super::threads::GuestThreads;
+use super::{Ended, Node, NodeConfig, StartError, Stops};
+use crate::directory::Directory;
+use crate::gateway::{self, Gateway};
+use crate::guest::{Engine, built_in};
+use crate::keeper::{self, Keepers, Naming};
+use crate::limits::INBOX_REQUESTS_MAX;
+use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse};
+use crate::player::{Codes, Context, Roster};
+use crate::protocol::{
+    Announcement, DirectoryReply, DirectoryRequest, PlayerId, PlayerRecord, Writer,
+};
+use crate::storage::{Durability, Store};
+
+/// Copies of a player besides its owner's.
+const KEEPERS_WANTED: usize = 1;
+
+/// Raft messages that are handled at the same time. Each waits for the disk at most.
+const RAFT_AT_ONCE: usize = 256;
+
+impl Node {
+    /// Starts a node. Returns once it is a member of its cluster and serves; while it waits for a
+    /// member to join through, it says so in the log.
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing or who refused; nothing of the cluster was changed then.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let NodeConfig { name, listen, joins, data_dir, guest, secret } = config;
+        let store = Store::open(&data_dir)?;
+        store.bind_name(&name)?;
+        let me = Writer { node: store.node_id(), incarnation: store.incarnation() };
+
+        let mut tasks = JoinSet::new();
+        let stops = Stops::default();
+        let engine = Engine::new()?;
+        tracing::debug!(tracker = engine.tracker(), "memory is tracked");
+        let endpoint = Endpoint::bind(listen, Identity::node(&secret, &name)?)?;
+        let addr = endpoint.local_addr();
+        let (links, links_driver) = Links::new(endpoint.clone());
+        // The clock runs before the guest is loaded: its start must end, too.
+        let mut run = Runner { tasks: &mut tasks };
+        run.spawn("guests' clock", tick(engine.clone(), stops.rooms.clone()));
+        let (path, component) = match &guest {
+            Some((path, bytes)) => (path.display().to_string(), bytes.as_slice()),
+            None => ("built into this program".to_owned(), built_in()),
+        };
+        let (folder, component) = (data_dir.join("code"), component.to_vec());
+        let opening = Codes::open(engine, folder, links.clone(), component);
+        let codes = opening.await.map_err(|source| StartError::Guest { path, source })?;
+
+        let (directory, directory_driver) = Directory::open(&store, links.clone()).await?;
+        let (keeper, keeper_inboxes) =
+            keeper::Service::load(store.copies(), Durability::Buffered, Named(directory.clone()))?;
+        let keepers = Keepers::new(me.node, links.clone(), keeper_inboxes.local);
+        let (member_inbox, member_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (directory_inbox, directory_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (call_inbox, call_requests) = gateway::inbox();
+        let inboxes = Inboxes {
+            member: member_inbox,
+            directory: directory_inbox,
+            keeper: keeper_inboxes.remote,
+            call: call_inbox,
+        };
+
+        let (pulse_events, pulse_inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (pulse, pulse_driver) = Pulse::new(pulse_events);
+        run.spawn("links", links_driver.run(stops.net.clone()));
+        run.spawn("endpoint", endpoint.serve(inboxes, stops.net.clone()));
+        run.spawn("pulse", pulse_driver.run(stops.members.clone()));
+        run.spawn_result("directory", directory_driver.run());
+        run.spawn(
+            "directory's door",
+            serve_directory(directory.clone(), directory_requests, stops.rooms.clone()),
+        );
+
+        let announcement =
+            Announcement { id: me.node, name: name.clone(), addr, incarnation: me.incarnation };
+        let (members, leaving) =
+            Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
+        run.spawn("membership", members.run(stops.members.clone()));
+        let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
+        joining::enter(&cluster, &announcement, &joins).await?;
+        run.spawn_result("keeper", keeper.run(stops.rooms.clone()));
+
+        let context = Context {
+            me,
+            name: name.clone(),
+            keepers_wanted: KEEPERS_WANTED,
+            directory: directory.clone(),
+            keepers,
+            codes: Arc::new(codes),
+            nodes: directory.watch_nodes(),
+        };
+        let codes = context.codes.clone();
+        let (roster, roster_inbox) = Roster::new(context, stops.players.clone());
+        let gateway = Gateway::new(me, name.clone(), directory.clone(), links, roster_inbox, codes);
+        let gateway = gateway::Service::new(gateway, call_requests);
+        run.spawn("gateway", gateway.run(stops.gateway.clone()));
+        let mut roster_task = JoinSet::new();
+        let threads = GuestThreads::start()?;
+        let running = async move {
+            roster.run().await;
+            ("players", Ok(()))
+        };
+        roster_task.spawn_on(running, threads.handle());
+        let roster = roster_task;
+        Ok(Self { name, addr, endpoint, directory, store, leaving, tasks, roster, stops, threads })
+    }
+}
+
+/// Spawns tasks that say who they were when they end.
+struct Runner<'a> {
+    tasks: &'a mut JoinSet<Ended>,
+}
+
+impl Runner<'_> {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            task.await;
+            (name, Ok(()))
+        });
+    }
+
+    fn spawn_result<E: std::error::Error>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await.map_err(|error| error.to_string())) });
+    }
+}
+
+/// The directory as the keeper sees it.
+struct Named(Directory);
+
+impl Naming for Named {
+    fn player(&self, player: &PlayerId) -> Option<PlayerRecord> {
+        self.0.player(player)
+    }
+
+    fn is_over(&self, writer: Writer) -> bool {
+        self.0.node(writer.node).is_some_and(|node| node.incarnation > writer.incarnation)
+    }
+}
+
+/// Answers other nodes' questions about the directory.
+async fn serve_directory(
+    directory: Directory,
+    mut inbox: mpsc::Receiver<Inbound<DirectoryRequest, DirectoryReply>>,
+    cancel: CancellationToken,
+) {
+    let mut serving = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            Some(_) = serving.join_next() => {}
+            inbound = inbox.recv(), if serving.len() < RAFT_AT_ONCE => {
+                let Some(Inbound { request, responder, .. }) = inbound else { return };
+                let directory = directory.clone();
+                serving.spawn(async move { responder.send(directory.handle(request).await) });
+            }
+        }
+    }
+}
+
+/// Advances the guests' clock, by which endless calls are ended.
+async fn tick(engine: Engine, cancel: CancellationToken) {
+    let mut interval = tokio::time::interval(Engine::TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = interval.tick() => engine.tick(),
+        }
+    }
+}
