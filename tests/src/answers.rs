@@ -1,0 +1,105 @@
+//! What `--json` prints, as types.
+
+use serde::Deserialize;
+
+/// A call that returned.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Returned {
+    /// The total.
+    pub points: i64,
+    /// The player's position.
+    pub seq: u64,
+    /// The node that ran the call.
+    pub node: String,
+    /// The call's key.
+    pub key: String,
+}
+
+/// A call whose guest trapped.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Trapped {
+    /// Always `trapped`.
+    pub error: String,
+    /// The guest's own words.
+    pub message: String,
+    /// What the player was restored to.
+    pub restored: Restored,
+    /// The node that ran the call.
+    pub node: String,
+    /// The keepers, which were not touched.
+    pub keepers: Vec<String>,
+    /// Always `false`.
+    pub applied: bool,
+}
+
+/// What a player was restored to after a trap.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Restored {
+    /// Its position.
+    pub seq: u64,
+    /// Where its state came from.
+    pub from: String,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+}
+
+/// A call that got no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Failed {
+    /// One word for programs.
+    pub error: String,
+    /// One sentence for people.
+    pub message: String,
+    /// Whether it was applied, if that is known.
+    pub applied: Option<bool>,
+    /// The call's key.
+    pub key: Option<String>,
+}
+
+/// One player in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Listed {
+    /// The player.
+    pub player: String,
+    /// The node that owns it.
+    pub owner: String,
+    /// Whether it runs there now.
+    pub running: bool,
+    /// The nodes that keep its copies.
+    pub keepers: Vec<String>,
+    /// Its ownership number.
+    pub generation: u64,
+    /// Its position, where a running player says it.
+    pub seq: Option<u64>,
+    /// Its points, where a running player says them.
+    pub points: Option<i64>,
+}
+
+/// A listing of players.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Players {
+    pub(crate) players: Vec<Listed>,
+    /// Nodes that did not answer.
+    pub(crate) silent: Vec<String>,
+}
+
+/// One node in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NodeSeen {
+    /// Its name.
+    pub name: String,
+    /// `up` or `down`.
+    pub status: String,
+    /// Its latest start.
+    pub incarnation: u64,
+    /// Whether it votes in the directory.
+    pub voter: bool,
+    /// Whether it leads the directory.
+    pub leader: bool,
+}
+
+/// A listing of nodes.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Nodes {
+    pub(crate) nodes: Vec<NodeSeen>,
+}

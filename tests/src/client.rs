@@ -1,0 +1,126 @@
+//! A client that keeps its connections, for loops that are too fast for a process each.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use host::net::{Connection, Endpoint, Identity, Secret};
+use host::protocol::{
+    Answer, Call, CallError, CallKey, CallReply, CallRequest, Operation, Outcome, Reply, Request,
+    Term,
+};
+
+/// Time a client waits beyond a call's own deadline before it takes the node for silent.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// A node said so.
+    Said(CallError),
+    /// No node said anything.
+    Silence(String),
+}
+
+/// A client of a cluster.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+    connections: HashMap<SocketAddr, Connection>,
+}
+
+impl Client {
+    /// Makes a client. It belongs to the runtime that is current.
+    ///
+    /// # Errors
+    ///
+    /// When the secret is no secret or there is no socket.
+    pub fn new(secret: &Path) -> Result<Self> {
+        let secret = Secret::load(secret).context("load the secret")?;
+        let identity = Identity::client(&secret).context("issue a certificate")?;
+        let endpoint = Endpoint::client(identity).context("open a socket")?;
+        Ok(Self { endpoint, connections: HashMap::new() })
+    }
+
+    /// Calls a player through a node, once.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is not a player's.
+    pub async fn call(
+        &mut self,
+        node: SocketAddr,
+        call: Call,
+        deadline: Duration,
+    ) -> Result<Answer, NoAnswer> {
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let request = Request::Call(CallRequest::Call { call, deadline_ms });
+        let asked = tokio::time::timeout(deadline + GRACE, self.ask(node, request)).await;
+        let reply = asked.unwrap_or_else(|_| Err(format!("{node} says nothing")));
+        match reply {
+            Ok(Reply::Call(CallReply::Called(result))) => result.map_err(NoAnswer::Said),
+            Ok(other) => Err(NoAnswer::Silence(format!("{node} answers {other:?}"))),
+            Err(reason) => {
+                // The next call dials anew.
+                self.connections.remove(&node);
+                Err(NoAnswer::Silence(reason))
+            }
+        }
+    }
+
+    /// Rewards a player through these nodes in turn, always with the same key, until one answers.
+    /// Returns the total.
+    ///
+    /// # Errors
+    ///
+    /// When none has answered in `patience`, when the guest trapped, or when a node says that the
+    /// call cannot succeed.
+    pub async fn reward(
+        &mut self,
+        nodes: &[SocketAddr],
+        player: &str,
+        points: i64,
+        patience: Duration,
+    ) -> Result<i64> {
+        let operation = Operation::Reward(Term::Integer(points));
+        let call = Call { player: player.parse()?, key: CallKey::random(), operation };
+        let start = Instant::now();
+        let mut last = None;
+        for node in nodes.iter().cycle() {
+            let left = patience.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            match self.call(*node, call.clone(), left).await {
+                Ok(Answer::Returned { value, .. }) => return Ok(value),
+                Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
+                Err(NoAnswer::Said(error @ CallError::KeyReused { .. })) => {
+                    return Err(error.into());
+                }
+                Err(no_answer) => last = Some(no_answer),
+            }
+            // A node that refuses at once must not be asked in a tight loop.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bail!("{player} was not rewarded in {patience:?}: {last:?}")
+    }
+
+    async fn ask(&mut self, node: SocketAddr, request: Request) -> Result<Reply, String> {
+        if !self.connections.contains_key(&node) {
+            let dialed = self.endpoint.dial(node, None).await;
+            let connection = dialed.map_err(|error| format!("cannot dial {node}: {error}"))?;
+            self.connections.insert(node, connection);
+        }
+        let connection = &self.connections[&node];
+        connection.ask(request).await.map_err(|error| format!("{node} was lost: {error}"))
+    }
+}
+
+impl NoAnswer {
+    /// Whether nothing was and nothing will be applied.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::Said(error) if error.outcome() == Outcome::NotApplied)
+    }
+}

@@ -1,0 +1,220 @@
+//! A cluster of nodes on this machine, with its secret and data in a folder of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use host::limits::VOTERS_MAX;
+use tempfile::TempDir;
+
+use crate::answers::NodeSeen;
+use crate::command::host;
+use crate::node::Node;
+use crate::slots::Slot;
+use crate::via::Via;
+use crate::wait::{PATIENCE, eventually};
+
+/// A cluster. Dropping it kills its nodes; if that is because a test failed, it shows the end of
+/// each node's log and keeps the folder.
+#[derive(Debug)]
+pub struct Cluster {
+    // Nodes end before their folder and their slot go.
+    nodes: Vec<Node>,
+    secret: PathBuf,
+    guest: Option<PathBuf>,
+    folder: TempDir,
+    _slot: Slot,
+}
+
+impl Cluster {
+    /// Starts `app_node1` to `app_node{nodes}`, each joined to those before it.
+    ///
+    /// # Panics
+    ///
+    /// When one does not come up.
+    #[track_caller]
+    pub fn start(nodes: usize) -> Self {
+        Self::launch(nodes, None)
+    }
+
+    /// Starts nodes that run this player code.
+    ///
+    /// # Panics
+    ///
+    /// When one does not come up.
+    #[track_caller]
+    pub fn start_with_guest(nodes: usize, code: &[u8]) -> Self {
+        Self::launch(nodes, Some(code))
+    }
+
+    #[track_caller]
+    fn launch(nodes: usize, code: Option<&[u8]>) -> Self {
+        let slot = Slot::take();
+        let folder = TempDir::with_prefix("cluster-").expect("create the cluster's folder");
+        let secret = folder.path().join("secret");
+        let made = host(&["secret", "new", path(&secret)]);
+        assert!(made.status.success(), "{}", made.all());
+        let guest = code.map(|code| {
+            let guest = folder.path().join("guest.wasm");
+            fs::write(&guest, code).expect("write the guest");
+            guest
+        });
+        let mut cluster = Self { nodes: Vec::new(), secret, guest, folder, _slot: slot };
+        for _ in 0..nodes {
+            cluster.add_node();
+        }
+        cluster.await_settled();
+        cluster
+    }
+
+    /// Adds the next node, joined to all before it, and waits until it serves. Returns its name.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[track_caller]
+    pub fn add_node(&mut self) -> String {
+        let name = format!("app_node{}", self.nodes.len() + 1);
+        let members: Vec<_> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
+        let mut args = vec!["--secret-file", path(&self.secret)];
+        args.extend(members.iter().flat_map(|addr| ["--join", addr]));
+        args.extend(self.guest.iter().flat_map(|guest| ["--guest", path(guest)]));
+        let node = Node::new(&name, self.folder.path(), &args);
+        self.nodes.push(node);
+        self.node_mut(&name).restart();
+        name
+    }
+
+    /// Returns a node.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of that name.
+    #[track_caller]
+    pub fn node(&self, name: &str) -> &Node {
+        let node = self.nodes.iter().find(|node| node.name() == name);
+        node.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// Returns a node, to do something to it.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of that name.
+    #[track_caller]
+    pub fn node_mut(&mut self, name: &str) -> &mut Node {
+        let node = self.nodes.iter_mut().find(|node| node.name() == name);
+        node.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// Returns the names of all nodes, running or not.
+    pub fn names(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.name().to_owned()).collect()
+    }
+
+    /// Returns the names of all nodes but these.
+    pub fn names_without(&self, without: &[&str]) -> Vec<String> {
+        self.names().into_iter().filter(|name| !without.contains(&name.as_str())).collect()
+    }
+
+    /// Returns a way to ask through a node.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of that name.
+    #[track_caller]
+    pub fn via(&self, name: &str) -> Via {
+        Via::new(vec![self.node(name).addr()], self.secret.clone())
+    }
+
+    /// Returns the file with the cluster's secret.
+    pub fn secret(&self) -> &Path {
+        &self.secret
+    }
+
+    /// Returns the cluster's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills all nodes at the same time.
+    ///
+    /// # Panics
+    ///
+    /// When one had ended before.
+    #[track_caller]
+    pub fn kill_all(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+
+    /// Asks all nodes to end at the same time and waits until they have, in good order.
+    ///
+    /// # Panics
+    ///
+    /// When one does not end well.
+    #[track_caller]
+    pub fn terminate_all(&mut self) {
+        self.nodes.iter_mut().for_each(Node::ask_to_end);
+        for node in &mut self.nodes {
+            let status = node.await_end();
+            assert!(status.success(), "{} ended with {status}", node.name());
+        }
+    }
+
+    /// Starts all nodes again at the same time: none of them can wait for another one's majority.
+    ///
+    /// # Panics
+    ///
+    /// When one runs, or does not come up.
+    #[track_caller]
+    pub fn restart_all(&mut self) {
+        self.nodes.iter_mut().for_each(Node::spawn);
+        self.nodes.iter_mut().for_each(Node::await_ready);
+    }
+
+    /// Waits until each running node sees that exactly the running ones are up, and that as many
+    /// of them vote as should: from then on the cluster can lose one, if it has three.
+    ///
+    /// # Panics
+    ///
+    /// When they do not agree in time.
+    #[track_caller]
+    pub fn await_settled(&mut self) {
+        let alive = |node: &mut Node| node.is_alive().then(|| node.name().to_owned());
+        let mut names: Vec<_> = self.nodes.iter_mut().filter_map(alive).collect();
+        names.sort();
+        for name in &names {
+            let via = self.via(name);
+            eventually(PATIENCE, || {
+                let seen = via.try_nodes()?;
+                if is_settled(&seen, &names) { Ok(()) } else { Err(format!("{name}: {seen:?}")) }
+            });
+        }
+    }
+}
+
+/// Whether the nodes of these names, in order, are up and the right number of them votes: odd, so
+/// that none votes without making the cluster safer.
+fn is_settled(seen: &[NodeSeen], names: &[String]) -> bool {
+    let mut up: Vec<_> = seen.iter().filter(|node| node.status == "up").collect();
+    up.sort_by(|a, b| a.name.cmp(&b.name));
+    let voting = up.iter().filter(|node| node.voter).count();
+    let voters = seen.iter().filter(|node| node.voter).count();
+    let expected = (up.len() - usize::from(up.len().is_multiple_of(2))).min(VOTERS_MAX);
+    let leaders = up.iter().filter(|node| node.leader).count();
+    up.iter().map(|node| &node.name).eq(names)
+        && (voting, voters, leaders) == (expected, expected, 1)
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            self.nodes.iter().for_each(|node| eprintln!("{}", node.log_tail()));
+        }
+    }
+}
+
+/// The folder's path has no other characters: the harness made it.
+pub(crate) fn path(path: &Path) -> &str {
+    path.to_str().expect("a temporary path is UTF-8")
+}

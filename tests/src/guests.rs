@@ -1,0 +1,56 @@
+//! Players other than the built-in one, written by hand.
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// A player that counts each reward twice. Its total is at address 0; a text traps.
+const DOUBLING: &str = r#"
+    (module
+      (memory (export "memory") 2)
+      (func (export "reward") (param $is_text i32) (param $points i64) (param $len i32) (result i64)
+        (if (local.get $is_text) (then unreachable))
+        (i64.store (i32.const 0)
+          (i64.add (i64.load (i32.const 0)) (i64.mul (local.get $points) (i64.const 2))))
+        (i64.load (i32.const 0)))
+      (func (export "points") (result i64) (i64.load (i32.const 0)))
+      ;; A call has one text at most and nothing outlives it, so there is one place for it.
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+"#;
+
+/// Returns the doubling player as a core module that carries its component type.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more.
+pub fn doubling_module() -> Vec<u8> {
+    let mut module = wat::parse_str(DOUBLING).expect("the guest is valid WAT");
+    let mut resolve = Resolve::default();
+    let contract = resolve.push_str("player.wit", include_str!("../../wit/player.wit"));
+    let package = contract.expect("the contract is valid WIT");
+    let world = resolve.select_world(&[package], Some("player")).expect("the world is there");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .expect("the contract can be embedded");
+    module
+}
+
+/// Returns the doubling player as a component.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more.
+pub fn doubling_component() -> Vec<u8> {
+    let encoder = ComponentEncoder::default().validate(true).module(&doubling_module());
+    let component = encoder.and_then(|mut encoder| encoder.encode());
+    component.expect("the guest fits the contract")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guest_fits_the_contract_in_both_forms() {
+        assert_eq!(&doubling_module()[..8], b"\0asm\x01\0\0\0");
+        assert_eq!(&doubling_component()[..8], b"\0asm\x0d\0\x01\0");
+    }
+}

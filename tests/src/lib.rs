@@ -1,0 +1,37 @@
+//! Drives real `host` processes: starts clusters of them, kills, stops and restarts nodes, and asks
+//! them as a person would.
+//!
+//! Nothing here knows how the host works inside. [`Cluster`] starts processes and [`Via`] runs
+//! one-shot commands, both over the documented command line; only [`Client`] speaks the wire, for
+//! loops that are too fast for a process each.
+//!
+//! A harness has one caller, a test, and one way to fail, so its functions panic with what they saw.
+//! Functions that a test polls return a `Result` and go into [`eventually`].
+//!
+//! Invariants:
+//! - no process outlives the value that started it, not even a stopped one;
+//! - every wait has a deadline and says what it last saw;
+//! - no wait is a pause of a guessed length: it ends when the awaited thing is there.
+
+mod answers;
+mod client;
+mod cluster;
+mod command;
+mod dev;
+mod guests;
+pub mod measure;
+mod node;
+pub mod sim;
+mod slots;
+mod via;
+mod wait;
+
+pub use answers::{Failed, Listed, NodeSeen, Returned, Trapped};
+pub use client::{Client, NoAnswer};
+pub use cluster::Cluster;
+pub use command::{Ran, Running, host, host_binary, spawn_host};
+pub use dev::{Dev, End, Orphan};
+pub use guests::{doubling_component, doubling_module};
+pub use node::Node;
+pub use via::Via;
+pub use wait::{PATIENCE, eventually, pause};

@@ -1,0 +1,99 @@
+//! Measures a cluster of this build: `cargo run -p tests --release -- failover --runs 20`.
+#![expect(clippy::print_stdout, reason = "it is a command: its answer goes to standard output")]
+
+use std::ops::Range;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use tests::measure::{Failure, failovers, latency};
+use tests::sim::{self, Bug, Coverage, Settings};
+
+/// Measures a cluster of this build.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Answers in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Time from an owner's failure to the next answered reward, through another node of three.
+    Failover {
+        /// Failures of each kind.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        runs: u16,
+    },
+    /// Time of a reward on two nodes, one caller, through the owner's node.
+    Latency {
+        /// How long to measure.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// Simulated clusters that fail: looks for broken promises, one world a seed.
+    Sim {
+        /// How many worlds.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// A known mistake to plant, to see that it is noticed.
+        #[arg(long)]
+        bug: Option<Bug>,
+    },
+}
+
+fn main() -> Result<()> {
+    let Arguments { what, json } = Arguments::parse();
+    if !matches!(what, What::Sim { .. }) {
+        build_host()?;
+    }
+    match what {
+        What::Failover { runs } => [Failure::Killed, Failure::Stopped]
+            .into_iter()
+            .try_for_each(|failure| print(&failovers(failure, runs.into())?, json)),
+        What::Latency { seconds } => print(&latency(Duration::from_secs(seconds))?, json),
+        What::Sim { seeds, from, bug } => simulate(from..from.saturating_add(seeds), bug),
+    }
+}
+
+/// Runs all seeds, says which broke a promise, and what happened in the others.
+fn simulate(seeds: Range<u64>, bug: Option<Bug>) -> Result<()> {
+    let began = Instant::now();
+    let (mut coverage, mut broken) = (Coverage::default(), 0);
+    for seed in seeds {
+        match sim::run(Settings { seed, bug, trace: false }) {
+            Ok(seen) => coverage += seen,
+            Err(violation) => {
+                broken += 1;
+                println!("{violation}");
+            }
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{coverage}in {seconds:.1} s");
+    ensure!(broken == 0, "{broken} seeds broke a promise");
+    Ok(())
+}
+
+fn print(result: &(impl Serialize + ToString), json: bool) -> Result<()> {
+    println!("{}", if json { serde_json::to_string(result)? } else { result.to_string() });
+    Ok(())
+}
+
+/// `cargo run` builds only this binary; the host that it starts must be as new.
+fn build_host() -> Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "tests", "--bin", "host-under-test"]);
+    build.args((!cfg!(debug_assertions)).then_some("--release"));
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("run cargo")?;
+    ensure!(status.success(), "the host does not build");
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! One node: a real `host` process that can be killed, stopped and started again.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use serde::Deserialize;
+
+use crate::command::{host_command, reap};
+use crate::wait::{PATIENCE, eventually};
+
+/// Lines of a node's log that a failed test shows.
+const TAIL_LINES: usize = 60;
+
+/// A node of a cluster. Dropping it kills its process.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    addr: Option<SocketAddr>,
+    /// Everything but the address to listen on, which is fixed at the first start.
+    args: Vec<String>,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    child: Option<Child>,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    ready: String,
+    addr: SocketAddr,
+}
+
+impl Node {
+    /// Describes a node whose files are in `folder`; it does not start it.
+    pub fn new(name: &str, folder: &Path, args: &[&str]) -> Self {
+        let data = folder.join(name);
+        let mut all = vec!["--name".to_owned(), name.to_owned()];
+        all.extend(["--data-dir".to_owned(), data.display().to_string()]);
+        all.extend(args.iter().map(|&arg| arg.to_owned()));
+        Self {
+            name: name.to_owned(),
+            addr: None,
+            args: all,
+            stdout: folder.join(format!("{name}.out")),
+            stderr: folder.join(format!("{name}.log")),
+            child: None,
+        }
+    }
+
+    /// Starts the process and returns at once; [`Node::await_ready`] waits for it to serve.
+    ///
+    /// # Panics
+    ///
+    /// When it runs already or cannot be started.
+    #[track_caller]
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let listen = self.addr.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let stdout = File::create(&self.stdout).expect("create the node's output file");
+        let log = OpenOptions::new().create(true).append(true).open(&self.stderr);
+        let mut command = host_command();
+        command.args(&self.args).args(["--listen", &listen.to_string(), "--json"]);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(log.expect("open the node's log"));
+        self.child = Some(command.spawn().expect("start the host"));
+    }
+
+    /// Waits until the node says that it serves. From then on its address stays the same.
+    ///
+    /// # Panics
+    ///
+    /// When it ends or says nothing.
+    #[track_caller]
+    pub fn await_ready(&mut self) {
+        let ready = eventually(PATIENCE, || {
+            let output = fs::read_to_string(&self.stdout).map_err(|error| error.to_string())?;
+            let ready = output.lines().find_map(|line| serde_json::from_str::<Ready>(line).ok());
+            match (ready, self.try_exit()) {
+                (Some(ready), None) => Ok(Ok(ready)),
+                // Waiting longer would not help.
+                (_, Some(status)) => Ok(Err(status)),
+                (None, None) => Err(format!("{} is not ready: {}", self.name, self.log_tail())),
+            }
+        });
+        let ready = ready
+            .unwrap_or_else(|status| panic!("{} ended: {status}\n{}", self.name, self.log_tail()));
+        assert_eq!(ready.ready, self.name, "the node says another name");
+        assert_eq!(*self.addr.get_or_insert(ready.addr), ready.addr, "the node moved");
+    }
+
+    /// Starts it again with the same command and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// When it runs, or does not come up.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.spawn();
+        self.await_ready();
+    }
+
+    /// Kills it, as `kill -9` does, and collects it.
+    ///
+    /// # Panics
+    ///
+    /// When it had ended before.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        assert!(self.try_exit().is_none(), "{} had ended\n{}", self.name, self.log_tail());
+        if let Some(mut child) = self.child.take() {
+            reap(&mut child);
+        }
+    }
+
+    /// Stops it in the middle of whatever it does, as `kill -STOP` does, and waits until it stands.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED);
+        let stopped = stopped.expect("wait for the node to stop");
+        assert!(
+            stopped.is_some_and(|(_, status)| status.stopped()),
+            "{} ended instead of stopping",
+            self.name
+        );
+    }
+
+    /// Lets a stopped one go on.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[track_caller]
+    pub fn cont(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Asks it to end; [`Node::await_end`] waits for it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[track_caller]
+    pub fn ask_to_end(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Waits until it has ended and returns how.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end.
+    #[track_caller]
+    pub fn await_end(&mut self) -> ExitStatus {
+        let status =
+            eventually(PATIENCE, || self.try_exit().ok_or_else(|| format!("{} runs", self.name)));
+        self.child = None;
+        status
+    }
+
+    /// Asks it to end and waits until it has, in good order.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run, does not end, or ends with another exit code than 0.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        self.ask_to_end();
+        let status = self.await_end();
+        assert!(status.success(), "{} ended with {status}\n{}", self.name, self.log_tail());
+    }
+
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns its address.
+    ///
+    /// # Panics
+    ///
+    /// When it never served.
+    #[track_caller]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr.unwrap_or_else(|| panic!("{} never served", self.name))
+    }
+
+    /// Whether its process runs or stands.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.is_some() && self.try_exit().is_none()
+    }
+
+    /// Returns its process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[track_caller]
+    pub fn pid(&self) -> Pid {
+        let child = self.child.as_ref();
+        Pid::from_child(child.unwrap_or_else(|| panic!("{} does not run", self.name)))
+    }
+
+    /// Returns all it logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Returns the end of its log and where the rest is.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+        format!("--- {} ({})\n{tail}", self.name, self.stderr.display())
+    }
+
+    fn try_exit(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("look at the node's process")
+    }
+
+    #[track_caller]
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("send a signal to the node");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            reap(child);
+        }
+    }
+}

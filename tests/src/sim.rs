@@ -1,0 +1,111 @@
+//! A whole cluster in one thread and one seed: the real machines in a world that fails.
+//!
+//! ```text
+//!   clients ─► gateway model ─► host::player::Machine ─► network ─► host::keeper::Keeper ─► disk
+//!                   │                    │                               (a tail is not synced)
+//!                   └── each node's view ┴── changes ──► host::directory::DirectoryState
+//!                                                        (one log; a majority; lagging views)
+//! ```
+//!
+//! Real: the machines of players, keepers, directory and failure detector. Modelled: Raft (one log,
+//! appended to only while a leader reaches a majority), QUIC (ordered lanes, lost connections), the
+//! store (a synced part and a tail), the gateway (the rules of `host::gateway`), the guest (an `i64`
+//! in a memory of 64 bytes).
+//!
+//! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
+//! machines reboot and lose what was not synced, disks are lost or refuse writes, links are cut in
+//! one direction or both, connections break, replies and outcomes get lost. Then all of it heals,
+//! and every player must answer within a bound.
+//!
+//! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers
+//! around the machines wrong in one way, to show that the invariants would notice.
+//!
+//! Invariant: a run depends on nothing but its [`Settings`].
+
+mod bugs;
+mod client;
+mod coverage;
+mod directory;
+mod disk;
+mod faults;
+mod gateway;
+mod happening;
+mod invariants;
+mod keeper;
+mod members;
+mod net;
+mod node;
+mod rng;
+mod server;
+mod world;
+
+use std::fmt;
+
+pub use bugs::Bug;
+pub use coverage::Coverage;
+
+/// What a run depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Where every choice comes from.
+    pub seed: u64,
+    /// What the drivers do wrong.
+    pub bug: Option<Bug>,
+    /// Whether to write down everything that happens.
+    pub trace: bool,
+}
+
+/// A promise that a run broke.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// The run.
+    pub seed: u64,
+    /// What the drivers did wrong in it.
+    pub bug: Option<Bug>,
+    /// Which promise.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub detail: String,
+    /// All that happened, if it was written down.
+    pub log: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, bug, invariant, detail, .. } = self;
+        writeln!(f, "{invariant}: {detail}")?;
+        match bug {
+            None => write!(f, "SIM_SEED={seed} cargo test -p tests sim"),
+            Some(bug) => {
+                write!(f, "cargo run -p tests -- sim --from {seed} --seeds 1 --bug {bug:?}")
+            }
+        }
+    }
+}
+
+/// Runs one world to its end.
+///
+/// # Errors
+///
+/// The first promise that was broken.
+pub fn run(settings: Settings) -> Result<Coverage, Box<Violation>> {
+    let mut world = world::World::new(settings);
+    world.run();
+    world.finish()
+}
+
+/// Runs seeds until one breaks a promise.
+///
+/// # Errors
+///
+/// That seed's violation.
+pub fn run_all(
+    seeds: impl IntoIterator<Item = u64>,
+    bug: Option<Bug>,
+) -> Result<Coverage, Box<Violation>> {
+    let mut coverage = Coverage::default();
+    for seed in seeds {
+        coverage += run(Settings { seed, bug, trace: false })?;
+    }
+    Ok(coverage)
+}

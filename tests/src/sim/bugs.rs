@@ -1,0 +1,42 @@
+//! Known ways to build it wrong. The machines stay as they are: what lies is the driver around them.
+
+use std::str::FromStr;
+
+/// A mistake in the drivers, for showing that the invariants notice it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The caller is answered when the call was executed.
+    AnswerBeforeAcknowledgement,
+    /// The keeper does not know of newer owners.
+    NoGenerationCheck,
+    /// A copy that may miss acknowledged calls is handed over like any other.
+    RestoreStale,
+    /// The keys of the calls before are not handed over.
+    LoseKeys,
+    /// A new owner acts under the generation of the one before, and the keeper takes both for one.
+    KeepGeneration,
+    /// A silent owner is replaced at once, and the keeper does not fence it.
+    EvictOnSuspicion,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::AnswerBeforeAcknowledgement,
+        Self::NoGenerationCheck,
+        Self::RestoreStale,
+        Self::LoseKeys,
+        Self::KeepGeneration,
+        Self::EvictOnSuspicion,
+    ];
+}
+
+impl FromStr for Bug {
+    type Err = String;
+
+    /// Reads a bug as `{:?}` writes it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|bug| format!("{bug:?}") == text);
+        known.ok_or_else(|| format!("no such bug: {text}; there are {:?}", Self::ALL))
+    }
+}

@@ -1,0 +1,222 @@
+//! Clients: one call after the other, each with a key, tried again with the same key.
+
+use host::protocol::{Answer, Call, CallError, CallKey, Operation, Outcome, Term};
+
+use super::happening::{Called, Happening, MS, Pid, SECOND, Slot, Time, What};
+use super::world::World;
+
+const ATTEMPTS_MAX: u64 = 6;
+
+/// One caller.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The node that it likes to ask.
+    home: Slot,
+    /// The call that it waits for.
+    op: Option<usize>,
+    /// The player that it keeps asking once the faults have stopped, until it answers.
+    pub(super) probes: Option<usize>,
+    pub(super) is_done: bool,
+}
+
+impl Client {
+    pub(super) fn new(home: Slot) -> Self {
+        Self { home, op: None, probes: None, is_done: false }
+    }
+}
+
+/// How a call ended, as its client knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    Not,
+    Returned(i64),
+    Trapped,
+    NotApplied,
+    Unknown,
+}
+
+/// One call, with all its attempts.
+#[derive(Debug)]
+pub(super) struct Op {
+    client: usize,
+    pub(super) player: usize,
+    pub(super) key: CallKey,
+    pub(super) operation: Operation,
+    pub(super) began: Time,
+    pub(super) ended_at: Time,
+    pub(super) ended: Ended,
+    attempt: u64,
+    /// Where the attempt under way is.
+    at: Option<(Slot, Pid)>,
+    may_be_applied: bool,
+}
+
+impl Op {
+    pub(super) fn is_over(&self) -> bool {
+        self.ended != Ended::Not
+    }
+}
+
+impl World {
+    pub(super) fn client_turn(&mut self, client: usize) {
+        if let Some(op) = self.clients[client].op {
+            return self.try_op(op);
+        }
+        let probe = self.clients[client].probes;
+        if self.healed.is_some() && (probe.is_none() || self.clients[client].is_done) {
+            return;
+        }
+        let player = probe.unwrap_or_else(|| self.rng.index(self.players.len()));
+        let operation = match self.rng.index(10) {
+            _ if probe.is_some() => Operation::Reward(Term::Integer(1)),
+            0 => Operation::Reward(Term::Text("a".to_owned())),
+            1..=2 => Operation::Points,
+            // Amounts that say which rewards a total is made of.
+            _ => {
+                let points = i64::try_from(self.rng.between(0, 1_000_000_000)).expect("small");
+                Operation::Reward(Term::Integer(points - 200_000_000))
+            }
+        };
+        let op = self.ops.len();
+        self.ops.push(Op {
+            client,
+            player,
+            key: CallKey(1 + op as u128),
+            operation,
+            began: self.now,
+            ended_at: 0,
+            ended: Ended::Not,
+            attempt: 0,
+            at: None,
+            may_be_applied: false,
+        });
+        self.coverage.calls += 1;
+        self.clients[client].op = Some(op);
+        self.try_op(op);
+    }
+
+    fn try_op(&mut self, id: usize) {
+        let (client, player) = (self.ops[id].client, self.ops[id].player);
+        let first = self.ops[id].attempt == 0;
+        let home = self.clients[client].home;
+        let slot = match self.rng.index(10) {
+            0..=5 if first => home,
+            6 => self.owner_slot(&self.players[player]).unwrap_or(home),
+            _ => self.rng.index(self.machines.len()),
+        };
+        let pid = self.pid(slot);
+        let op = &mut self.ops[id];
+        op.attempt += 1;
+        op.at = pid.map(|pid| (slot, pid));
+        let (attempt, key) = (op.attempt, op.key);
+        let call =
+            Call { player: self.players[player].clone(), key, operation: op.operation.clone() };
+        self.coverage.retries += u64::from(!first);
+        let left = self.rng.between(1, 8) * SECOND;
+        let Some(pid) = pid else {
+            let reason = "nobody listens".to_owned();
+            let called = Err(CallError::Late { reason });
+            return self.after(5 * MS, Happening::Answer { op: id, attempt, called });
+        };
+        self.tell(|| format!("client {client}: {key} attempt {attempt} through {slot}"));
+        let wait = self.delay();
+        let what = What::Call { op: id, attempt, call, left };
+        self.after(wait, Happening::Process { slot, pid, what });
+        // Some do not wait as long as they said.
+        let patience = if self.rng.percent(15) { left / 4 } else { left + SECOND / 2 };
+        self.after(patience, Happening::Impatient { op: id, attempt });
+    }
+
+    /// A node answers a client; the answer may get lost.
+    pub(super) fn answer_client(&mut self, slot: Slot, op: usize, attempt: u64, called: Called) {
+        let lost = self.healed.is_none() && self.rng.percent(3);
+        if lost || self.ops[op].at.is_none_or(|(at, _)| at != slot) {
+            return;
+        }
+        let wait = self.delay();
+        self.after(wait, Happening::Answer { op, attempt, called });
+    }
+
+    /// A process is gone, and with it what it did for clients.
+    pub(super) fn clients_lose(&mut self, slot: Slot, pid: Pid) {
+        let lost: Vec<usize> = self.clients.iter().filter_map(|client| client.op).collect();
+        for op in lost {
+            let Op { at, attempt, key, .. } = self.ops[op];
+            if at == Some((slot, pid)) {
+                let reason = "the node was lost during the call".to_owned();
+                let called = Err(CallError::Unknown { reason, key });
+                let wait = self.rng.between(1, 20) * MS;
+                self.after(wait, Happening::Answer { op, attempt, called });
+            }
+        }
+    }
+
+    pub(super) fn client_impatient(&mut self, op: usize, attempt: u64) {
+        let reason = "the client gave up".to_owned();
+        let key = self.ops[op].key;
+        self.client_answered(op, attempt, Err(CallError::Unknown { reason, key }));
+    }
+
+    pub(super) fn client_answered(&mut self, id: usize, attempt: u64, called: Called) {
+        let op = &mut self.ops[id];
+        if op.is_over() || op.attempt != attempt {
+            return;
+        }
+        // One answer an attempt: what comes later belongs to no attempt.
+        op.attempt += u64::from(called.is_err());
+        op.at = None;
+        let (client, key) = (op.client, op.key);
+        self.tell(|| format!("client {client}: {key} {called:?}"));
+        let ended = match called {
+            Ok(Answer::Returned { value, .. }) => Ended::Returned(value),
+            Ok(Answer::Trapped(_)) => Ended::Trapped,
+            Err(error) => {
+                let unknown = error.outcome() == Outcome::Unknown;
+                let op = &mut self.ops[id];
+                op.may_be_applied |= unknown;
+                let (tried, may_be_applied) = (op.attempt, op.may_be_applied);
+                let again = if unknown { 90 } else { 50 };
+                if tried < ATTEMPTS_MAX && self.rng.percent(again) {
+                    let wait = self.rng.between(1, 300) * MS;
+                    return self.after(wait, Happening::Client { client });
+                }
+                if may_be_applied { Ended::Unknown } else { Ended::NotApplied }
+            }
+        };
+        self.ops[id].ended = ended;
+        self.op_ends(id);
+    }
+
+    fn op_ends(&mut self, id: usize) {
+        let op = &mut self.ops[id];
+        op.ended_at = self.now;
+        let (client, ended) = (op.client, op.ended.clone());
+        match &ended {
+            Ended::Returned(_) => self.coverage.answered += 1,
+            Ended::Trapped => self.coverage.traps += 1,
+            Ended::NotApplied => self.coverage.not_applied += 1,
+            Ended::Unknown => self.coverage.unknown += 1,
+            Ended::Not => {}
+        }
+        self.clients[client].op = None;
+        self.clients[client].is_done |=
+            self.clients[client].probes.is_some() && matches!(ended, Ended::Returned(_));
+        let wait = if self.rng.percent(30) { 1 } else { self.rng.between(1, 300) };
+        self.after(wait * MS, Happening::Client { client });
+    }
+
+    /// All faults have stopped: every player is asked until it answers.
+    pub(super) fn send_probes(&mut self) {
+        for player in 0..self.players.len() {
+            let client = self.clients.len();
+            let mut probe = Client::new(self.rng.index(self.machines.len()));
+            probe.probes = Some(player);
+            self.clients.push(probe);
+            self.after(0, Happening::Client { client });
+        }
+    }
+
+    pub(super) fn probes_are_done(&self) -> bool {
+        self.clients.iter().all(|client| client.probes.is_none() || client.is_done)
+    }
+}

@@ -1,0 +1,86 @@
+//! What happened in the runs, to see that they were not idle.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! coverage {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often what happened.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Coverage {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl AddAssign for Coverage {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl fmt::Display for Coverage {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(write!(f, "{} {}, ", stringify!($name), self.$name)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+coverage! {
+    /// Runs.
+    runs,
+    /// Things that happened in all.
+    steps,
+    /// Calls that clients began.
+    calls,
+    /// Calls that were answered.
+    answered,
+    /// Calls that ended in a trap.
+    traps,
+    /// Calls that ended as not applied.
+    not_applied,
+    /// Calls that ended as unknown.
+    unknown,
+    /// Attempts after the first.
+    retries,
+    /// Answers that a key window gave.
+    replayed,
+    /// States fetched from a keeper by a new owner.
+    failovers,
+    /// Seeds of players that had been called.
+    reseeds,
+    /// Requests that a keeper refused for their generation.
+    fences,
+    /// Requests that a keeper refused for a gap or a missing copy.
+    gaps,
+    /// Copies that were not handed over because they were not trusted.
+    stale,
+    /// Batches that a store refused.
+    disk_refusals,
+    /// Changes whose outcome stayed unknown to their server.
+    changes_lost,
+    /// Processes killed.
+    crashes,
+    /// Machines rebooted.
+    reboots,
+    /// Committed batches that reboots took.
+    batches_lost,
+    /// Disks lost.
+    disks_lost,
+    /// Processes stopped for a while.
+    pauses,
+    /// Links cut.
+    cuts,
+    /// Connections broken.
+    breaks,
+    /// Nodes that left in order.
+    leaves,
+    /// Nodes called down.
+    downs,
+    /// Elections.
+    elections,
+    /// Players whose every copy was lost or is not trusted.
+    unavailable,
+    /// Players that answered after the faults stopped.
+    revived,
+}

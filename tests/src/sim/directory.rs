@@ -1,0 +1,247 @@
+//! Raft as one log: a change is appended while some leader reaches a majority, whoever asked may or
+//! may not hear of it, and each node learns of it later.
+
+use host::directory::{Command, DirectoryState, Outcome};
+use host::player::Event;
+use host::protocol::{Announcement, ChangeOutcome, PlayerChange, PlayerRecord, Writer};
+
+use super::happening::{Happening, Job, MS, Pid, SECOND, Slot, What};
+use super::world::World;
+
+/// What all agree on.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) entries: Vec<Command>,
+    /// The state after all of them.
+    pub(super) state: DirectoryState,
+    pub(super) leader: Option<Slot>,
+}
+
+impl World {
+    /// Whether a process reaches a leader that reaches a majority.
+    pub(super) fn can_commit(&self, slot: Slot) -> bool {
+        let Some(leader) = self.log.leader else { return false };
+        self.has_majority(leader) && self.net.both_ways(slot, leader)
+    }
+
+    fn has_majority(&self, leader: Slot) -> bool {
+        let running = self.running();
+        let near = running.iter().filter(|slot| self.net.both_ways(**slot, leader)).count();
+        running.contains(&leader) && near * 2 > self.machines.len()
+    }
+
+    pub(super) fn look_for_leader(&mut self) {
+        self.after(100 * MS, Happening::Leader);
+        if self.log.leader.is_some_and(|leader| self.has_majority(leader)) {
+            return;
+        }
+        self.log.leader = None;
+        let fit: Vec<Slot> =
+            self.running().into_iter().filter(|slot| self.has_majority(*slot)).collect();
+        // An election takes a few rounds.
+        if !fit.is_empty() && self.rng.percent(40) {
+            let leader = fit[self.rng.index(fit.len())];
+            self.coverage.elections += 1;
+            self.tell(|| format!("node {leader} leads"));
+            self.log.leader = Some(leader);
+        }
+    }
+
+    /// Appends to the log. Returns how it ended and the length of the log that shows it.
+    fn append(&mut self, command: Command) -> (Outcome, usize) {
+        let outcome = self.log.state.apply(&command);
+        self.tell(|| match &command {
+            Command::Players(changes) => {
+                let change = |change: &PlayerChange| {
+                    let PlayerChange { player, expect, owner, keepers, .. } = change;
+                    let copies: Vec<_> =
+                        keepers.iter().map(|keeper| keeper.copy.to_string()).collect();
+                    let copies = copies.join(" ");
+                    format!("{player} g{expect}+1 {}/{} [{copies}]", owner.node, owner.incarnation)
+                };
+                let changes: Vec<_> = changes.iter().map(change).collect();
+                let short = match &outcome {
+                    Outcome::Players(outcomes) => {
+                        let done =
+                            |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Changed(_));
+                        outcomes.iter().map(done).collect()
+                    }
+                    Outcome::Nothing | Outcome::NodeUp(_) | Outcome::NodeDown(_) => vec![],
+                };
+                format!("directory: {} {short:?}", changes.join(", "))
+            }
+            other => format!("directory: {other:?} {outcome:?}"),
+        });
+        self.log.entries.push(command);
+        let index = self.log.entries.len();
+        for slot in 0..self.machines.len() {
+            let late = self.rng.percent(8) && self.healed.is_none();
+            let wait = if late { 1500 * MS } else { 20 * MS };
+            let wait = self.rng.between(MS, wait);
+            self.after_to(wait, slot, What::Learn { index });
+        }
+        (outcome, index)
+    }
+
+    /// Takes a start of a node in. Returns the log's length that shows it.
+    pub(super) fn take_in(&mut self, slot: Slot, announcement: Announcement) -> Option<usize> {
+        // The first entries make the cluster.
+        let founding = self.now == 0;
+        if !founding && !self.can_commit(slot) {
+            return None;
+        }
+        match self.append(Command::NodeUp(announcement)) {
+            (Outcome::NodeUp(Ok(())), index) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// The leader calls a start of a node down.
+    pub(super) fn call_down(&mut self, writer: Writer) {
+        self.coverage.downs += 1;
+        self.append(Command::NodeDown(writer));
+    }
+
+    /// Applies the log to a node's view.
+    pub(super) fn learn(&mut self, slot: Slot, index: usize) {
+        let hears = self.log.leader.is_none_or(|leader| self.net.one_way(leader, slot));
+        if !hears {
+            return self.after_to(100 * MS, slot, What::Learn { index });
+        }
+        let Some(process) = &mut self.machines[slot].process else { return };
+        let new = process.applied..index.max(process.applied);
+        for command in &self.log.entries[new] {
+            process.view.apply(command);
+        }
+        process.applied = process.applied.max(index);
+        let nodes: Vec<_> = process.view.nodes().cloned().collect();
+        if nodes == process.nodes {
+            return;
+        }
+        process.nodes = nodes;
+        let now = self.instant();
+        if let Some(process) = &mut self.machines[slot].process {
+            process.detector.handle_nodes(&process.nodes, now);
+        }
+        self.serve_if_member(slot);
+        self.servers_look_around(slot);
+        self.gateway_nodes_changed(slot);
+    }
+
+    /// Makes a node's view as new as the leader's, if the leader answers.
+    pub(super) fn barrier(&mut self, slot: Slot) {
+        if self.can_commit(slot) {
+            let index = self.log.entries.len();
+            self.learn(slot, index);
+        }
+    }
+
+    /// A server asks for a change.
+    pub(super) fn change(&mut self, slot: Slot, job: Job) {
+        let id = job.id;
+        let Some(process) = &mut self.machines[slot].process else { return };
+        process.awaited.push(job.clone());
+        process.jobs.push_back(job);
+        self.after_to(2 * SECOND, slot, What::ChangeLate { job: id });
+        self.send_batch(slot);
+    }
+
+    fn send_batch(&mut self, slot: Slot) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        if process.deciding {
+            return;
+        }
+        let awaited: Vec<u64> = process.awaited.iter().map(|job| job.id).collect();
+        let jobs: Vec<Job> =
+            process.jobs.drain(..).filter(|job| awaited.contains(&job.id)).collect();
+        if jobs.is_empty() {
+            return;
+        }
+        process.deciding = true;
+        let pid = process.pid;
+        let slow = self.healed.is_none() && self.rng.percent(6);
+        let wait = if slow { 3 * SECOND } else { 8 * MS };
+        let wait = self.rng.between(MS, wait);
+        self.after(wait, Happening::Commit { slot, pid, jobs });
+    }
+
+    /// The batch is at the leader; whoever sent it may be dead by now.
+    pub(super) fn commit_batch(&mut self, slot: Slot, pid: Pid, jobs: Vec<Job>) {
+        let alive = self.pid(slot) == Some(pid);
+        let arrives = alive || self.rng.percent(50);
+        let back = self.rng.between(MS, 10 * MS);
+        if !arrives || !self.can_commit(slot) {
+            let wait = self.rng.between(50 * MS, 500 * MS);
+            let what = What::Undecided { jobs };
+            return self.after(wait, Happening::Process { slot, pid, what });
+        }
+        let changes = jobs.iter().map(|job| job.change.clone()).collect();
+        let (outcome, index) = self.append(Command::Players(changes));
+        let Outcome::Players(outcomes) = outcome else { return };
+        let lost = self.healed.is_none() && self.rng.percent(self.plan.lost_outcomes);
+        let what =
+            if lost { What::Undecided { jobs } } else { What::Decided { jobs, outcomes, index } };
+        let wait = if lost { self.rng.between(50 * MS, 3 * SECOND) } else { back };
+        self.after(wait, Happening::Process { slot, pid, what });
+    }
+
+    pub(super) fn undecided(&mut self, slot: Slot, jobs: Vec<Job>) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        process.deciding = false;
+        for job in jobs.into_iter().rev() {
+            process.jobs.push_front(job);
+        }
+        self.send_batch(slot);
+    }
+
+    pub(super) fn decided(
+        &mut self,
+        slot: Slot,
+        jobs: Vec<Job>,
+        outcomes: Vec<ChangeOutcome>,
+        index: usize,
+    ) {
+        let hears = self.log.leader.is_none_or(|leader| self.net.one_way(leader, slot));
+        if !hears {
+            let wait = 100 * MS;
+            return self.after_to(wait, slot, What::Decided { jobs, outcomes, index });
+        }
+        // Whoever asked for a change sees it before it hears of it.
+        self.learn(slot, index);
+        if let Some(process) = &mut self.machines[slot].process {
+            process.deciding = false;
+        }
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            let outcome = settle(&job.change, outcome);
+            self.change_ends(slot, job.id, Some(outcome));
+        }
+        self.send_batch(slot);
+    }
+
+    pub(super) fn change_late(&mut self, slot: Slot, job: u64) {
+        self.change_ends(slot, job, None);
+    }
+
+    fn change_ends(&mut self, slot: Slot, id: u64, outcome: Option<ChangeOutcome>) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        let Some(at) = process.awaited.iter().position(|job| job.id == id) else { return };
+        let Job { player, server, .. } = process.awaited.swap_remove(at);
+        if outcome.is_none() {
+            self.coverage.changes_lost += 1;
+        }
+        self.server_event(slot, &player, server, Event::Changed(outcome));
+    }
+}
+
+/// A change that conflicts with itself was done by an earlier attempt, as the directory's driver
+/// has it.
+fn settle(change: &PlayerChange, outcome: ChangeOutcome) -> ChangeOutcome {
+    let PlayerChange { player: _, expect, owner, keepers, code } = change.clone();
+    let asked = PlayerRecord { generation: expect.next(), owner, keepers, code };
+    match outcome {
+        ChangeOutcome::Conflict(Some(record)) if record == asked => {
+            ChangeOutcome::Changed(record.generation)
+        }
+        outcome => outcome,
+    }
+}

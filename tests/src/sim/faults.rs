@@ -1,0 +1,192 @@
+//! What goes wrong, how often, and how it ends.
+
+use super::happening::{Happening, MS, SECOND, Slot, Time};
+use super::rng::Rng;
+use super::world::World;
+
+/// How bad one world is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// When all faults stop.
+    pub(super) lasts: Time,
+    /// Longest time between two faults.
+    pause: Time,
+    /// Weights of the kinds of faults.
+    crash: usize,
+    stop: usize,
+    isolate: usize,
+    cut: usize,
+    breaks: usize,
+    disk: usize,
+    leave: usize,
+    /// Machines that may still reboot, and disks that may still get lost.
+    reboots: u64,
+    losses: u64,
+    /// Outcomes of changes that get lost, of a hundred.
+    pub(super) lost_outcomes: u64,
+}
+
+impl Plan {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let mut weight = |most: usize| rng.index(most + 1);
+        let (crash, stop, isolate, cut) = (weight(4), weight(4), weight(4), weight(6));
+        let (breaks, disk, leave) = (weight(6), weight(2), weight(2));
+        Self {
+            lasts: rng.between(4, 12) * SECOND,
+            pause: rng.between(100, 1200) * MS,
+            crash,
+            stop,
+            isolate,
+            cut,
+            breaks,
+            disk,
+            leave,
+            reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
+            losses: u64::from(rng.percent(15)),
+            lost_outcomes: rng.between(0, 15),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn fault(&mut self) {
+        if self.healed.is_some() {
+            return;
+        }
+        let wait = self.rng.between(5 * MS, self.plan.pause);
+        self.after(wait, Happening::Fault);
+        let slot = self.some_machine();
+        if self.plan.reboots > 0 && self.rng.percent(8) {
+            self.plan.reboots -= 1;
+            return self.reboot(slot);
+        }
+        if self.plan.losses > 0 && self.rng.percent(5) {
+            self.plan.losses -= 1;
+            return self.lose_disk(slot);
+        }
+        let Plan { crash, stop, isolate, cut, breaks, disk, leave, .. } = self.plan;
+        let kinds = [crash, stop, isolate, cut, breaks, disk, leave];
+        let sum: usize = kinds.iter().sum();
+        if sum == 0 {
+            return;
+        }
+        let mut drawn = self.rng.index(sum);
+        let kind = kinds.iter().position(|weight| {
+            let found = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            found
+        });
+        match kind {
+            Some(0) => self.crash(slot),
+            Some(1) => {
+                self.coverage.pauses += 1;
+                let lasts = self.some_time(20, 3000);
+                self.stop(slot, lasts);
+            }
+            Some(2) => self.isolate(slot),
+            Some(3) => self.cut_some(slot),
+            Some(4) => self.break_some(slot),
+            Some(5) => {
+                self.machines[slot].disk.troubled = true;
+                let lasts = self.some_time(50, 1500);
+                self.after(lasts, Happening::DiskWell { slot });
+            }
+            _ => self.leave(slot),
+        }
+    }
+
+    /// Any machine, but rather one that matters.
+    fn some_machine(&mut self) -> Slot {
+        let player = self.rng.index(self.players.len());
+        let record = self.log.state.player(&self.players[player]);
+        let wanted = match (self.rng.index(3), record) {
+            (0, Some(record)) => Some(record.owner.node),
+            (1, Some(record)) => record.keepers.first().map(|keeper| keeper.node),
+            _ => None,
+        };
+        let wanted = wanted.and_then(|node| self.net.addresses.get(&node).copied());
+        wanted.unwrap_or_else(|| self.rng.index(self.machines.len()))
+    }
+
+    fn some_time(&mut self, from: u64, to: u64) -> Time {
+        // Short ones are as interesting as long ones.
+        let to = if self.rng.percent(50) { from + (to - from) / 10 } else { to };
+        self.rng.between(from, to) * MS
+    }
+
+    fn crash(&mut self, slot: Slot) {
+        self.coverage.crashes += 1;
+        self.kill(slot);
+        let wait = self.some_time(10, 4000);
+        self.after(wait, Happening::Boot { slot });
+    }
+
+    fn reboot(&mut self, slot: Slot) {
+        self.coverage.reboots += 1;
+        self.kill(slot);
+        let machine = &mut self.machines[slot];
+        let ids = machine.disk.ids();
+        let lost = machine.disk.reboot(&mut self.rng);
+        self.coverage.batches_lost += lost as u64;
+        self.tell(|| format!("machine {slot} reboots and loses {lost} batches"));
+        self.watch.damaged.extend(ids);
+        let wait = self.some_time(100, 4000);
+        self.after(wait, Happening::Boot { slot });
+    }
+
+    fn lose_disk(&mut self, slot: Slot) {
+        self.coverage.disks_lost += 1;
+        self.kill(slot);
+        let node = self.new_node_id(slot);
+        let old = std::mem::replace(&mut self.machines[slot].disk, super::disk::Disk::new(node));
+        self.tell(|| format!("machine {slot} loses its disk and becomes {node}"));
+        self.watch.damaged.extend(old.ids());
+        let wait = self.some_time(100, 4000);
+        self.after(wait, Happening::Boot { slot });
+    }
+
+    fn isolate(&mut self, slot: Slot) {
+        let lasts = self.some_time(50, 4000);
+        let way = self.rng.index(4);
+        for other in 0..self.machines.len() {
+            if way != 1 {
+                self.cut(slot, other, lasts);
+            }
+            if way != 2 {
+                self.cut(other, slot, lasts);
+            }
+        }
+    }
+
+    fn cut_some(&mut self, slot: Slot) {
+        let other = self.rng.index(self.machines.len());
+        let lasts = self.some_time(50, 4000);
+        self.cut(slot, other, lasts);
+        if self.rng.percent(50) {
+            self.cut(other, slot, lasts);
+        }
+    }
+
+    fn break_some(&mut self, slot: Slot) {
+        let other = self.rng.index(self.machines.len());
+        self.coverage.breaks += 1;
+        self.break_link(slot, other);
+        if self.rng.percent(50) {
+            self.break_link(other, slot);
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.tell(|| "all faults stop".to_owned());
+        self.healed = Some(self.now);
+        self.uncut_all();
+        for slot in 0..self.machines.len() {
+            self.machines[slot].disk.troubled = false;
+            if let Some(pid) = self.pid(slot) {
+                self.go_on(slot, pid);
+            }
+            self.boot(slot);
+        }
+        self.send_probes();
+    }
+}

@@ -1,0 +1,69 @@
+//! What must hold, one file each.
+
+mod acknowledged_stays;
+mod gaps;
+mod keys_once;
+mod linearizable;
+mod liveness;
+mod one_owner;
+mod restored;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use host::protocol::{CallKey, CopyId, Generation, NodeId, PlayerId, PlayerState, Seq, Writer};
+
+use super::server::{memory_of, total_of};
+use super::world::World;
+
+/// One call in a state's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    seq: u64,
+    key: CallKey,
+    value: i64,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Copies that were on a disk that was lost or that lost its tail.
+    pub(super) damaged: BTreeSet<CopyId>,
+    /// What servers have told callers: player and key, to position, value and the generation that
+    /// told it first.
+    acknowledged: BTreeMap<(PlayerId, CallKey), (Seq, i64, Generation)>,
+    /// Who has acknowledged under which generation.
+    owners: BTreeMap<(PlayerId, Generation), Writer>,
+    /// The newest generation that each keeper has acknowledged.
+    newest: BTreeMap<(NodeId, PlayerId), Generation>,
+    /// The state from which the newest owner began to serve.
+    restored: BTreeMap<PlayerId, (Generation, PlayerState)>,
+}
+
+/// Returns a state's history, as far as its window goes back.
+fn history(state: &PlayerState) -> Vec<Entry> {
+    // The window keeps its entries to itself; its wire form does not.
+    let json = serde_json::to_value(&state.window).expect("numbers and lists");
+    let entries = json.as_array().into_iter().flatten();
+    entries
+        .map(|entry| {
+            let effect = &entry[1];
+            Entry {
+                seq: entry[0].as_u64().expect("a position"),
+                key: CallKey(effect["key"].as_u64().expect("a small key").into()),
+                value: effect["value"].as_i64().expect("a total"),
+            }
+        })
+        .collect()
+}
+
+fn total(state: &PlayerState) -> i64 {
+    total_of(&memory_of(state))
+}
+
+impl World {
+    /// Everything that is judged when a run is over.
+    pub(super) fn check_end(&mut self) {
+        self.check_final_states();
+        self.check_linearizable();
+    }
+}

@@ -1,0 +1,49 @@
+//! No acknowledged reward is lost: each is in the state that the directory names at the end.
+
+use host::protocol::{CallKey, Operation, PlayerId, PlayerState};
+
+use super::super::client::Ended;
+use super::super::server::keeper_slot;
+use super::super::world::World;
+use super::history;
+
+impl World {
+    /// Returns the trusted state of some copy that the directory names.
+    pub(super) fn named_state(&self, player: &PlayerId) -> Option<PlayerState> {
+        let record = self.log.state.player(player)?;
+        let states = record.keepers.iter().filter_map(|keeper| {
+            let slot = keeper_slot(self, keeper.node)?;
+            let (copy, trusted) = self.machines[slot].disk.copy(keeper.copy)?;
+            trusted.then(|| copy.state.clone())
+        });
+        states.max_by_key(|state| state.seq)
+    }
+
+    pub(in super::super) fn check_final_states(&mut self) {
+        for index in 0..self.players.len() {
+            let player = self.players[index].clone();
+            let Some(state) = self.named_state(&player) else { continue };
+            self.check_history(&player, &state, "at the end");
+            let kept: Vec<CallKey> = history(&state).iter().map(|entry| entry.key).collect();
+            let told: Vec<(CallKey, Ended)> = self
+                .ops
+                .iter()
+                .filter(|op| op.player == index && matches!(op.operation, Operation::Reward(_)))
+                .map(|op| (op.key, op.ended.clone()))
+                .collect();
+            for (key, ended) in told {
+                match ended {
+                    Ended::Returned(_) if !kept.contains(&key) => {
+                        let detail = format!("{player} has lost {key}, which was answered");
+                        self.broken("no acknowledged reward is lost", detail);
+                    }
+                    Ended::NotApplied | Ended::Trapped if kept.contains(&key) => {
+                        let detail = format!("{player} has {key}, which ended as {ended:?}");
+                        self.broken("what is said not to be applied is not applied", detail);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A new owner's state has every acknowledged call, in its place and with its value.
+
+use host::protocol::{Answer, CallKey, Generation, Operation, PlayerId, PlayerState};
+
+use super::super::happening::Slot;
+use super::super::world::World;
+use super::{Entry, history};
+
+impl World {
+    /// A server tells a caller that its call is safe.
+    pub(in super::super) fn watch_answer(
+        &mut self,
+        slot: Slot,
+        player: &PlayerId,
+        generation: Generation,
+        key: CallKey,
+        answer: &Answer,
+    ) {
+        let Answer::Returned { value, seq, .. } = *answer else { return };
+        self.tell(|| format!("server {slot}: {player} g{generation} answers {key}: {value}"));
+        if !self.is_reward(key) {
+            return;
+        }
+        let call = (player.clone(), key);
+        let known = self.watch.acknowledged.get(&call).copied();
+        let (first_seq, first_value, _) = known.unwrap_or((seq, value, generation));
+        self.watch.acknowledged.entry(call).or_insert((seq, value, generation));
+        self.coverage.replayed += u64::from(known.is_some());
+        if (first_seq, first_value) != (seq, value) {
+            let detail = format!("{player} {key}: {first_value} at {first_seq}, {value} at {seq}");
+            self.broken("the same key is the same call", detail);
+        }
+        // An old owner may tell late what its keepers had acknowledged before they were fenced.
+        let newer = self.watch.restored.get(player).filter(|(newer, _)| *newer > generation);
+        if let Some((_, state)) = newer {
+            let lacks = !history(state).contains(&Entry { seq: seq.0, key, value });
+            if lacks {
+                let detail = format!("{player} {key} was answered after a newer owner began");
+                self.broken("restored bytes are the acknowledged ones", detail);
+            }
+        }
+    }
+
+    /// An owner begins to serve from a state.
+    pub(in super::super) fn watch_restored(
+        &mut self,
+        slot: Slot,
+        player: &PlayerId,
+        generation: Generation,
+        state: &PlayerState,
+    ) {
+        self.check_history(player, state, "restored");
+        let entries = history(state);
+        // An owner that was stopped meanwhile does not know yet what newer ones have done.
+        let acknowledged = self
+            .watch
+            .acknowledged
+            .iter()
+            .filter(|((of, _), (_, _, by))| of == player && *by <= generation);
+        let lost = acknowledged
+            .map(|((_, key), (seq, value, _))| Entry { seq: seq.0, key: *key, value: *value })
+            .find(|entry| !entries.contains(entry));
+        if let Some(Entry { key, seq, .. }) = lost {
+            let detail = format!(
+                "{player} on {slot} g{generation} begins at {} without {key} of {seq}",
+                state.seq
+            );
+            self.broken("restored bytes are the acknowledged ones", detail);
+        }
+        let newest = self.watch.restored.get(player).map_or(Generation(0), |(newest, _)| *newest);
+        if generation >= newest {
+            self.watch.restored.insert(player.clone(), (generation, state.clone()));
+        }
+    }
+
+    fn is_reward(&self, key: CallKey) -> bool {
+        let op = usize::try_from(key.0 - 1).ok().and_then(|op| self.ops.get(op));
+        op.is_some_and(|op| matches!(op.operation, Operation::Reward(_)))
+    }
+}

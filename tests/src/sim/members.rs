@@ -1,0 +1,111 @@
+//! Heartbeats, what the real failure detector makes of them, and what the leader does about it.
+
+use host::membership::Turn;
+use host::protocol::{Announcement, NodeRecord, NodeStatus, Writer};
+
+use super::Bug;
+use super::happening::{Happening, MS, Slot, What};
+use super::world::World;
+
+impl World {
+    /// A node pings all others. A ping is heard where its direction works; the reply, too.
+    pub(super) fn heartbeat(&mut self, slot: Slot) {
+        self.after_to(100 * MS, slot, What::Heartbeat);
+        let now = self.instant();
+        let Some(me) = self.machines[slot].process.as_ref().map(|process| process.me) else {
+            return;
+        };
+        let silent = self.machines[slot].process.as_ref().is_some_and(|p| p.leaving);
+        for other in self.running() {
+            if other == slot || silent || self.rng.percent(2) || !self.net.one_way(slot, other) {
+                continue;
+            }
+            let back = self.net.one_way(other, slot);
+            let Some(peer) = &mut self.machines[other].process else { continue };
+            peer.detector.handle_heard(me, now);
+            let (peer, answers) = (peer.me, !peer.leaving);
+            if back
+                && answers
+                && let Some(process) = &mut self.machines[slot].process
+            {
+                process.detector.handle_heard(peer, now);
+            }
+        }
+        // Raft's own heartbeats carry what a node has missed.
+        if self.rng.percent(30) {
+            let index = self.log.entries.len();
+            self.learn(slot, index);
+        }
+        self.look(slot);
+    }
+
+    pub(super) fn gone(&mut self, slot: Slot, writer: Writer) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        process.detector.handle_gone(writer);
+        self.look(slot);
+    }
+
+    fn look(&mut self, slot: Slot) {
+        let now = self.instant();
+        let Some(process) = &mut self.machines[slot].process else { return };
+        let turns = process.detector.poll(now);
+        if self.has(Bug::EvictOnSuspicion) {
+            let suspect = turns.iter().find_map(|turn| match turn {
+                Turn::Suspect(writer) | Turn::Silent(writer) => Some(*writer),
+                Turn::Alive(_) => None,
+            });
+            if let Some(suspect) = suspect
+                && self.can_commit(slot)
+            {
+                self.call_down(suspect);
+            }
+        }
+        if self.log.leader == Some(slot) && self.can_commit(slot) {
+            self.do_duty(slot);
+        }
+    }
+
+    /// One thing at a time, as the leader's task does.
+    fn do_duty(&mut self, slot: Slot) {
+        let Some(process) = &self.machines[slot].process else { return };
+        // What was done must be seen before it is judged what to do next.
+        if process.applied < self.log.entries.len() || process.leaving {
+            return;
+        }
+        if let Some(dead) = process.detector.silent().first().copied() {
+            return self.call_down(dead);
+        }
+        let mut returned = process.detector.returned();
+        // A node that a former leader called down may lead now: no other would take it back.
+        returned.push(process.me);
+        let back = process.nodes.iter().find(|node| {
+            node.status == NodeStatus::Down && returned.iter().any(|r| r.node == node.id)
+        });
+        if let Some(NodeRecord { id, name, addr, incarnation, .. }) = back.cloned() {
+            self.take_in(slot, Announcement { id, name, addr, incarnation });
+        }
+    }
+
+    /// A node is asked to stop: its players finish, it says that it leaves, and it is gone.
+    pub(super) fn leave(&mut self, slot: Slot) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        process.leaving = true;
+        self.coverage.leaves += 1;
+        self.tell(|| format!("node {slot} is asked to stop"));
+        self.stop_servers(slot);
+        let wait = self.rng.between(1, 500) * MS;
+        self.after_to(wait, slot, What::Leave);
+    }
+
+    pub(super) fn leave_now(&mut self, slot: Slot) {
+        let Some(process) = &self.machines[slot].process else { return };
+        let me = process.me;
+        if self.can_commit(slot) {
+            self.call_down(me);
+        }
+        self.machines[slot].disk.sync();
+        self.kill(slot);
+        let wait = self.rng.between(10, 2000) * MS;
+        self.after(wait, Happening::Boot { slot });
+    }
+}

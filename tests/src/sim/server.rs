@@ -1,0 +1,360 @@
+//! What drives a player's machine: `host::player` without its tasks, and a guest that counts.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use host::net::AskError;
+use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
+use host::protocol::{
+    Answer, Call, CallError, CallKey, ChangeOutcome, CodeHash, Generation, KeeperCopy, KeeperReply,
+    KeyWindow, NodeId, Operation, PlayerId, PlayerState, Seq, Term,
+};
+use host::snapshot::{Delta, MemoryDelta, Run, Snapshot};
+
+use super::Bug;
+use super::happening::{Called, Job, MS, Reply, Request, Slot, Time, Waiter, What};
+use super::node::name_of;
+use super::world::World;
+
+const MEMORY_BYTES: u64 = 64;
+
+/// Where an answer of a player goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Caller {
+    /// A call of this node's gateway, and its attempt.
+    Gateway(u64, u64),
+    /// A request of another node.
+    Peer(u64),
+}
+
+/// The server of one player on one node.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) id: u64,
+    pub(super) machine: Machine,
+    /// What the instance's memory holds, while there is one.
+    memory: Option<Vec<u8>>,
+    callers: BTreeMap<Ticket, (Caller, CallKey)>,
+    wake: Option<Time>,
+    /// Generations that this server hides from its machine ([`Bug::KeepGeneration`]).
+    hidden: u64,
+}
+
+/// Returns the state of a player that was never called.
+pub(super) fn fresh() -> PlayerState {
+    PlayerState::new(CodeHash([0; 32]), Snapshot::initial([MEMORY_BYTES]))
+}
+
+/// Returns the memory of a state.
+pub(super) fn memory_of(state: &PlayerState) -> Vec<u8> {
+    let mut memory = vec![0; usize::try_from(MEMORY_BYTES).expect("a few bytes")];
+    state.snapshot.memories[0].lay_over(0, &mut memory);
+    memory
+}
+
+/// Returns the total in a memory.
+pub(super) fn total_of(memory: &[u8]) -> i64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&memory[..8]);
+    i64::from_le_bytes(bytes)
+}
+
+/// The guest: adds rewards, traps on texts.
+fn call_guest(memory: &mut [u8], operation: &Operation) -> Event {
+    let before = total_of(memory);
+    let points = match operation {
+        Operation::Points => 0,
+        Operation::Reward(Term::Integer(points)) => *points,
+        Operation::Reward(Term::Text(text)) => {
+            // What it has written by then must not be seen by anybody.
+            memory[..8].copy_from_slice(&i64::MIN.to_le_bytes());
+            return Event::Trapped { message: format!("not an integer: {text}") };
+        }
+    };
+    let value = before + points;
+    memory[..8].copy_from_slice(&value.to_le_bytes());
+    let runs = vec![Run { offset: 0, bytes: value.to_le_bytes().to_vec() }];
+    let changed = MemoryDelta { len: MEMORY_BYTES, runs };
+    let memories = if value == before { Vec::new() } else { vec![changed] };
+    Event::Returned { value, delta: Delta { memories } }
+}
+
+impl World {
+    /// A call reaches the player's server here, which is opened if there is none.
+    pub(super) fn call_here(&mut self, slot: Slot, call: Call, left: Time, caller: Caller) {
+        let deadline = self.instant() + std::time::Duration::from_micros(left);
+        let (id, ticket, copy_seed) = (self.number(), self.number(), self.rng.next());
+        let want = self.want;
+        let Some(process) = &mut self.machines[slot].process else { return };
+        let player = call.player.clone();
+        if process.leaving && !process.servers.contains_key(&player) {
+            let result = Err(CallError::Stopping { node: name_of(slot) });
+            return self.answer_caller(slot, caller, result);
+        }
+        let server = process.servers.entry(player.clone()).or_insert_with(|| {
+            let record = process.view.player(&player).cloned();
+            let origin = record.map_or_else(|| Origin::New(fresh()), Origin::Known);
+            let machine = Machine::new(player.clone(), process.me, want, origin, copy_seed);
+            let callers = BTreeMap::new();
+            Server { id, machine, memory: None, callers, wake: None, hidden: 0 }
+        });
+        server.callers.insert(ticket, (caller, call.key));
+        let id = server.id;
+        self.server_event(slot, &player, id, Event::Call { ticket, call, deadline });
+    }
+
+    /// Lets a machine decide and carries out what it says, until it has nothing more to say.
+    pub(super) fn server_event(&mut self, slot: Slot, player: &PlayerId, id: u64, event: Event) {
+        let mut todo = VecDeque::new();
+        self.handle(slot, player, id, event, &mut todo);
+        while let Some(action) = todo.pop_front() {
+            if let Some(event) = self.perform(slot, player, id, action) {
+                self.handle(slot, player, id, event, &mut todo);
+            }
+        }
+        self.rewake(slot, player, id);
+    }
+
+    fn handle(
+        &mut self,
+        slot: Slot,
+        player: &PlayerId,
+        id: u64,
+        mut event: Event,
+        todo: &mut VecDeque<Action>,
+    ) {
+        let now = self.instant();
+        self.mislead(slot, player, id, &mut event);
+        let Some(process) = &mut self.machines[slot].process else { return };
+        let Some(server) = process.servers.get_mut(player).filter(|s| s.id == id) else { return };
+        let mut out = Vec::new();
+        server.machine.handle(event, View { now, nodes: &process.nodes }, &mut out);
+        todo.extend(out);
+    }
+
+    /// What some bugs make of an event.
+    fn mislead(&mut self, slot: Slot, player: &PlayerId, id: u64, event: &mut Event) {
+        match (self.settings.bug, event) {
+            (Some(Bug::LoseKeys), Event::Kept { reply: Ok(KeeperReply::Fetched(state)), .. }) => {
+                state.window = KeyWindow::default();
+            }
+            (
+                Some(Bug::KeepGeneration),
+                Event::Changed(Some(ChangeOutcome::Changed(generation))),
+            ) => {
+                let claims = self.server(slot, player, id).is_some_and(|server| {
+                    server.machine.state().is_none() && server.machine.generation() < *generation
+                });
+                if let Some(server) = self.server(slot, player, id) {
+                    server.hidden += u64::from(claims);
+                    generation.0 -= server.hidden;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn server(&mut self, slot: Slot, player: &PlayerId, id: u64) -> Option<&mut Server> {
+        let process = self.machines[slot].process.as_mut()?;
+        process.servers.get_mut(player).filter(|server| server.id == id)
+    }
+
+    fn rewake(&mut self, slot: Slot, player: &PlayerId, id: u64) {
+        let next = self.server(slot, player, id).and_then(|server| server.machine.next_wake());
+        let next = next.map(|at| self.time_of(at).max(self.now));
+        let Some(server) = self.server(slot, player, id) else { return };
+        if server.wake != next {
+            server.wake = next;
+            if let Some(at) = next {
+                let what = What::Tick { player: player.clone(), server: id };
+                self.after_to(at - self.now, slot, what);
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, slot: Slot, player: &PlayerId, id: u64) {
+        let now = self.now;
+        let Some(server) = self.server(slot, player, id) else { return };
+        if server.wake.is_some_and(|at| at <= now) {
+            server.wake = None;
+            self.server_event(slot, player, id, Event::Tick);
+        }
+    }
+
+    fn perform(&mut self, slot: Slot, player: &PlayerId, id: u64, action: Action) -> Option<Event> {
+        match action {
+            Action::Execute(call) => return self.execute(slot, player, id, &call),
+            Action::Restore => return self.restore(slot, player, id),
+            Action::Change(mut change) => {
+                change.expect.0 += self.server(slot, player, id)?.hidden;
+                let job = Job { id: self.number(), player: player.clone(), server: id, change };
+                self.change(slot, job);
+            }
+            Action::Ask { copy, number, request } => {
+                let waiter = Waiter::Server { player: player.clone(), server: id, copy, number };
+                self.ask(slot, copy.node, Request::Keeper(request), waiter);
+            }
+            Action::Answer { ticket, result } => self.answer(slot, player, id, ticket, result),
+            Action::Tell(story) => self.told(slot, player, id, &story),
+            Action::Close => {
+                if let Some(process) = &mut self.machines[slot].process {
+                    process.servers.remove(player);
+                }
+            }
+        }
+        None
+    }
+
+    fn execute(&mut self, slot: Slot, player: &PlayerId, id: u64, call: &Call) -> Option<Event> {
+        let bug = self.has(Bug::AnswerBeforeAcknowledgement);
+        let server = self.server(slot, player, id)?;
+        let (memory, state) = (server.memory.as_mut()?, server.machine.state()?);
+        let same = *memory == memory_of(state);
+        let seq = state.seq.next();
+        let event = call_guest(memory, &call.operation);
+        if matches!(event, Event::Trapped { .. }) {
+            server.memory = None;
+        }
+        let generation = server.machine.generation();
+        if !same {
+            self.broken("the instance holds the state", format!("{player} on {slot} at {seq}"));
+        }
+        if let Event::Returned { value, .. } = &event {
+            let value = *value;
+            self.tell(|| {
+                format!("server {slot}: {player} g{generation} {} -> {value} at {seq}", call.key)
+            });
+            if bug {
+                self.answer_early(slot, player, id, call, value, seq);
+            }
+        }
+        Some(event)
+    }
+
+    /// [`Bug::AnswerBeforeAcknowledgement`].
+    fn answer_early(
+        &mut self,
+        slot: Slot,
+        player: &PlayerId,
+        id: u64,
+        call: &Call,
+        value: i64,
+        seq: Seq,
+    ) {
+        let Some(server) = self.server(slot, player, id) else { return };
+        let ticket = server.callers.iter().rev().find(|(_, (_, key))| *key == call.key);
+        if let Some((ticket, _)) = ticket.map(|(ticket, caller)| (*ticket, *caller)) {
+            let result = Ok(Answer::Returned { value, seq, node: name_of(slot) });
+            self.answer(slot, player, id, ticket, result);
+        }
+    }
+
+    /// Makes an instance, at once or after the component was looked for.
+    fn restore(&mut self, slot: Slot, player: &PlayerId, id: u64) -> Option<Event> {
+        if self.rng.percent(15) {
+            let wait = self.rng.between(1, 50) * MS;
+            let what = What::Restored { player: player.clone(), server: id };
+            self.after_to(wait, slot, what);
+            return None;
+        }
+        self.instantiate(slot, player, id)
+    }
+
+    fn instantiate(&mut self, slot: Slot, player: &PlayerId, id: u64) -> Option<Event> {
+        let server = self.server(slot, player, id)?;
+        let state = server.machine.state()?;
+        server.memory = Some(memory_of(state));
+        Some(Event::Restored { micros: 20 })
+    }
+
+    pub(super) fn restored(&mut self, slot: Slot, player: &PlayerId, id: u64) {
+        if let Some(event) = self.instantiate(slot, player, id) {
+            self.server_event(slot, player, id, event);
+        }
+    }
+
+    fn answer(&mut self, slot: Slot, player: &PlayerId, id: u64, ticket: Ticket, result: Called) {
+        let Some(server) = self.server(slot, player, id) else { return };
+        let generation = Generation(server.machine.generation().0 + server.hidden);
+        let Some((caller, key)) = server.callers.remove(&ticket) else { return };
+        if let Ok(answer) = &result {
+            self.watch_answer(slot, player, generation, key, answer);
+        }
+        self.answer_caller(slot, caller, result);
+    }
+
+    pub(super) fn answer_caller(&mut self, slot: Slot, caller: Caller, result: Called) {
+        match caller {
+            Caller::Gateway(call, attempt) => self.routed_ends(slot, call, attempt, result),
+            Caller::Peer(ask) => self.reply(ask, Reply::Called(result)),
+        }
+    }
+
+    fn told(&mut self, slot: Slot, player: &PlayerId, id: u64, story: &Story) {
+        let Some(server) = self.server(slot, player, id) else { return };
+        let generation = server.machine.generation();
+        let state = server.machine.state().cloned();
+        let seq = state.as_ref().map_or(Seq(0), |state| state.seq);
+        self.tell(|| format!("server {slot}: {player} g{generation} seq {seq} {story:?}"));
+        match (story, state) {
+            (Story::Serving { .. }, Some(state)) => {
+                self.watch_restored(slot, player, generation, &state);
+            }
+            (Story::Fetched { .. }, _) => self.coverage.failovers += 1,
+            (Story::Seeding { .. }, _) if seq > Seq(0) => self.coverage.reseeds += 1,
+            _ => {}
+        }
+    }
+
+    /// A keeper replied to a server, or did not.
+    pub(super) fn server_kept(
+        &mut self,
+        slot: Slot,
+        player: &PlayerId,
+        server: u64,
+        (copy, number): (KeeperCopy, u64),
+        reply: Result<Reply, AskError>,
+    ) {
+        let reply = match reply {
+            Ok(Reply::Keeper(reply)) => Ok(reply),
+            Ok(Reply::Called(_)) => Err(AskError::Lost),
+            Err(error) => Err(error),
+        };
+        self.server_event(slot, player, server, Event::Kept { copy, number, reply });
+    }
+
+    /// The directory's nodes changed: all servers look whether they still own their players.
+    pub(super) fn servers_look_around(&mut self, slot: Slot) {
+        let Some(process) = &self.machines[slot].process else { return };
+        let servers: Vec<(PlayerId, u64, bool)> = process
+            .servers
+            .iter()
+            .map(|(player, server)| {
+                let held = server.machine.generation();
+                let lost = process
+                    .view
+                    .player(player)
+                    .is_some_and(|record| record.generation > held && record.owner != process.me);
+                (player.clone(), server.id, lost && held > Generation(0))
+            })
+            .collect();
+        for (player, id, lost) in servers {
+            let event = if lost { Event::Superseded } else { Event::Nodes };
+            self.server_event(slot, &player, id, event);
+        }
+    }
+
+    pub(super) fn stop_servers(&mut self, slot: Slot) {
+        let Some(process) = &self.machines[slot].process else { return };
+        let servers: Vec<(PlayerId, u64)> =
+            process.servers.iter().map(|(player, server)| (player.clone(), server.id)).collect();
+        for (player, id) in servers {
+            self.server_event(slot, &player, id, Event::Stop);
+        }
+    }
+}
+
+/// Returns the slot's node for those who only know its number.
+pub(super) fn keeper_slot(world: &World, node: NodeId) -> Option<Slot> {
+    let slot = *world.net.addresses.get(&node)?;
+    (world.machines[slot].disk.node == node).then_some(slot)
+}

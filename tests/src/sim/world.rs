@@ -1,0 +1,240 @@
+//! The world: machines, the queue of what happens next, and the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use host::protocol::PlayerId;
+
+use super::client::{Client, Op};
+use super::coverage::Coverage;
+use super::directory::Log;
+use super::disk::Disk;
+use super::faults::Plan;
+use super::happening::{Happening, MS, Pid, SECOND, Slot, Time, What};
+use super::invariants::Watch;
+use super::net::Net;
+use super::node::Process;
+use super::rng::Rng;
+use super::{Bug, Settings, Violation};
+
+/// How long a player may take to answer after all faults stopped.
+const LIVENESS_BOUND: Time = 25 * SECOND;
+
+/// One machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) disk: Disk,
+    pub(super) process: Option<Process>,
+    /// Stopped: what happens to the process waits here.
+    pub(super) stopped: bool,
+    pub(super) backlog: Vec<What>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) settings: Settings,
+    pub(super) rng: Rng,
+    pub(super) now: Time,
+    began: Instant,
+    queue: BTreeMap<(Time, u64), Happening>,
+    numbers: u64,
+    pub(super) machines: Vec<Machine>,
+    pub(super) players: Vec<PlayerId>,
+    /// How many keepers each player has.
+    pub(super) want: usize,
+    pub(super) net: Net,
+    pub(super) log: Log,
+    pub(super) plan: Plan,
+    pub(super) clients: Vec<Client>,
+    pub(super) ops: Vec<Op>,
+    pub(super) watch: Watch,
+    pub(super) coverage: Coverage,
+    pub(super) healed: Option<Time>,
+    trace: Vec<String>,
+    violation: Option<(&'static str, String)>,
+}
+
+impl World {
+    pub(super) fn new(settings: Settings) -> Self {
+        let mut rng = Rng::new(settings.seed);
+        let machines = 3 + rng.index(3);
+        let players = 1 + rng.index(3);
+        // The product has one keeper; the machines know more.
+        let want = if rng.percent(25) { 2 } else { 1 };
+        let plan = Plan::draw(&mut rng);
+        let mut world = Self {
+            settings,
+            rng,
+            now: 0,
+            began: host::clock::now(),
+            queue: BTreeMap::new(),
+            numbers: 0,
+            machines: Vec::new(),
+            players: (1..=players)
+                .map(|n| format!("player{n}").parse().expect("a valid id"))
+                .collect(),
+            want,
+            net: Net::default(),
+            log: Log::default(),
+            plan,
+            clients: Vec::new(),
+            ops: Vec::new(),
+            watch: Watch::default(),
+            coverage: Coverage { runs: 1, ..Coverage::default() },
+            healed: None,
+            trace: Vec::new(),
+            violation: None,
+        };
+        for slot in 0..machines {
+            let disk = Disk::new(world.new_node_id(slot));
+            world.machines.push(Machine {
+                disk,
+                process: None,
+                stopped: false,
+                backlog: Vec::new(),
+            });
+        }
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        let (machines, players) = (self.machines.len(), self.players.len());
+        let want = self.want;
+        self.tell(|| format!("{machines} machines, {players} players, {want} keepers each"));
+        self.log.leader = Some(0);
+        for slot in 0..self.machines.len() {
+            self.boot(slot);
+        }
+        self.after(100 * MS, Happening::Leader);
+        for client in 0..3 + self.rng.index(3) {
+            self.clients.push(Client::new(client % self.machines.len()));
+            let wait = self.rng.between(1, 200) * MS;
+            self.after(wait, Happening::Client { client });
+        }
+        let calm = self.rng.between(0, 1500) * MS;
+        self.after(calm, Happening::Fault);
+        self.after(self.plan.lasts, Happening::Heal);
+    }
+
+    pub(super) fn run(&mut self) {
+        while self.violation.is_none()
+            && let Some(((time, _), happening)) = self.queue.pop_first()
+        {
+            self.now = time;
+            self.coverage.steps += 1;
+            self.happen(happening);
+            if let Some(healed) = self.healed {
+                let over = self.probes_are_done() && self.ops.iter().all(Op::is_over);
+                if over || self.now > healed + LIVENESS_BOUND {
+                    self.check_liveness();
+                    self.check_end();
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<Coverage, Box<Violation>> {
+        let Self { settings, violation, trace, coverage, .. } = self;
+        match violation {
+            None => Ok(coverage),
+            Some((invariant, detail)) => {
+                let Settings { seed, bug, .. } = settings;
+                Err(Box::new(Violation { seed, bug, invariant, detail, log: trace }))
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Process { slot, pid, what } => self.happen_to(slot, pid, what),
+            Happening::Arrival { connection, ask, request } => {
+                self.arrive(connection, ask, request);
+            }
+            Happening::Reply { ask, reply } => self.reply_arrives(ask, reply),
+            Happening::Break { connection } => self.break_connection(connection),
+            Happening::Idle { connection } => self.idle_out(connection),
+            Happening::Commit { slot, pid, jobs } => self.commit_batch(slot, pid, jobs),
+            Happening::Leader => self.look_for_leader(),
+            Happening::Fault => self.fault(),
+            Happening::Uncut { from, to } => self.uncut(from, to),
+            Happening::Boot { slot } => self.boot(slot),
+            Happening::Continue { slot, pid } => self.go_on(slot, pid),
+            Happening::DiskWell { slot } => self.machines[slot].disk.troubled = false,
+            Happening::Heal => self.heal(),
+            Happening::Client { client } => self.client_turn(client),
+            Happening::Answer { op, attempt, called } => self.client_answered(op, attempt, called),
+            Happening::Impatient { op, attempt } => self.client_impatient(op, attempt),
+        }
+    }
+
+    fn happen_to(&mut self, slot: Slot, pid: Pid, what: What) {
+        let machine = &mut self.machines[slot];
+        if machine.process.as_ref().is_none_or(|process| process.pid != pid) {
+            return;
+        }
+        if machine.stopped {
+            machine.backlog.push(what);
+        } else {
+            self.process(slot, what);
+        }
+    }
+
+    /// Returns a number that was not used before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// The time as the machines take it.
+    pub(super) fn instant(&self) -> Instant {
+        self.began + Duration::from_micros(self.now)
+    }
+
+    /// What the machines call a time, in the world's words.
+    pub(super) fn time_of(&self, instant: Instant) -> Time {
+        let since = instant.saturating_duration_since(self.began).as_micros();
+        Time::try_from(since).unwrap_or(Time::MAX)
+    }
+
+    pub(super) fn after(&mut self, wait: Time, happening: Happening) {
+        let number = self.number();
+        self.queue.insert((self.now + wait, number), happening);
+    }
+
+    /// Something happens to the process that runs on a machine now.
+    pub(super) fn after_to(&mut self, wait: Time, slot: Slot, what: What) {
+        if let Some(process) = &self.machines[slot].process {
+            let pid = process.pid;
+            self.after(wait, Happening::Process { slot, pid, what });
+        }
+    }
+
+    /// Writes a line of the story, if somebody wants to read it.
+    pub(super) fn tell(&mut self, line: impl FnOnce() -> String) {
+        if self.settings.trace {
+            let (s, us) = (self.now / SECOND, self.now % SECOND);
+            self.trace.push(format!("{s:3}.{us:06} {}", line()));
+        }
+    }
+
+    /// A promise was broken; the first one counts.
+    pub(super) fn broken(&mut self, invariant: &'static str, detail: String) {
+        self.tell(|| format!("BROKEN {invariant}: {detail}"));
+        self.violation.get_or_insert((invariant, detail));
+    }
+
+    pub(super) fn has(&self, bug: Bug) -> bool {
+        self.settings.bug == Some(bug)
+    }
+
+    /// Machines with a process that runs.
+    pub(super) fn running(&self) -> BTreeSet<Slot> {
+        (0..self.machines.len()).filter(|slot| self.is_running(*slot)).collect()
+    }
+
+    pub(super) fn is_running(&self, slot: Slot) -> bool {
+        self.machines[slot].process.is_some() && !self.machines[slot].stopped
+    }
+}

@@ -1,0 +1,178 @@
+//! One-shot commands through a node, as a person types them.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::answers::{Listed, NodeSeen, Nodes, Players, Returned};
+use crate::cluster::path;
+use crate::command::{Ran, Running, spawn_host};
+
+/// A way to ask: through which nodes, with which secret, how.
+#[derive(Debug, Clone)]
+pub struct Via {
+    nodes: Vec<SocketAddr>,
+    secret: PathBuf,
+    key: Option<String>,
+    deadline: Option<String>,
+    json: bool,
+}
+
+impl Via {
+    /// Asks through these nodes in turn, for JSON.
+    pub fn new(nodes: Vec<SocketAddr>, secret: PathBuf) -> Self {
+        Self { nodes, secret, key: None, deadline: None, json: true }
+    }
+
+    /// With this key, 32 hexadecimal digits.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// With this deadline, such as `3s`.
+    #[must_use]
+    pub fn within(mut self, deadline: impl Into<String>) -> Self {
+        self.deadline = Some(deadline.into());
+        self
+    }
+
+    /// If the nodes so far do not answer, through those of another way.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        self.nodes.extend(&other.nodes);
+        self
+    }
+
+    /// For the text that people read.
+    #[must_use]
+    pub fn as_text(mut self) -> Self {
+        self.json = false;
+        self
+    }
+
+    /// Rewards a player and returns how the command ended.
+    #[track_caller]
+    pub fn reward(&self, player: &str, points: impl Display) -> Ran {
+        self.start_reward(player, points).finish()
+    }
+
+    /// Starts to reward a player.
+    #[track_caller]
+    pub fn start_reward(&self, player: &str, points: impl Display) -> Running {
+        self.start(&["reward", player, &points.to_string()])
+    }
+
+    /// Rewards a player and returns the answer.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not the guest's.
+    #[track_caller]
+    pub fn rewarded(&self, player: &str, points: impl Display) -> Returned {
+        expect(self.reward(player, points).done())
+    }
+
+    /// Returns a player's points.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not the guest's.
+    #[track_caller]
+    pub fn points(&self, player: &str) -> i64 {
+        expect(self.start(&["points", player]).finish().done::<Returned>()).points
+    }
+
+    /// Returns the players that run on the asked node.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer.
+    #[track_caller]
+    pub fn try_players(&self) -> Result<Vec<Listed>, String> {
+        let page: Players = self.start(&["players"]).finish().done()?;
+        Ok(page.players)
+    }
+
+    /// Returns all players, and fails if a node was silent about its own.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer.
+    #[track_caller]
+    pub fn try_all_players(&self) -> Result<Vec<Listed>, String> {
+        let page: Players = self.start(&["players", "--all"]).finish().done()?;
+        if page.silent.is_empty() { Ok(page.players) } else { Err(format!("silent: {page:?}")) }
+    }
+
+    /// Returns one player as the directory knows it, also while its node is silent.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer or does not list the player.
+    #[track_caller]
+    pub fn try_player(&self, player: &str) -> Result<Listed, String> {
+        let page: Players = self.start(&["players", "--all"]).finish().done()?;
+        let seen = format!("{player} is not in {page:?}");
+        page.players.into_iter().find(|listed| listed.player == player).ok_or(seen)
+    }
+
+    /// Returns the players that run on the asked node.
+    ///
+    /// # Panics
+    ///
+    /// When the command did not answer.
+    #[track_caller]
+    pub fn players(&self) -> Vec<Listed> {
+        expect(self.try_players())
+    }
+
+    /// Returns all players.
+    ///
+    /// # Panics
+    ///
+    /// When the command did not answer, or a node was silent.
+    #[track_caller]
+    pub fn all_players(&self) -> Vec<Listed> {
+        expect(self.try_all_players())
+    }
+
+    /// Returns one player as the directory knows it.
+    ///
+    /// # Panics
+    ///
+    /// When the command did not answer or does not list the player.
+    #[track_caller]
+    pub fn player(&self, player: &str) -> Listed {
+        expect(self.try_player(player))
+    }
+
+    /// Returns all nodes as the asked one sees them.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer.
+    #[track_caller]
+    pub fn try_nodes(&self) -> Result<Vec<NodeSeen>, String> {
+        let nodes: Nodes = self.start(&["nodes"]).finish().done()?;
+        Ok(nodes.nodes)
+    }
+
+    #[track_caller]
+    fn start(&self, words: &[&str]) -> Running {
+        let nodes: Vec<_> = self.nodes.iter().map(SocketAddr::to_string).collect();
+        let mut args = words.to_vec();
+        args.extend(nodes.iter().flat_map(|addr| ["--node", addr]));
+        args.extend(["--secret-file", path(&self.secret)]);
+        args.extend(self.key.iter().flat_map(|key| ["--key", key]));
+        args.extend(self.deadline.iter().flat_map(|deadline| ["--deadline", deadline]));
+        args.extend(self.json.then_some("--json"));
+        spawn_host(&args)
+    }
+}
+
+#[track_caller]
+fn expect<T>(result: Result<T, String>) -> T {
+    result.unwrap_or_else(|reason| panic!("{reason}"))
+}

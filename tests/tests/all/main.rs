@@ -1,0 +1,15 @@
+//! What the system promises, on real `host` processes. Each test is named after its promise.
+
+mod agreement;
+mod dev;
+mod failover;
+mod fencing;
+mod guests;
+mod house;
+mod keys;
+mod load;
+mod membership;
+mod refusals;
+mod restart;
+mod simulation;
+mod traps;
