@@ -51,6 +51,9 @@ pub const VOTERS_MAX: usize = 5;
 
 /// Time a call may take from its first attempt to its answer, retries included.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Time without a call after which a player gives up its instance. Its state stays, as the bytes
+/// that differ from the code's initial image.
+pub const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// Time an owner waits for a keeper's acknowledgement before it replaces the keeper.
 pub const APPEND_DEADLINE: Duration = Duration::from_secs(1);
 /// Time one recovery step (a claim, a fetch, a seed) may take before it is tried anew.

@@ -14,7 +14,7 @@
 //! keeper has confirmed the generation at or after it. Any trouble with a keeper has one cure: a
 //! full copy on another one, or on the same one anew.
 //!
-//! Invariants: `state` is what the instance holds whenever `live`; nothing executes while copies are
+//! Invariants: `state` is what the instance holds whenever it is live; nothing executes while copies are
 //! being replaced; an answer that reports an effect is never sent before its record is on every
 //! keeper that the directory names.
 
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use dialogue::{Action, Event, Origin, Story, Ticket};
 
-use crate::limits::{APPEND_DEADLINE, MAILBOX_CALLS_MAX, STEP_RETRY};
+use crate::limits::{APPEND_DEADLINE, IDLE_AFTER, MAILBOX_CALLS_MAX, STEP_RETRY};
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
@@ -89,6 +89,19 @@ enum Phase {
     Closed,
 }
 
+/// The instance that should hold `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// There was none yet, or it is not needed any more.
+    None,
+    /// It was asked for.
+    Coming,
+    /// It is there.
+    Live,
+    /// It was given up because nobody called; the next call asks for one.
+    AtRest,
+}
+
 /// The server of one player, as a state machine.
 #[derive(Debug)]
 pub struct Machine {
@@ -109,8 +122,9 @@ pub struct Machine {
     crashed: Option<(Waiting, String)>,
     /// Number of the last message to keepers.
     sent: u64,
-    /// Whether an instance holds `state`.
-    live: bool,
+    life: Life,
+    /// When the instance was made or called last.
+    used: Option<Instant>,
     stopping: bool,
     /// Recovery steps that failed in a row.
     retries: u32,
@@ -172,7 +186,8 @@ impl Machine {
             unanswered: VecDeque::new(),
             crashed: None,
             sent: 0,
-            live: false,
+            life: Life::None,
+            used: None,
             stopping: false,
             retries: 0,
             large_in_flight: false,
@@ -212,7 +227,11 @@ impl Machine {
             Phase::Pausing { until, .. } => Some(*until),
             Phase::Fetching(fetching) => Some(fetching.until),
             Phase::Seeding(seeding) => Some(seeding.until),
-            Phase::Active => self.unanswered.front().map(|first| first.sent + APPEND_DEADLINE),
+            Phase::Active => match self.unanswered.front() {
+                Some(first) => Some(first.sent + APPEND_DEADLINE),
+                None if self.life == Life::Live => self.used.map(|at| at + IDLE_AFTER),
+                None => None,
+            },
             Phase::New
             | Phase::Claiming
             | Phase::Naming(_)
@@ -326,7 +345,10 @@ impl Machine {
             Phase::Seeding(seeding) if seeding.until <= view.now => {
                 self.give_up_seeding(view);
             }
-            Phase::Active => self.replace_silent_keepers(view, out),
+            Phase::Active => {
+                self.replace_silent_keepers(view, out);
+                self.rest(view, out);
+            }
             Phase::Pausing { .. }
             | Phase::Fetching(_)
             | Phase::Seeding(_)
@@ -408,7 +430,7 @@ impl Machine {
             return;
         }
         self.phase = Phase::Closed;
-        self.live = false;
+        self.life = Life::None;
         let crashed = self.crashed.take().map(|(waiting, _)| waiting);
         for waiting in crashed.into_iter().chain(self.executing.take()).chain(self.queue.drain(..))
         {

@@ -188,6 +188,7 @@ impl Server {
         match action {
             Action::Execute(call) => return Some(self.execute(&call)),
             Action::Restore => return self.restore(nodes),
+            Action::Rest => self.instance = None,
             Action::Change(change) => {
                 let directory = self.context.directory.clone();
                 self.changing = Some(Box::pin(async move { directory.change(change).await.ok() }));

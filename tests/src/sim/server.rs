@@ -1,6 +1,7 @@
 //! What drives a player's machine: `host::player` without its tasks, and a guest that counts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use host::net::AskError;
 use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
@@ -82,7 +83,7 @@ impl World {
     /// A call reaches the player's server here, which is opened if there is none.
     pub(super) fn call_here(&mut self, slot: Slot, call: Call, left: Time, caller: Caller) {
         let deadline = self.instant() + std::time::Duration::from_micros(left);
-        let (id, ticket, copy_seed) = (self.number(), self.number(), self.rng.next());
+        let (id, ticket) = (self.number(), self.number());
         let want = self.want;
         let Some(process) = &mut self.machines[slot].process else { return };
         let player = call.player.clone();
@@ -93,7 +94,10 @@ impl World {
         let server = process.servers.entry(player.clone()).or_insert_with(|| {
             let record = process.view.player(&player).cloned();
             let origin = record.map_or_else(|| Origin::New(fresh()), Origin::Known);
-            let machine = Machine::new(player.clone(), process.me, want, origin, copy_seed);
+            // As in the product: the same for one player and one start of a node.
+            let mut seed = DefaultHasher::new();
+            (&player, process.me).hash(&mut seed);
+            let machine = Machine::new(player.clone(), process.me, want, origin, seed.finish());
             let callers = BTreeMap::new();
             Server { id, machine, memory: None, callers, wake: None, hidden: 0 }
         });
@@ -184,6 +188,7 @@ impl World {
         match action {
             Action::Execute(call) => return self.execute(slot, player, id, &call),
             Action::Restore => return self.restore(slot, player, id),
+            Action::Rest => self.server(slot, player, id)?.memory = None,
             Action::Change(mut change) => {
                 change.expect.0 += self.server(slot, player, id)?.hidden;
                 let job = Job { id: self.number(), player: player.clone(), server: id, change };

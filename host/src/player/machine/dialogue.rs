@@ -72,6 +72,8 @@ pub enum Action {
     Execute(Call),
     /// Make a new instance from `state`; then `Restored` or `RestoreFailed`.
     Restore,
+    /// Drop the instance: nobody calls. The next call asks for a new one.
+    Rest,
     /// Ask the directory for a change; then `Changed`.
     Change(PlayerChange),
     /// Ask a keeper; then `Kept` with the same copy and number.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
+use super::{Acking, Action, Life, Machine, NO_MAJORITY, Phase, Retry, Story, View};
 use crate::net::AskError;
 use crate::protocol::{
     CallError, ChangeOutcome, Fetch, KeeperCopy, KeeperReply, KeeperRequest, PlayerChange,
@@ -174,18 +174,20 @@ impl Machine {
 
     /// Makes an instance of what was settled.
     pub(super) fn revive(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        if self.live {
+        if self.life == Life::None {
+            self.phase = Phase::Reviving;
+            self.life = Life::Coming;
+            out.push(Action::Restore);
+        } else {
             self.phase = Phase::Active;
             self.check_keepers(view, out);
-        } else {
-            self.phase = Phase::Reviving;
-            out.push(Action::Restore);
         }
     }
 
-    /// An instance holds the state: a new one, or one after a trap.
+    /// An instance holds the state: a new one, one after a trap, or one after a rest.
     pub(super) fn handle_restored(&mut self, micros: u64, view: View<'_>, out: &mut Vec<Action>) {
-        self.live = true;
+        self.life = Life::Live;
+        self.used = Some(view.now);
         if let Some((waiting, message)) = self.crashed.take() {
             self.answer_crash(waiting, message, micros, view, out);
         } else if matches!(self.phase, Phase::Reviving) {

@@ -1,7 +1,7 @@
 //! Serving calls: execute one after the other, send what changed, answer in order.
 
-use super::{AVOID, Acking, Action, Machine, Phase, Story, Unanswered, View, Waiting};
-use crate::limits::{FRAME_BYTES_MAX, PIPELINE_CALLS_MAX};
+use super::{AVOID, Acking, Action, Life, Machine, Phase, Story, Unanswered, View, Waiting};
+use crate::limits::{FRAME_BYTES_MAX, IDLE_AFTER, PIPELINE_CALLS_MAX};
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Append, CallError, Confirm, Crash, Effect, KeeperCopy, KeeperReply, KeeperRequest,
@@ -15,7 +15,15 @@ const LARGE_DELTA_BYTES: usize = FRAME_BYTES_MAX / 2;
 impl Machine {
     /// Executes the next call if one waits and may run.
     pub(super) fn pump(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        while matches!(self.phase, Phase::Active) && self.live && self.executing.is_none() {
+        if matches!(self.phase, Phase::Active)
+            && self.life == Life::AtRest
+            && !self.queue.is_empty()
+        {
+            self.life = Life::Coming;
+            out.push(Action::Restore);
+        }
+        let live = self.life == Life::Live;
+        while matches!(self.phase, Phase::Active) && live && self.executing.is_none() {
             self.large_in_flight &= !self.unanswered.is_empty();
             if self.large_in_flight || self.unanswered.len() >= PIPELINE_CALLS_MAX {
                 return;
@@ -30,6 +38,7 @@ impl Machine {
             let Some(state) = &self.state else { return };
             match state.window.lookup(waiting.call.key, &waiting.call.operation) {
                 KeyLookup::New => {
+                    self.used = Some(view.now);
                     out.push(Action::Execute(waiting.call.clone()));
                     self.executing = Some(waiting);
                 }
@@ -42,6 +51,16 @@ impl Machine {
                     out.push(Action::Answer { ticket: waiting.ticket, result });
                 }
             }
+        }
+    }
+
+    /// Gives up the instance when nobody has called for a while.
+    pub(super) fn rest(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let idle = self.queue.is_empty() && self.unanswered.is_empty();
+        let active = matches!(self.phase, Phase::Active) && self.life == Life::Live;
+        if active && idle && self.used.is_some_and(|at| view.now >= at + IDLE_AFTER) {
+            self.life = Life::AtRest;
+            out.push(Action::Rest);
         }
     }
 
@@ -87,7 +106,7 @@ impl Machine {
     /// The instance is gone; another is made from the state before the call.
     pub(super) fn handle_trapped(&mut self, message: String, out: &mut Vec<Action>) {
         let Some(waiting) = self.executing.take() else { return };
-        self.live = false;
+        self.life = Life::Coming;
         self.crashed = Some((waiting, message));
         out.push(Action::Restore);
     }

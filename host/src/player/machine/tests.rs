@@ -75,6 +75,7 @@ impl World {
                 "execute".to_owned()
             }
             Action::Restore => "restore".to_owned(),
+            Action::Rest => "rest".to_owned(),
             Action::Change(change) => {
                 let keepers: Vec<_> = change.keepers.iter().map(|k| k.node.0).collect();
                 let text = format!("change {} -> {keepers:?}", change.expect);
@@ -366,6 +367,21 @@ fn a_caller_whose_time_is_over_before_execution_is_told_that_nothing_happened() 
     world.now += Duration::from_secs(20);
     let told = world.feed(Event::Tick);
     assert!(told.contains(&"answer 1: error timed".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_player_that_nobody_calls_rests_and_wakes_with_the_next_call() {
+    let mut world = World::serving();
+    assert_eq!(world.wait(), ["rest"]);
+    assert_eq!(world.machine.next_wake(), None);
+    // Its keeper is replaced without waking it.
+    world.set_up(&[1, 3]);
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
+    world.seeded(Ok(()));
+    assert_eq!(world.changed(2), ["release 2"]);
+    assert_eq!(world.call(2, 5), ["restore"]);
+    assert_eq!(world.restored(), ["execute"]);
+    assert_eq!(world.returned(), ["append 3 #2 seq2"]);
 }
 
 #[test]
