@@ -12,7 +12,7 @@ use crate::net::{AskError, Links};
 use crate::player::{Codes, RosterRequest};
 use crate::protocol::{
     Answer, Call, CallError, CallReply, CallRequest, NodeId, NodeName, NodeRecord, NodeStatus,
-    Outcome, PlayerId, Reply, Request, Writer,
+    PlayerId, Reply, Request, Writer,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -94,8 +94,8 @@ impl Gateway {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            if failure.error.outcome() == Outcome::Unknown {
-                may_be_applied = Some(failure.error.to_string());
+            if let CallError::Unknown { reason, .. } = &failure.error {
+                may_be_applied = Some(reason.clone());
             }
             let now = clock::now();
             let again = match failure.retry {
