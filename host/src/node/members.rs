@@ -196,10 +196,10 @@ impl Members {
                 });
             }
             MemberRequest::Leave { from } => {
-                let directory = self.directory.clone();
+                let (directory, name) = (self.directory.clone(), self.name(from));
                 answering.spawn(async move {
                     if directory.declare_down(from).await.is_ok() {
-                        tracing::info!(peer = %from.node, "a node left");
+                        tracing::info!(peer = name, "left");
                     }
                     responder.send(MemberReply::Noted);
                 });

@@ -1,5 +1,6 @@
 //! Building a node.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -51,13 +52,7 @@ impl Node {
         // The clock runs before the guest is loaded: its start must end, too.
         let mut run = Runner { tasks: &mut tasks };
         run.spawn("guests' clock", tick(engine.clone(), stops.rooms.clone()));
-        let (path, component) = match &guest {
-            Some((path, bytes)) => (path.display().to_string(), bytes.as_slice()),
-            None => ("built into this program".to_owned(), built_in()),
-        };
-        let (folder, component) = (data_dir.join("code"), component.to_vec());
-        let opening = Codes::open(engine, folder, links.clone(), component);
-        let codes = opening.await.map_err(|source| StartError::Guest { path, source })?;
+        let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
 
         let (directory, directory_driver) = Directory::open(&store, links.clone()).await?;
         let (keeper, keeper_inboxes) =
@@ -107,16 +102,36 @@ impl Node {
         let gateway = Gateway::new(me, name.clone(), directory.clone(), links, roster_inbox, codes);
         let gateway = gateway::Service::new(gateway, call_requests);
         run.spawn("gateway", gateway.run(stops.gateway.clone()));
-        let mut roster_task = JoinSet::new();
         let threads = GuestThreads::start()?;
-        let running = async move {
-            roster.run().await;
-            ("players", Ok(()))
-        };
-        roster_task.spawn_on(running, threads.handle());
-        let roster = roster_task;
+        let roster = run_players(roster, &threads);
         Ok(Self { name, addr, endpoint, directory, store, leaving, tasks, roster, stops, threads })
     }
+}
+
+/// Loads what new players run: the component that was given, or the built-in one.
+async fn load_guest(
+    engine: Engine,
+    folder: PathBuf,
+    links: Links,
+    guest: Option<(PathBuf, Vec<u8>)>,
+) -> Result<Codes, StartError> {
+    let (path, component) = match guest {
+        Some((path, bytes)) => (path.display().to_string(), bytes),
+        None => ("built into this program".to_owned(), built_in().to_vec()),
+    };
+    let codes = Codes::open(engine, folder, links, component).await;
+    codes.map_err(|source| StartError::Guest { path, source })
+}
+
+/// Runs the players on threads of their own; apart from the other tasks, for they stop first.
+fn run_players(roster: Roster, threads: &GuestThreads) -> JoinSet<Ended> {
+    let mut tasks = JoinSet::new();
+    let running = async move {
+        roster.run().await;
+        ("players", Ok(()))
+    };
+    tasks.spawn_on(running, threads.handle());
+    tasks
 }
 
 /// Spawns tasks that say who they were when they end.
