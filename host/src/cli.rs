@@ -177,7 +177,8 @@ where
     let colours = io::stderr().is_terminal() && wants_colours();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
-        Format::Text => log.with_ansi(colours).init(),
+        // The compact form has the fields of spans behind those of the line, where they do not hide it.
+        Format::Text => log.compact().with_ansi(colours).init(),
         Format::Json => log.json().init(),
     }
 }

@@ -79,7 +79,6 @@ pub(super) async fn run(
         console.prompt.close();
     }
     drop(addr_file);
-    tracing::info!("stopping");
     tokio::select! {
         () = node.stop() => {}
         () = stops.interrupts.next() => tracing::warn!("stopping at once"),

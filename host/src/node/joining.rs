@@ -45,7 +45,7 @@ pub(super) async fn enter(
 ) -> Result<(), StartError> {
     let directory = cluster.directory;
     if !directory.is_initialized() && joins.is_empty() {
-        tracing::info!(node = me.name.as_str(), addr = %me.addr, "beginning a new cluster");
+        tracing::info!(addr = %me.addr, "beginning a new cluster");
         directory.initialize(me.clone()).await?;
     } else {
         announce(cluster, me, joins).await?;
@@ -58,7 +58,7 @@ pub(super) async fn enter(
         if timeout(REMIND_INTERVAL, nodes.wait_for(|nodes| nodes.iter().any(mine))).await.is_ok() {
             return Ok(());
         }
-        tracing::info!(node = me.name.as_str(), "waiting for the directory to arrive here");
+        tracing::info!("waiting for the directory to arrive here");
     }
 }
 
@@ -89,7 +89,7 @@ async fn announce(
         if reminded.is_none_or(|at| now.duration_since(at) >= REMIND_INTERVAL) {
             reminded = Some(now);
             let problems = problems.join("; ");
-            tracing::warn!(node = me.name.as_str(), problems, "not a member yet, asking again");
+            tracing::warn!(problems, "not a member yet, asking again");
         }
         tokio::time::sleep(ROUND_PAUSE).await;
     }

@@ -15,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::LOOK_INTERVAL;
 use crate::clock;
@@ -191,18 +192,20 @@ impl Members {
             }
             MemberRequest::Join(announcement) => {
                 let (directory, links) = (self.directory.clone(), self.links.clone());
-                answering.spawn(async move {
+                let admitting = async move {
                     responder.send(admit(&directory, &links, peer, announcement).await);
-                });
+                };
+                answering.spawn(admitting.in_current_span());
             }
             MemberRequest::Leave { from } => {
                 let (directory, name) = (self.directory.clone(), self.name(from));
-                answering.spawn(async move {
+                let noting = async move {
                     if directory.declare_down(from).await.is_ok() {
                         tracing::info!(peer = name, "left");
                     }
                     responder.send(MemberReply::Noted);
-                });
+                };
+                answering.spawn(noting.in_current_span());
             }
         }
     }

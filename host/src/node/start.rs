@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::joining::{self, Cluster};
 use super::members::Members;
@@ -37,6 +38,12 @@ impl Node {
     ///
     /// Says what is missing or who refused; nothing of the cluster was changed then.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        // Every line that a task of this node logs says whose it is.
+        let span = tracing::info_span!("node", node = config.name.as_str());
+        Box::pin(Self::build(config).instrument(span)).await
+    }
+
+    async fn build(config: NodeConfig) -> Result<Self, StartError> {
         let NodeConfig { name, listen, joins, data_dir, guest, secret } = config;
         let store = Store::open(&data_dir)?;
         store.bind_name(&name)?;
@@ -130,7 +137,7 @@ fn run_players(roster: Roster, threads: &GuestThreads) -> JoinSet<Ended> {
         roster.run().await;
         ("players", Ok(()))
     };
-    tasks.spawn_on(running, threads.handle());
+    tasks.spawn_on(running.in_current_span(), threads.handle());
     tasks
 }
 
@@ -141,10 +148,11 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(async move {
+        let task = async move {
             task.await;
             (name, Ok(()))
-        });
+        };
+        self.tasks.spawn(task.in_current_span());
     }
 
     fn spawn_result<E: std::error::Error>(
@@ -152,7 +160,8 @@ impl Runner<'_> {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, task.await.map_err(|error| error.to_string())) });
+        let task = async move { (name, task.await.map_err(|error| error.to_string())) };
+        self.tasks.spawn(task.in_current_span());
     }
 }
 

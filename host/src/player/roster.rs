@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::server::{Context, Letter, serve};
 use crate::limits::{INBOX_REQUESTS_MAX, MAILBOX_CALLS_MAX};
@@ -122,10 +123,11 @@ impl Roster {
         let cancel = self.cancel.clone();
         let server = serve(self.context.clone(), player.clone(), letters, cancel);
         let player = player.clone();
-        self.tasks.spawn(async move {
+        let serving = async move {
             server.await;
             player
-        });
+        };
+        self.tasks.spawn(serving.in_current_span());
         mailbox
     }
 
