@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use tests::measure::{Failure, failovers, latency};
+use tests::measure::{Failure, Load, failovers, latency, throughput};
 use tests::sim::{self, Bug, Coverage, Settings};
 
 /// Measures a cluster of this build.
@@ -28,6 +28,18 @@ enum What {
         /// Failures of each kind.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
         runs: u16,
+    },
+    /// Rewards in a second, of many callers over one connection to one of three nodes.
+    Throughput {
+        /// Players that are called.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        players: u64,
+        /// Callers at the same time.
+        #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1024))]
+        callers: u64,
+        /// How long to measure.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+        seconds: u64,
     },
     /// Time of a reward on two nodes, one caller, through the owner's node.
     Latency {
@@ -58,6 +70,10 @@ fn main() -> Result<()> {
         What::Failover { runs } => [Failure::Killed, Failure::Stopped]
             .into_iter()
             .try_for_each(|failure| print(&failovers(failure, runs.into())?, json)),
+        What::Throughput { players, callers, seconds } => {
+            let duration = Duration::from_secs(seconds);
+            print(&throughput(Load { players, callers, duration })?, json)
+        }
         What::Latency { seconds } => print(&latency(Duration::from_secs(seconds))?, json),
         What::Sim { seeds, from, bug } => simulate(from..from.saturating_add(seeds), bug),
     }

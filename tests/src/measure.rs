@@ -1,11 +1,15 @@
 //! Measures what a caller feels: how long a failover takes, and how long a reward.
 
+mod throughput;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
+
+pub use throughput::{Load, Throughput, throughput};
 
 use crate::client::Client;
 use crate::cluster::Cluster;
