@@ -44,7 +44,8 @@ pub(super) async fn enter(
     joins: &[String],
 ) -> Result<(), StartError> {
     let directory = cluster.directory;
-    if !directory.is_initialized() && joins.is_empty() {
+    let returns = directory.is_initialized();
+    if !returns && joins.is_empty() {
         tracing::info!(addr = %me.addr, "beginning a new cluster");
         directory.initialize(me.clone()).await?;
     } else {
@@ -56,9 +57,27 @@ pub(super) async fn enter(
     };
     loop {
         if timeout(REMIND_INTERVAL, nodes.wait_for(|nodes| nodes.iter().any(mine))).await.is_ok() {
-            return Ok(());
+            break;
         }
         tracing::info!("waiting for the directory to arrive here");
+    }
+    if returns {
+        warn_of_strangers(directory, joins).await;
+    }
+    Ok(())
+}
+
+/// A data folder belongs to one cluster. Says so to a person who meant to join another one.
+async fn warn_of_strangers(directory: &Directory, joins: &[String]) {
+    let nodes = directory.nodes();
+    for join in joins {
+        let addrs = resolve(join).await.unwrap_or_default();
+        if !addrs.is_empty() && !nodes.iter().any(|node| addrs.contains(&node.addr)) {
+            tracing::warn!(
+                "{join} is not in the cluster that the data folder belongs to, and was not joined; \
+                 to join it, start with another --data-dir"
+            );
+        }
     }
 }
 
