@@ -6,8 +6,6 @@ use std::time::Duration;
 pub const PLAYER_ID_BYTES_MAX: usize = 128;
 /// Longest node name, in bytes: one DNS label.
 pub const NODE_NAME_BYTES_MAX: usize = 63;
-/// Longest text argument of a call, in bytes.
-pub const TERM_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Longest message a guest may leave before a trap, in bytes; the rest is cut.
 pub const GUEST_MESSAGE_BYTES_MAX: usize = 1024;
 /// Log lines a guest may write during one call; later ones are dropped.
@@ -66,5 +64,3 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(400);
 /// Silence after which the directory's leader says that a node is down.
 pub const DOWN_AFTER: Duration = Duration::from_millis(800);
-/// Time after which a copy that the directory does not name is collected.
-pub const UNNAMED_COPY_KEPT: Duration = Duration::from_secs(60);

@@ -216,11 +216,6 @@ impl Machine {
         self.queue.len() < MAILBOX_CALLS_MAX
     }
 
-    /// Whether an answer still waits for a keeper.
-    pub fn is_busy(&self) -> bool {
-        self.executing.is_some() || !self.unanswered.is_empty() || !self.queue.is_empty()
-    }
-
     /// Returns when [`Event::Tick`] is due, if ever.
     pub fn next_wake(&self) -> Option<Instant> {
         let phase = match &self.phase {
