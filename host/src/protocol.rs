@@ -10,10 +10,10 @@ mod message;
 mod record;
 mod state;
 
-pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Term};
+pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Term, sentence};
 pub use ids::{
     CallKey, CodeHash, CopyId, Generation, Incarnation, InvalidId, NodeId, NodeName, PlayerId, Seq,
-    Writer,
+    Writer, digest,
 };
 pub use message::{
     Announcement, Append, CallReply, CallRequest, Confirm, DirectoryReply, DirectoryRequest, Fetch,
@@ -22,5 +22,6 @@ pub use message::{
 };
 pub use record::{
     ChangeOutcome, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing, PlayerRecord,
+    name_of,
 };
 pub use state::{Effect, KeyLookup, KeyWindow, PlayerState, Record, StateMismatch};

@@ -5,10 +5,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
-
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
+pub(super) use crate::protocol::sentence;
 use crate::protocol::{Answer, CallKey, Crash, NodeName, NodeStatus, Outcome, PlayerId};
 
 /// Who reads.
@@ -164,22 +163,6 @@ pub(super) fn nodes(format: Format, list: &Nodes) -> Rendered {
         Format::Text => nodes_table(list),
     };
     Rendered { text, exit: Exit::Done }
-}
-
-/// Returns an error and its causes as one sentence.
-pub(super) fn sentence(error: &dyn Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Some errors repeat their cause in their own words.
-        if !sentence.contains(&words) {
-            sentence.push_str(": ");
-            sentence.push_str(&words);
-        }
-        cause = error.source();
-    }
-    sentence
 }
 
 fn trapped(player: &PlayerId, crash: &Crash) -> String {

@@ -12,7 +12,7 @@ use crate::net::{AskError, Links};
 use crate::player::{Codes, RosterRequest};
 use crate::protocol::{
     Answer, Call, CallError, CallReply, CallRequest, NodeId, NodeName, NodeRecord, NodeStatus,
-    PlayerId, Reply, Request, Writer,
+    PlayerId, Reply, Request, Writer, name_of,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -261,10 +261,6 @@ impl Gateway {
     }
 
     pub(super) fn name_of(&self, id: NodeId) -> NodeName {
-        let nodes = self.nodes.borrow();
-        nodes.iter().find(|node| node.id == id).map_or_else(
-            || format!("node-{id}").parse().expect("hexadecimal digits are a valid node name"),
-            |node| node.name.clone(),
-        )
+        name_of(id, &self.nodes.borrow())
     }
 }

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId};
+use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, digest};
 
 /// Returns the nodes on which `count` new copies of `player` belong, best first.
 ///
@@ -45,12 +45,7 @@ pub fn keepers_for(
 }
 
 fn weight(player: &PlayerId, node: NodeId) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&node.0.to_le_bytes());
-    hasher.update(player.as_str().as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(first)
+    digest(&[&node.0.to_le_bytes(), player.as_str().as_bytes()])
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use crate::limits::{APPEND_DEADLINE, IDLE_AFTER, MAILBOX_CALLS_MAX, STEP_RETRY};
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
-    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer,
+    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer, name_of,
 };
 
 /// How long a node that failed as a keeper is the last choice for a new copy.
@@ -148,10 +148,7 @@ pub struct View<'a> {
 
 impl View<'_> {
     fn name(&self, id: NodeId) -> NodeName {
-        let known = self.nodes.iter().find(|node| node.id == id).map(|node| node.name.clone());
-        known.unwrap_or_else(|| {
-            format!("node-{id}").parse().expect("a number in hexadecimal is a valid node name")
-        })
+        name_of(id, self.nodes)
     }
 
     fn names(&self, copies: &[KeeperCopy]) -> Vec<NodeName> {

@@ -22,7 +22,7 @@ use crate::keeper::Keepers;
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName,
-    NodeRecord, NodeStatus, PlayerId, PlayerState, Seq, Writer,
+    NodeRecord, NodeStatus, PlayerId, PlayerState, Seq, Writer, digest, sentence,
 };
 
 /// What every player server of a node shares.
@@ -245,7 +245,7 @@ impl Server {
                 Event::RestoreFailed(CallError::NoCode { player, code })
             }
             Err(error @ (CodeError::Load(_) | CodeError::Crashed | CodeError::Folder { .. })) => {
-                Event::RestoreFailed(CallError::Broken { player, reason: chain(&error) })
+                Event::RestoreFailed(CallError::Broken { player, reason: sentence(&error) })
             }
         }
     }
@@ -263,7 +263,9 @@ impl Server {
                 let micros = clock::now().duration_since(started).as_micros();
                 Event::Restored { micros: u64::try_from(micros).unwrap_or(u64::MAX) }
             }
-            Err(error) => Event::RestoreFailed(CallError::Broken { player, reason: chain(&error) }),
+            Err(error) => {
+                Event::RestoreFailed(CallError::Broken { player, reason: sentence(&error) })
+            }
         }
     }
 
@@ -329,17 +331,6 @@ fn join(names: &[NodeName]) -> String {
 
 /// The same number for one player on one start of a node, and for no other.
 fn copy_seed(player: &PlayerId, me: Writer) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&me.node.0.to_le_bytes());
-    hasher.update(&me.incarnation.0.to_le_bytes());
-    hasher.update(player.as_str().as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(first)
-}
-
-/// An error and its causes as one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let (node, start) = (me.node.0.to_le_bytes(), me.incarnation.0.to_le_bytes());
+    digest(&[&node, &start, player.as_str().as_bytes()])
 }

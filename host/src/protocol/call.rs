@@ -1,7 +1,9 @@
 //! A call to a player and how it ends.
 
+use std::error::Error;
+
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use thiserror::Error as ThisError;
 
 use super::{CallKey, NodeName, PlayerId, Seq};
 
@@ -82,7 +84,7 @@ pub enum Outcome {
 }
 
 /// Why a call got no answer. [`CallError::outcome`] says what is known about its effect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ThisError)]
 pub enum CallError {
     /// There is no second node that could keep a copy.
     #[error("single_node: {node} is alone, so no other node could keep a copy")]
@@ -175,6 +177,22 @@ impl CallError {
 
 fn list(words: &[String]) -> String {
     if words.is_empty() { "no node".to_owned() } else { words.join(", ") }
+}
+
+/// Returns an error and its causes as one sentence.
+pub fn sentence(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !sentence.contains(&words) {
+            sentence.push_str(": ");
+            sentence.push_str(&words);
+        }
+        cause = error.source();
+    }
+    sentence
 }
 
 #[cfg(test)]

@@ -259,6 +259,18 @@ impl FromStr for CallKey {
     }
 }
 
+/// Returns a number that differs for different `parts`, the same on every machine: the first eight
+/// bytes of the BLAKE3 hash of all of them, one after the other.
+pub fn digest(parts: &[&[u8]]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,14 @@ pub struct NodeRecord {
     pub status: NodeStatus,
 }
 
+/// Returns a node's name, or one made of its number if it is not among `nodes` any more.
+pub fn name_of(id: NodeId, nodes: &[NodeRecord]) -> NodeName {
+    nodes.iter().find(|node| node.id == id).map_or_else(
+        || format!("node-{id}").parse().expect("hexadecimal digits are a valid node name"),
+        |node| node.name.clone(),
+    )
+}
+
 /// One keeper of a player and the copy on it that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeeperCopy {

@@ -195,7 +195,8 @@ impl Machine {
 
     /// Whether the directory names exactly the keepers that hold the state.
     pub(super) fn is_named(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.keepers == self.copies())
+        let held = self.keepers.iter().map(|keeper| &keeper.copy);
+        self.record.as_ref().is_some_and(|record| record.keepers.iter().eq(held))
     }
 
     /// Tells keepers that copies can never be named again.

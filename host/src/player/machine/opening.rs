@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Acking, Action, Life, Machine, NO_MAJORITY, Phase, Retry, Story, View};
 use crate::net::AskError;
 use crate::protocol::{
-    CallError, ChangeOutcome, Fetch, KeeperCopy, KeeperReply, KeeperRequest, PlayerChange,
+    CallError, ChangeOutcome, Fetch, KeeperCopy, KeeperReply, KeeperRequest, NodeId, PlayerChange,
     PlayerState, Refusal,
 };
 
@@ -28,10 +28,9 @@ impl Machine {
         let Some(record) = self.record.clone() else {
             return self.settle(view, out);
         };
-        let reachable = |copy: &KeeperCopy| self.is_reachable(copy, view);
-        if !record.keepers.iter().any(reachable) {
-            let down = |copy: &KeeperCopy| format!("{} (down)", view.name(copy.node));
-            return self.fail_unavailable(record.keepers.iter().map(down).collect(), out);
+        if !record.keepers.iter().any(|copy| is_reachable(copy, self.me.node, view)) {
+            let down = record.keepers.iter().map(|copy| down(copy, view)).collect();
+            return self.fail_unavailable(down, out);
         }
         if record.owner != self.me {
             out.push(Action::Tell(Story::Claiming { from: view.name(record.owner.node) }));
@@ -68,29 +67,19 @@ impl Machine {
         }
     }
 
+    /// Asks every keeper that can be reached for its copy.
     fn fetch(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let Some(record) = &self.record else { return };
-        let (waiting, lost): (Vec<_>, Vec<_>) =
-            record.keepers.iter().copied().partition(|copy| self.is_reachable(copy, view));
-        for copy in &waiting {
-            out.push(Action::Ask {
-                copy: *copy,
-                number: 0,
-                request: KeeperRequest::Fetch(Fetch {
-                    player: self.player.clone(),
-                    copy: copy.copy,
-                    generation: record.generation,
-                    writer: self.me,
-                }),
-            });
-        }
-        let failed = lost.iter().map(|copy| format!("{} (down)", view.name(copy.node))).collect();
-        let until = view.now + FETCH_DEADLINE;
+        let (generation, waiting) = (record.generation, record.keepers.clone());
+        let (got, failed, until) = (Vec::new(), Vec::new(), view.now + FETCH_DEADLINE);
         "no keeper has sent its copy".clone_into(&mut self.trouble);
-        let nobody = waiting.is_empty();
-        self.phase = Phase::Fetching(Fetching { waiting, got: Vec::new(), failed, until });
-        if nobody {
-            self.finish_fetching(view, out);
+        self.phase = Phase::Fetching(Fetching { waiting, got, failed, until });
+        self.check_sources(view, out);
+        let Phase::Fetching(fetching) = &self.phase else { return };
+        for copy in &fetching.waiting {
+            let (player, writer) = (self.player.clone(), self.me);
+            let fetch = Fetch { player, copy: copy.copy, generation, writer };
+            out.push(Action::Ask { copy: *copy, number: 0, request: KeeperRequest::Fetch(fetch) });
         }
     }
 
@@ -122,12 +111,10 @@ impl Machine {
     pub(super) fn check_sources(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let me = self.me.node;
         let Phase::Fetching(fetching) = &mut self.phase else { return };
-        let reachable = |copy: &KeeperCopy| copy.node == me || view.is_up(copy.node);
         let (waiting, lost): (Vec<_>, Vec<_>) =
-            fetching.waiting.iter().copied().partition(reachable);
+            fetching.waiting.iter().copied().partition(|copy| is_reachable(copy, me, view));
         fetching.waiting = waiting;
-        let down = |copy: &KeeperCopy| format!("{} (down)", view.name(copy.node));
-        fetching.failed.extend(lost.iter().map(down));
+        fetching.failed.extend(lost.iter().map(|copy| down(copy, view)));
         if fetching.waiting.is_empty() {
             self.finish_fetching(view, out);
         }
@@ -167,11 +154,6 @@ impl Machine {
         self.fail_all(&CallError::Unavailable { player, holders }, out);
     }
 
-    /// Whether a fetch may reach this copy now.
-    fn is_reachable(&self, copy: &KeeperCopy, view: View<'_>) -> bool {
-        copy.node == self.me.node || view.is_up(copy.node)
-    }
-
     /// Makes an instance of what was settled.
     pub(super) fn revive(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         if self.life == Life::None {
@@ -197,6 +179,15 @@ impl Machine {
             self.check_keepers(view, out);
         }
     }
+}
+
+/// Whether node `me` may reach this copy now.
+fn is_reachable(copy: &KeeperCopy, me: NodeId, view: View<'_>) -> bool {
+    copy.node == me || view.is_up(copy.node)
+}
+
+fn down(copy: &KeeperCopy, view: View<'_>) -> String {
+    format!("{} (down)", view.name(copy.node))
 }
 
 /// Says in a few words what is wrong with a copy.
