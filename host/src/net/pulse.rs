@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -31,8 +30,12 @@ use crate::protocol::{Incarnation, NodeId, NodeRecord, NodeStatus};
 const HELD_MAX: usize = 256;
 /// Pause before a pulse that could not connect tries again.
 const RETRY: Duration = Duration::from_millis(500);
-/// Pause after a connection that ended as soon as it was made: something accepts for the process.
-const SHORT_RETRY: Duration = Duration::from_millis(20);
+/// Pause after a connection that ended as soon as it was made, for the first few and for later ones.
+/// While a kernel takes a dead process apart it may still accept for it, for some milliseconds;
+/// something else that accepts for the process may do so for ever.
+const SHORT_RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+/// How many are the first few.
+const SHORT_RETRIES: u32 = 25;
 /// Time for a connection. A machine that is there answers sooner.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// Silence after which the kernel asks whether the machine is still there.
@@ -122,6 +125,7 @@ impl PulseDriver {
 async fn watch_process(process: Watched, events: mpsc::Sender<PulseEvent>) {
     // Whether a connection ended and none has been made since.
     let mut ended = false;
+    let mut short_lived = 0;
     loop {
         match time::timeout(CONNECT_DEADLINE, connect_tcp(process.addr)).await {
             Ok(Ok(stream)) => {
@@ -129,8 +133,11 @@ async fn watch_process(process: Watched, events: mpsc::Sender<PulseEvent>) {
                 let reason = end_of(&stream).await;
                 debug!(node = %process.id, ?reason, "a pulse ended");
                 ended = true;
-                if clock::now() - since < RETRY {
-                    time::sleep(SHORT_RETRY).await;
+                short_lived = if clock::now() - since < RETRY { short_lived + 1 } else { 0 };
+                match short_lived {
+                    0 => {}
+                    1..=SHORT_RETRIES => time::sleep(SHORT_RETRY.0).await,
+                    _ => time::sleep(SHORT_RETRY.1).await,
                 }
             }
             Ok(Err(error)) if ended && says_gone(&error) => {
@@ -153,7 +160,8 @@ async fn end_of(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
     // Nobody writes, so whatever can be read is the end. Data would be a stranger's, and no better.
-    stream.ready(Interest::READABLE).await.map(|_| ())
+    // Tokio takes a new connection for readable before it has looked: only a read tells.
+    stream.peek(&mut [0]).await.map(drop)
 }
 
 /// Holds the pulses of other processes until `cancel`. Reads nothing.
@@ -251,6 +259,17 @@ mod tests {
         world.pulse.update(&[record(addr, 3)]);
         drop(listener.accept().await.unwrap());
         let _again = listener.accept().await.unwrap();
+        assert!(world.events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_pulse_lasts_while_both_ends_live() {
+        let mut world = world();
+        let (listener, addr) = listener().await;
+        world.pulse.update(&[record(addr, 3)]);
+        let held = listener.accept().await.unwrap();
+        assert!(time::timeout(RETRY, listener.accept()).await.is_err(), "it was made again");
+        assert!(time::timeout(SHORT_RETRY.1, end_of(&held.0)).await.is_err(), "it ended");
         assert!(world.events.try_recv().is_err());
     }
 
