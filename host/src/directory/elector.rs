@@ -18,11 +18,15 @@ use tracing::{debug, info};
 use super::Directory;
 use crate::protocol::NodeId;
 
-/// Time between two voters that stand: enough for a vote and its sync.
-const TURN: Duration = Duration::from_millis(30);
+/// Time between two voters that stand in the first round; each further round doubles it. A vote and
+/// its sync take a few milliseconds on an idle machine, and far more on a busy one.
+const TURN: Duration = Duration::from_millis(4);
 /// How often a voter may stand before it leaves the rest to Raft's own timeouts. A second time
-/// helps when the last one that stood lacked an entry that another has.
-const ROUNDS: usize = 4;
+/// helps when the last one that stood lacked an entry that another has, or stood before the others
+/// had heard that the leader is gone.
+const ROUNDS: u32 = 6;
+/// Time after which a new leader counts as lasting: the turns of all voters that may stand.
+const LASTING: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Elector {
@@ -51,12 +55,16 @@ impl Elector {
         let Some(rank) = voters.iter().position(|voter| *voter == me) else { return };
         let turns = |count: usize| TURN * u32::try_from(count).unwrap_or(u32::MAX);
         let mut wait = turns(rank);
-        for _ in 0..ROUNDS {
+        let mut yielded_to = None;
+        for round in 0..ROUNDS {
             if self.is_replaced(gone, wait).await {
                 return;
             }
-            wait = turns(voters.len() + 1);
-            if self.has_voted_for_another() {
+            // The next round begins when this one is over, and its turns are twice as long.
+            wait = turns(voters.len() + 1 + rank) * 2_u32.pow(round);
+            // Another voter that stands and has this node's vote is given its time, once.
+            let rival = self.voted_for().await.filter(|node| *node != me && *node != gone);
+            if rival.is_some() && rival != std::mem::replace(&mut yielded_to, rival) {
                 continue;
             }
             let name = self.directory.node(gone).map(|node| node.name.to_string());
@@ -68,17 +76,24 @@ impl Elector {
         }
     }
 
-    /// Whether another voter stands and has this node's vote: it is given its time.
-    fn has_voted_for_another(&self) -> bool {
-        let vote = self.directory.0.metrics.borrow().vote;
-        !vote.committed && vote.leader_id.voted_for() != Some(self.directory.0.me.0)
+    /// Returns whom this node has given its vote. The metrics would say it a moment too late: a
+    /// voter that stands after it has voted takes down the very leader that it helped to elect.
+    async fn voted_for(&self) -> Option<NodeId> {
+        let vote = self.directory.0.raft.with_raft_state(|state| *state.vote_ref()).await.ok()?;
+        vote.leader_id.voted_for().map(NodeId)
     }
 
-    /// Waits for another leader than the one that is gone; false when none comes in time.
+    /// Waits for another leader than the one that is gone; false when none comes in time, or when
+    /// it does not last.
     async fn is_replaced(&self, gone: NodeId, wait: Duration) -> bool {
         let mut metrics = self.directory.0.metrics.clone();
-        let replaced =
-            metrics.wait_for(|now| now.current_leader.is_some_and(|leader| NodeId(leader) != gone));
-        matches!(timeout(wait, replaced).await, Ok(Ok(_)))
+        let other = |leader: Option<u64>| leader.is_some_and(|leader| NodeId(leader) != gone);
+        let replaced = metrics.wait_for(|now| other(now.current_leader));
+        if !matches!(timeout(wait, replaced).await, Ok(Ok(_))) {
+            return false;
+        }
+        // A voter that stood at the same moment may have taken it down again.
+        let fallen = metrics.wait_for(|now| !other(now.current_leader));
+        timeout(LASTING, fallen).await.is_err()
     }
 }
