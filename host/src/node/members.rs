@@ -124,11 +124,14 @@ impl Members {
         let mut duty: Option<Duty> = None;
         let mut resting = false;
         let mut answering = JoinSet::new();
+        let mut leader = self.directory.watch_leader();
         self.take_over_nodes();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 Ok(()) = self.nodes.changed() => self.take_over_nodes(),
+                // Who has just become the leader may have something to do at once.
+                true = leader.changed() => {}
                 Some(event) = self.pulse_events.recv() => self.handle_pulse(event),
                 Some(inbound) = self.inbox.recv() => self.handle_request(inbound, &mut answering),
                 Some(_) = answering.join_next() => {}
