@@ -239,6 +239,15 @@ impl Directory {
         .await
     }
 
+    /// Says that a start of a node is going to leave. For the leader.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotLeader`], or [`DirectoryError::Late`] when no majority agreed in time.
+    pub async fn declare_draining(&self, writer: Writer) -> Result<(), DirectoryError> {
+        self.commit(Command::NodeDraining(writer)).await.map(drop)
+    }
+
     /// Says that a start of a node is down. For the leader.
     ///
     /// # Errors

@@ -52,6 +52,11 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Time without a call after which a player gives up its instance. Its state stays, as the bytes
 /// that differ from the code's initial image.
 pub const IDLE_AFTER: Duration = Duration::from_secs(60);
+/// Time after a change of the nodes in which callers may claim a dead owner's players, before other
+/// nodes do so to give them their copies again.
+pub const ADOPT_AFTER: Duration = Duration::from_secs(2);
+/// Time that a node which is going to leave has to hand over what it has.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// Time an owner waits for a keeper's acknowledgement before it replaces the keeper.
 pub const APPEND_DEADLINE: Duration = Duration::from_secs(1);
 /// Time one recovery step (a claim, a fetch, a seed) may take before it is tried anew.

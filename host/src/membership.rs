@@ -10,5 +10,5 @@ mod placement;
 mod voters;
 
 pub use detector::{Detector, Turn};
-pub use placement::keepers_for;
+pub use placement::{keepers_for, successor_for};
 pub use voters::better_voters;

@@ -3,6 +3,7 @@
 //! ```text
 //!   start   store → guest code → endpoint → links, pulse → directory → keeper → serve
 //!           → membership: begin a cluster, join one, or come back to it → roster, gateway
+//!   drain   players and copies go to other nodes, while this one still serves
 //!   stop    players (answers that are due leave) → "I am leaving" → gateway, keeper, directory
 //!           → links and endpoint → store (synced and marked clean)
 //! ```
@@ -10,6 +11,7 @@
 //! A node that serves is in the directory as up under this very start. When one of its tasks ends
 //! unasked, the node has failed: its owner stops it, and the cluster goes on without it.
 
+mod drain;
 mod joining;
 mod members;
 mod start;
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +31,8 @@ use crate::directory::{Directory, DirectoryError};
 use crate::guest::EngineError;
 use crate::limits::{HEARTBEAT_INTERVAL, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
-use crate::player::CodeError;
-use crate::protocol::{JoinRefusal, NodeName};
+use crate::player::{CodeError, RosterRequest};
+use crate::protocol::{DrainReport, JoinRefusal, NodeName, Writer};
 use crate::storage::{Store, StoreError};
 
 /// Time that each part of a graceful stop may take.
@@ -105,6 +108,15 @@ pub struct NodeFailure {
     reason: String,
 }
 
+/// Why a node should end.
+#[derive(Debug)]
+pub enum NodeEnd {
+    /// It failed.
+    Failed(NodeFailure),
+    /// Somebody wants it to hand over and leave, and to get the report of [`Node::drain`].
+    Drain(oneshot::Sender<DrainReport>),
+}
+
 /// A task that ended, and why.
 type Ended = (&'static str, Result<(), String>);
 
@@ -121,12 +133,15 @@ struct Stops {
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
+    me: Writer,
     name: NodeName,
     addr: SocketAddr,
     endpoint: Endpoint,
     directory: Directory,
     store: Store,
     leaving: members::Leaving,
+    calls: mpsc::Sender<RosterRequest>,
+    drains: mpsc::Receiver<oneshot::Sender<DrainReport>>,
     tasks: JoinSet<Ended>,
     roster: JoinSet<Ended>,
     stops: Stops,
@@ -144,22 +159,41 @@ impl Node {
         &self.name
     }
 
-    /// Waits until a task of the node ends unasked.
+    /// Waits until the node should end: a task of it ended unasked, or somebody asks it over the
+    /// network to leave.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a task that ended is reported by the next call.
-    pub async fn failed(&mut self) -> NodeFailure {
+    /// Cancel safe: what happened is reported by the next call.
+    pub async fn end(&mut self) -> NodeEnd {
         let ended = tokio::select! {
             Some(ended) = self.tasks.join_next() => ended,
             Some(ended) = self.roster.join_next() => ended,
-            else => return NodeFailure { task: "tasks", reason: "there is none left".to_owned() },
+            Some(report_to) = self.drains.recv() => return NodeEnd::Drain(report_to),
+            else => {
+                let reason = "there is none left".to_owned();
+                return NodeEnd::Failed(NodeFailure { task: "tasks", reason });
+            }
         };
-        match ended {
+        NodeEnd::Failed(match ended {
             Ok((task, Ok(()))) => NodeFailure { task, reason: "it was not asked to".to_owned() },
             Ok((task, Err(reason))) => NodeFailure { task, reason },
             Err(panic) => NodeFailure { task: "task", reason: panic.to_string() },
+        })
+    }
+
+    /// Hands over what the node has to the other nodes while it still serves; bounded by half a
+    /// minute. The node stays in the cluster until [`Node::stop`].
+    pub async fn drain(&self) -> DrainReport {
+        tracing::info!(node = self.name.as_str(), "handing over");
+        let Self { me, name, directory, calls: roster, leaving, .. } = self;
+        let report = drain::Drain { me: *me, name, directory, roster, leaving }.run().await;
+        let DrainReport { players, copies, left, .. } = &report;
+        match left {
+            None => tracing::info!(players, copies, "handed over"),
+            Some(left) => tracing::warn!(players, copies, left, "not all was handed over"),
         }
+        report
     }
 
     /// Stops gracefully; bounded by a few seconds.

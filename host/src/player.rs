@@ -9,17 +9,20 @@
 //! `machine` holds the rules without IO. A server drives one machine and decides nothing: it
 //! selects what happened, applies it, and carries out the actions. The [`Roster`] owns the servers:
 //! it opens one at a player's first call and forgets it when it ends. [`Codes`] finds the component
-//! that a player's memory belongs to.
+//! that a player's memory belongs to. The [`Guardian`] opens players that nobody calls when nodes
+//! have gone, so that they have their copies again.
 //!
 //! What this room does not do: choose which node should run a player (`gateway`), or hold copies
 //! for others (`keeper`).
 
 mod codes;
+mod guardian;
 mod machine;
 mod roster;
 mod server;
 
 pub use codes::{CodeError, Codes};
+pub use guardian::{Guardian, open_all};
 pub use machine::{Action, Event, Machine, Origin, Story, Ticket, View};
 pub use roster::{Reply, Roster, RosterRequest};
 pub use server::Context;

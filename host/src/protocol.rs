@@ -21,7 +21,7 @@ pub use message::{
     Reply, Request, Seed, Version,
 };
 pub use record::{
-    ChangeOutcome, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing, PlayerRecord,
-    name_of,
+    ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,
+    PlayerRecord, name_of,
 };
 pub use state::{Effect, KeyLookup, KeyWindow, PlayerState, Record, StateMismatch};

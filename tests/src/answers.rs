@@ -83,12 +83,25 @@ pub(crate) struct Players {
     pub(crate) silent: Vec<String>,
 }
 
+/// What a node that left has handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Drained {
+    /// The node.
+    pub node: String,
+    /// Players that other nodes own now.
+    pub players: u64,
+    /// Copies that other nodes keep now.
+    pub copies: u64,
+    /// What stays, and why.
+    pub left: Option<String>,
+}
+
 /// One node in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct NodeSeen {
     /// Its name.
     pub name: String,
-    /// `up` or `down`.
+    /// `up`, `draining` or `down`.
     pub status: String,
     /// Its latest start.
     pub incarnation: u64,

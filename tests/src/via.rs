@@ -159,6 +159,12 @@ impl Via {
         Ok(nodes.nodes)
     }
 
+    /// Has the asked node hand over what it has and stop, and returns how the command ended.
+    #[track_caller]
+    pub fn drain(&self) -> Ran {
+        self.start(&["drain"]).finish()
+    }
+
     #[track_caller]
     fn start(&self, words: &[&str]) -> Running {
         let nodes: Vec<_> = self.nodes.iter().map(SocketAddr::to_string).collect();

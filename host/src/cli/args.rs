@@ -95,6 +95,15 @@ pub(super) enum Command {
         #[command(flatten)]
         reach: ReachArgs,
     },
+    /// Have a node hand over its players and copies to the others, and stop
+    Drain {
+        /// Drain this node
+        #[arg(long, value_name = "HOST:PORT")]
+        node: String,
+        /// Give up waiting for its report after this time; the node goes on
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        deadline: String,
+    },
     /// Make the secret that lets nodes and clients into a cluster
     Secret {
         #[command(subcommand)]

@@ -15,8 +15,8 @@ pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
 pub(super) use self::dialer::Dialer;
 use crate::clock;
 use crate::protocol::{
-    Answer, Call, CallReply, CallRequest, NodeId, NodeName, NodeRecord, PlayerListing, Reply,
-    Request,
+    Answer, Call, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord, PlayerListing,
+    Reply, Request,
 };
 
 /// The way to a node.
@@ -82,12 +82,9 @@ impl<A: Ask> Client<A> {
         };
         let attempts = Attempts::of_call(reach, clock::now(), call.key);
         let (answer, _) = self
-            .exchange(attempts, reach, request, |reply| match reply {
-                CallReply::Called(Ok(answer)) => Ok(answer),
-                CallReply::Called(Err(error)) => Err(Problem::Call(error)),
-                CallReply::Players { .. } | CallReply::Nodes { .. } | CallReply::Code(_) => {
-                    Err(Problem::Alien)
-                }
+            .exchange(attempts, reach, request, |reply| {
+                let CallReply::Called(called) = reply else { return Err(Problem::Alien) };
+                called.map_err(Problem::Call)
             })
             .await?;
         Ok(answer)
@@ -106,11 +103,11 @@ impl<A: Ask> Client<A> {
             let request = |_| CallRequest::Players { all, after: after.clone() };
             let attempts = Attempts::of_reading(&reach, clock::now());
             let ((mut page, more, silent), target) = self
-                .exchange(attempts, &reach, request, |reply| match reply {
-                    CallReply::Players { players, more, silent } => Ok((players, more, silent)),
-                    CallReply::Called(_) | CallReply::Nodes { .. } | CallReply::Code(_) => {
-                        Err(Problem::Alien)
-                    }
+                .exchange(attempts, &reach, request, |reply| {
+                    let CallReply::Players { players, more, silent } = reply else {
+                        return Err(Problem::Alien);
+                    };
+                    Ok((players, more, silent))
                 })
                 .await?;
             // The next page has to come from the node that gave this one.
@@ -138,17 +135,36 @@ impl<A: Ask> Client<A> {
                 attempts,
                 reach,
                 |_| CallRequest::Nodes,
-                |reply| match reply {
-                    CallReply::Nodes { nodes, asked, leader, voters } => {
-                        Ok(Nodes { nodes, asked, leader, voters })
-                    }
-                    CallReply::Called(_) | CallReply::Players { .. } | CallReply::Code(_) => {
-                        Err(Problem::Alien)
-                    }
+                |reply| {
+                    let CallReply::Nodes { nodes, asked, leader, voters } = reply else {
+                        return Err(Problem::Alien);
+                    };
+                    Ok(Nodes { nodes, asked, leader, voters })
                 },
             )
             .await?;
         Ok(nodes)
+    }
+
+    /// Has a node hand over what it has and stop.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`; the node may drain nevertheless.
+    pub(super) async fn drain(&mut self, reach: &Reach) -> Result<DrainReport, Failed> {
+        let attempts = Attempts::of_reading(reach, clock::now());
+        let request = |_| CallRequest::Drain;
+        let (report, _) = self
+            .exchange(attempts, reach, request, |reply| match reply {
+                CallReply::Drained(report) => Ok(report),
+                CallReply::Called(Err(error)) => Err(Problem::Call(error)),
+                CallReply::Called(Ok(_))
+                | CallReply::Players { .. }
+                | CallReply::Nodes { .. }
+                | CallReply::Code(_) => Err(Problem::Alien),
+            })
+            .await?;
+        Ok(report)
     }
 
     /// Asks until `read` finds an answer; returns it and the node that gave it.

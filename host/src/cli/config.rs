@@ -126,6 +126,10 @@ impl Config {
             Some(Command::Nodes { reach }) => {
                 Task::Ask(question(Question::Nodes, None, reach, &place)?)
             }
+            Some(Command::Drain { node, deadline }) => {
+                let reach = ReachArgs { node: vec![node], deadline };
+                Task::Ask(question(Question::Drain, None, reach, &place)?)
+            }
             Some(Command::Secret { command: SecretCommand::New { file } }) => Task::NewSecret(file),
             Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
         };

@@ -1,12 +1,15 @@
 //! A node as a program: started, announced, with a prompt if somebody sits there, stopped.
 //!
 //! ```text
-//!   start ──► serve ──► stop
-//!     │         │         └── a second Ctrl-C ends it at once
-//!     └─────────┴── Ctrl-C, SIGTERM, `quit`, the parent's end
+//!   start ──► serve ──► drain ──► stop
+//!     │         │         └─────────┴── a second Ctrl-C ends it at once
+//!     │         └── Ctrl-C, SIGTERM, `quit`, `host drain`; the parent's end skips the drain
+//!     └── Ctrl-C, SIGTERM
 //! ```
 
 use std::net::SocketAddr;
+
+use tokio::sync::oneshot;
 
 use super::client::{Client, Dialer, Patience, Reach};
 use super::command::{Line, Scope};
@@ -18,8 +21,8 @@ use super::screen::Screen;
 use super::session;
 use super::signals::{Interrupts, Parent};
 use crate::limits::CALL_DEADLINE;
-use crate::node::{Node, NodeConfig, NodeFailure, StartError};
-use crate::protocol::CallKey;
+use crate::node::{Node, NodeConfig, NodeEnd, NodeFailure, StartError};
+use crate::protocol::{CallKey, DrainReport};
 
 /// Runs a node until it is asked to stop. `screen` is there when a person is. Returns what is to
 /// be said at the end, if anything.
@@ -49,7 +52,7 @@ pub(super) async fn run(
             }
             Err(error) => return not_done(render::sentence(&error)),
         },
-        () = stops.next() => return None,
+        _ = stops.next() => return None,
     };
     let addr = node.addr();
     let addr_file = match AddrFile::write(&data_dir, addr) {
@@ -71,27 +74,52 @@ pub(super) async fn run(
         }
     });
     let end = tokio::select! {
-        failure = node.failed() => End::Failed(failure),
-        () = stops.next() => End::Asked,
-        () = converse(console.as_mut()) => End::Asked,
+        end = node.end() => match end {
+            NodeEnd::Failed(failure) => End::Failed(failure),
+            NodeEnd::Drain(report_to) => End::Asked(Some(report_to)),
+        },
+        stop = stops.next() => match stop {
+            Stop::Interrupted => End::Asked(None),
+            Stop::Orphaned => End::Orphaned,
+        },
+        () = converse(console.as_mut()) => End::Asked(None),
     };
     if let Some(console) = console {
         console.prompt.close();
     }
     drop(addr_file);
+    let mut failure = None;
+    let ending = async {
+        match end {
+            End::Asked(report_to) => {
+                let report = node.drain().await;
+                // Who asked may have left meanwhile.
+                drop(report_to.map(|report_to| report_to.send(report)));
+            }
+            End::Orphaned => {}
+            End::Failed(failed) => failure = Some(failed),
+        }
+        node.stop().await;
+    };
     tokio::select! {
-        () = node.stop() => {}
+        () = Box::pin(ending) => {}
         () = stops.interrupts.next() => tracing::warn!("stopping at once"),
     }
-    match end {
-        End::Asked => None,
-        End::Failed(failure) => not_done(render::sentence(&failure)),
-    }
+    failure.and_then(|failure| not_done(render::sentence(&failure)))
 }
 
 enum End {
-    Asked,
+    /// Somebody wants the node to leave, and perhaps to know what was handed over.
+    Asked(Option<oneshot::Sender<DrainReport>>),
+    /// The parent is gone: nobody wants anything any more.
+    Orphaned,
     Failed(NodeFailure),
+}
+
+/// What asked the node to stop.
+enum Stop {
+    Interrupted,
+    Orphaned,
 }
 
 /// Everything that asks the node to stop.
@@ -107,10 +135,10 @@ impl Stops {
     }
 
     /// Waits for the next of them. The parent's end counts once.
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Stop {
         tokio::select! {
-            () = self.interrupts.next() => {}
-            () = self.parent.gone() => {}
+            () = self.interrupts.next() => Stop::Interrupted,
+            () = self.parent.gone() => Stop::Orphaned,
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Question {
     },
     /// The nodes.
     Nodes,
+    /// That the asked node hand over what it has, and stop.
+    Drain,
 }
 
 impl Question {

@@ -8,7 +8,9 @@ mod tests;
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
-use crate::protocol::{Answer, CallKey, Crash, NodeName, NodeStatus, Outcome, PlayerId};
+use crate::protocol::{
+    Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Outcome, PlayerId,
+};
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,20 @@ pub(super) fn node_state(format: Format, node: &NodeName, state: &str, text: &st
         Format::Json => json::node_state(node, state),
     };
     Rendered { text, exit: Exit::Done }
+}
+
+/// Renders what a node has handed over.
+pub(super) fn drained(format: Format, report: &DrainReport) -> Rendered {
+    let DrainReport { node, players, copies, left } = report;
+    let text = match format {
+        Format::Json => json::drained(report),
+        Format::Text => {
+            let left = left.as_ref().map(|left| format!("; {left}")).unwrap_or_default();
+            format!("{node} has handed over {players} players and {copies} copies and stops{left}")
+        }
+    };
+    let exit = if left.is_none() { Exit::Done } else { Exit::NotApplied };
+    Rendered { text, exit }
 }
 
 /// Renders where a secret was written.
@@ -256,6 +272,7 @@ fn nodes_table(list: &Nodes) -> String {
 fn status(status: NodeStatus) -> &'static str {
     match status {
         NodeStatus::Up => "up",
+        NodeStatus::Draining => "draining",
         NodeStatus::Down => "down",
     }
 }

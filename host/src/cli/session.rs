@@ -49,5 +49,9 @@ pub(super) async fn ask<A: Ask>(
             }
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Drain => match client.drain(reach).await {
+            Ok(report) => render::drained(format, &report).into(),
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
     }
 }

@@ -121,7 +121,7 @@ impl Batcher {
 /// Recognizes a change that an earlier attempt has done, whose reply was lost: what it conflicts
 /// with is itself.
 fn settle(change: &PlayerChange, outcome: ChangeOutcome) -> ChangeOutcome {
-    let PlayerChange { player: _, expect, owner, keepers, code } = change.clone();
+    let PlayerChange { player: _, expect, by: _, owner, keepers, code } = change.clone();
     let asked = PlayerRecord { generation: expect.next(), owner, keepers, code };
     match outcome {
         ChangeOutcome::Conflict(Some(record)) if record == asked => {
@@ -144,6 +144,7 @@ mod tests {
         let change = PlayerChange {
             player: "player1".parse().unwrap(),
             expect: Generation(4),
+            by: owner,
             owner,
             keepers: keepers.clone(),
             code,

@@ -6,7 +6,8 @@
 //! Invariants, whatever the commands:
 //! - a player's generation rises by one with each change and never falls, so each generation has
 //!   one owner;
-//! - a player is taken from an owner only when that start of its node is not up any more;
+//! - a player is taken from an owner only when that start of its node is not alive any more, or by
+//!   that owner itself;
 //! - at most one node of a name is up.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ use crate::protocol::{
 pub enum Command {
     /// A node has started.
     NodeUp(Announcement),
+    /// A start of a node is going to leave: it gets nothing new.
+    NodeDraining(Writer),
     /// A start of a node has ended or cannot be reached.
     NodeDown(Writer),
     /// Changes of players, applied in order, each for itself.
@@ -38,6 +41,8 @@ pub enum Outcome {
     /// Whether the node was taken in.
     NodeUp(Result<(), JoinRefusal>),
     /// Whether that start of the node was up until now.
+    NodeDraining(bool),
+    /// Whether that start of the node was alive until now.
     NodeDown(bool),
     /// One outcome for each change, in order.
     Players(Vec<ChangeOutcome>),
@@ -55,7 +60,13 @@ impl DirectoryState {
     pub fn apply(&mut self, command: &Command) -> Outcome {
         match command {
             Command::NodeUp(announcement) => Outcome::NodeUp(self.node_up(announcement)),
-            Command::NodeDown(writer) => Outcome::NodeDown(self.node_down(*writer)),
+            Command::NodeDraining(writer) => {
+                let was_up = self.status(*writer) == NodeStatus::Up;
+                Outcome::NodeDraining(was_up && self.set_status(*writer, NodeStatus::Draining))
+            }
+            Command::NodeDown(writer) => {
+                Outcome::NodeDown(self.set_status(*writer, NodeStatus::Down))
+            }
             Command::Players(changes) => {
                 Outcome::Players(changes.iter().map(|change| self.change(change)).collect())
             }
@@ -92,18 +103,19 @@ impl DirectoryState {
         record.is_some_and(|record| record.keepers.iter().any(|keeper| keeper.copy == copy))
     }
 
-    /// Whether this very start of the node is up.
-    fn is_up(&self, writer: Writer) -> bool {
-        self.nodes.get(&writer.node).is_some_and(|node| {
-            node.status == NodeStatus::Up && node.incarnation == writer.incarnation
-        })
+    /// Returns what holds of this very start of a node.
+    fn status(&self, writer: Writer) -> NodeStatus {
+        match self.nodes.get(&writer.node) {
+            Some(node) if node.incarnation == writer.incarnation => node.status,
+            Some(_) | None => NodeStatus::Down,
+        }
     }
 
     fn node_up(&mut self, announcement: &Announcement) -> Result<(), JoinRefusal> {
         let Announcement { id, name, addr, incarnation } = announcement.clone();
         let namesake = self.nodes.values().find(|node| node.name == name && node.id != id);
         let replaced = namesake.map(|node| node.id);
-        if let Some(node) = namesake.filter(|node| node.status == NodeStatus::Up) {
+        if let Some(node) = namesake.filter(|node| node.status.is_alive()) {
             return Err(JoinRefusal::NameTaken { name, addr: node.addr });
         }
         match self.nodes.get(&id) {
@@ -126,12 +138,13 @@ impl DirectoryState {
         Ok(())
     }
 
-    fn node_down(&mut self, writer: Writer) -> bool {
-        let was_up = self.is_up(writer);
-        if was_up && let Some(node) = self.nodes.get_mut(&writer.node) {
-            node.status = NodeStatus::Down;
+    /// Sets what holds of a start of a node, if it is alive. Returns whether it was.
+    fn set_status(&mut self, writer: Writer, status: NodeStatus) -> bool {
+        let was_alive = self.status(writer).is_alive();
+        if was_alive && let Some(node) = self.nodes.get_mut(&writer.node) {
+            node.status = status;
         }
-        was_up
+        was_alive
     }
 
     fn change(&mut self, change: &PlayerChange) -> ChangeOutcome {
@@ -139,7 +152,7 @@ impl DirectoryState {
         if !self.allows(change, current) {
             return ChangeOutcome::Conflict(current.cloned());
         }
-        let PlayerChange { player, expect, owner, keepers, code } = change.clone();
+        let PlayerChange { player, expect, by: _, owner, keepers, code } = change.clone();
         let generation = expect.next();
         self.players.insert(player, PlayerRecord { generation, owner, keepers, code });
         ChangeOutcome::Changed(generation)
@@ -148,13 +161,24 @@ impl DirectoryState {
     fn allows(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
         let seen = current.map_or(Generation(0), |record| record.generation);
         let same_code = current.is_none_or(|record| record.code == change.code);
-        let steals =
-            current.is_some_and(|record| record.owner != change.owner && self.is_up(record.owner));
         change.expect == seen
             && same_code
-            && !steals
-            && self.is_up(change.owner)
+            && self.allows_owner(change, current)
             && self.allows_keepers(change, current)
+    }
+
+    /// Whether the one who asks may do so: an owner that is alive, for itself or to hand the player
+    /// over to a node that is up; without such an owner, a node that is alive, for itself.
+    fn allows_owner(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
+        let owner = current.map(|record| record.owner);
+        let owner = owner.filter(|owner| self.status(*owner).is_alive());
+        let may_ask = owner.unwrap_or(change.owner) == change.by;
+        may_ask
+            && if change.owner == change.by {
+                self.status(change.owner).is_alive()
+            } else {
+                self.status(change.owner) == NodeStatus::Up
+            }
     }
 
     /// Whether the keepers are one copy on each of some nodes, and whether those that are new are up

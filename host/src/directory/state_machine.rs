@@ -91,7 +91,9 @@ impl View {
                     }
                     EntryPayload::Normal(command) => {
                         nodes_changed |= match &command {
-                            Command::NodeUp(_) | Command::NodeDown(_) => true,
+                            Command::NodeUp(_)
+                            | Command::NodeDraining(_)
+                            | Command::NodeDown(_) => true,
                             Command::Players(_) => false,
                         };
                         applied.state.apply(&command)

@@ -21,6 +21,7 @@ fn change(name: &str, expect: u64, owner: Writer, keeper: NodeId) -> PlayerChang
     PlayerChange {
         player: player(name),
         expect: Generation(expect),
+        by: owner,
         owner,
         keepers: vec![KeeperCopy { node: keeper, copy: CopyId(expect + 1) }],
         code: CodeHash([1; 32]),

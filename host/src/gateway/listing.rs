@@ -13,8 +13,8 @@ use crate::clock;
 use crate::limits::LISTING_PAGE_PLAYERS;
 use crate::player::RosterRequest;
 use crate::protocol::{
-    Answer, Call, CallKey, CallReply, CallRequest, NodeName, NodeRecord, NodeStatus, Operation,
-    PlayerId, PlayerListing, PlayerRecord, Reply, Request,
+    Answer, Call, CallKey, CallReply, CallRequest, NodeName, NodeRecord, Operation, PlayerId,
+    PlayerListing, PlayerRecord, Reply, Request,
 };
 
 /// Players asked for their points at the same time.
@@ -73,7 +73,7 @@ impl Gateway {
             .map(|(id, record)| (id.clone(), self.listing(id.clone(), record)))
             .collect();
         let nodes = self.nodes.borrow().clone();
-        let up = nodes.iter().filter(|node| node.status == NodeStatus::Up);
+        let up = nodes.iter().filter(|node| node.status.is_alive());
         let parts = up.map(|node| async {
             let part = self.running_on(node, after.clone(), &last);
             (node.name.clone(), timeout(PART_DEADLINE, part).await.ok().flatten())

@@ -8,11 +8,12 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::clock;
 use crate::directory::Directory;
+use crate::membership::successor_for;
 use crate::net::{AskError, Links};
 use crate::player::{Codes, RosterRequest};
 use crate::protocol::{
-    Answer, Call, CallError, CallReply, CallRequest, NodeId, NodeName, NodeRecord, NodeStatus,
-    PlayerId, Reply, Request, Writer, name_of,
+    Answer, Call, CallError, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,
+    NodeStatus, PlayerId, Reply, Request, Writer, name_of,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -41,12 +42,17 @@ pub struct Gateway {
     pub(super) roster: mpsc::Sender<RosterRequest>,
     pub(super) codes: Arc<Codes>,
     pub(super) nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+    /// Takes the wish that this node drain.
+    pub(super) drains: mpsc::Sender<oneshot::Sender<DrainReport>>,
 }
 
 /// Who should run a call.
 enum Route {
     Here,
+    /// The owner.
     There(NodeRecord),
+    /// This node is going to leave: another one takes over the player, which nobody owns.
+    Through(NodeRecord),
 }
 
 /// How one attempt failed.
@@ -65,7 +71,8 @@ enum Retry {
 }
 
 impl Gateway {
-    /// Returns the gateway of one node.
+    /// Returns the gateway of one node, and what says that somebody wants the node to drain. Who
+    /// takes such a wish answers it with what was handed over.
     pub fn new(
         me: Writer,
         name: NodeName,
@@ -73,9 +80,10 @@ impl Gateway {
         links: Links,
         roster: mpsc::Sender<RosterRequest>,
         codes: Arc<Codes>,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<oneshot::Sender<DrainReport>>) {
         let nodes = directory.watch_nodes();
-        Self { me, name, directory, links, roster, codes, nodes }
+        let (drains, asked) = mpsc::channel(1);
+        (Self { me, name, directory, links, roster, codes, nodes, drains }, asked)
     }
 
     /// Carries out a call wherever its player is, until `deadline`.
@@ -87,6 +95,7 @@ impl Gateway {
         let impatient = (clock::now() + PATIENCE).min(deadline);
         let mut may_be_applied = None;
         let mut pause = RETRY_PAUSE;
+        let mut moves = 0;
         loop {
             let mut nodes = self.nodes.clone();
             nodes.mark_unchanged();
@@ -117,11 +126,16 @@ impl Gateway {
                     }
                 });
             }
-            // Over at once when the directory learns something, a failover for instance.
-            drop(timeout(pause, nodes.changed()).await);
-            if matches!(failure.error, CallError::Moved { .. }) {
+            let moved = matches!(failure.error, CallError::Moved { .. });
+            moves += u32::from(moved);
+            // One who was handed over is there already. Else the pause is over at once when the
+            // directory learns something, a failover for instance.
+            if !moved || moves > 1 {
+                drop(timeout(pause, nodes.changed()).await);
+            }
+            if moved {
                 // What this node knows may be old.
-                drop(timeout(BARRIER_PATIENCE, self.directory.barrier()).await);
+                self.catch_up().await;
             }
         }
     }
@@ -132,11 +146,23 @@ impl Gateway {
     ///
     /// `Moved` when this node is not the owner; else as the player says.
     pub async fn forwarded(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
-        let owner = self.directory.player(&call.player).map(|record| record.owner);
-        if owner != Some(self.me) {
+        if !self.owns(&call.player) {
+            // It may have been handed over to this node a moment ago.
+            self.catch_up().await;
+        }
+        if !self.owns(&call.player) {
             return Err(CallError::Moved { player: call.player });
         }
         self.call_here(&call, deadline).await
+    }
+
+    fn owns(&self, player: &PlayerId) -> bool {
+        self.directory.player(player).is_some_and(|record| record.owner == self.me)
+    }
+
+    /// Learns what the directory has acknowledged until now, if its leader answers.
+    async fn catch_up(&self) {
+        drop(timeout(BARRIER_PATIENCE, self.directory.barrier()).await);
     }
 
     async fn attempt(&self, call: &Call, deadline: Instant) -> Result<Answer, Failure> {
@@ -145,22 +171,35 @@ impl Gateway {
                 let retry = self.retry_here(&error);
                 Failure { error, retry }
             }),
-            Route::There(owner) => self.call_there(call, deadline, &owner).await,
+            Route::There(owner) => {
+                let forward = |call, deadline_ms| CallRequest::Forward { call, deadline_ms };
+                self.call_there(call, deadline, &owner, forward).await
+            }
+            Route::Through(node) => {
+                let pass_on = |call, deadline_ms| CallRequest::Call { call, deadline_ms };
+                self.call_there(call, deadline, &node, pass_on).await
+            }
         }
     }
 
-    /// The owner if it is up; otherwise this node takes the player over.
+    /// The owner if it is alive; otherwise this node takes the player over, unless it will leave.
     fn route(&self, player: &PlayerId) -> Route {
-        let Some(record) = self.directory.player(player) else { return Route::Here };
-        let is_owner = |node: &&NodeRecord| {
-            node.id == record.owner.node && node.incarnation == record.owner.incarnation
-        };
+        let owner = self.directory.player(player).map(|record| record.owner);
         let nodes = self.nodes.borrow();
-        match nodes.iter().find(is_owner) {
-            Some(node) if node.status == NodeStatus::Up && node.id != self.me.node => {
-                Route::There(node.clone())
+        let of = |writer: Writer| {
+            let start = |node: &&NodeRecord| {
+                node.id == writer.node && node.incarnation == writer.incarnation
+            };
+            nodes.iter().find(start)
+        };
+        match owner.and_then(of).filter(|node| node.status.is_alive()) {
+            Some(node) if node.id == self.me.node => Route::Here,
+            Some(node) => Route::There(node.clone()),
+            None => {
+                let leaving = of(self.me).is_some_and(|me| me.status == NodeStatus::Draining);
+                let other = leaving.then(|| successor_for(player, self.me.node, &[], &nodes));
+                other.flatten().and_then(of).map_or(Route::Here, |n| Route::Through(n.clone()))
             }
-            Some(_) | None => Route::Here,
         }
     }
 
@@ -205,11 +244,12 @@ impl Gateway {
         call: &Call,
         deadline: Instant,
         owner: &NodeRecord,
+        request: impl FnOnce(Call, u64) -> CallRequest,
     ) -> Result<Answer, Failure> {
         let left = deadline.saturating_duration_since(clock::now()).as_millis();
         // 0 would ask for the default.
         let deadline_ms = u64::try_from(left).unwrap_or(u64::MAX).max(1);
-        let request = CallRequest::Forward { call: call.clone(), deadline_ms };
+        let request = request(call.clone(), deadline_ms);
         let pending = self.links.send(owner.id, Request::Call(request));
         let unknown = |reason: String| Failure {
             error: CallError::Unknown { reason, key: call.key },
@@ -251,7 +291,7 @@ impl Gateway {
             !nodes.iter().any(|known| {
                 known.id == node.id
                     && known.incarnation == node.incarnation
-                    && known.status == NodeStatus::Up
+                    && known.status.is_alive()
             })
         });
         if over.await.is_err() {

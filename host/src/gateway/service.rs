@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,10 @@ impl Due {
     fn new(request: &CallRequest, responder: Responder<CallReply>) -> Self {
         let key = match request {
             CallRequest::Call { call, .. } | CallRequest::Forward { call, .. } => Some(call.key),
-            CallRequest::Players { .. } | CallRequest::Nodes | CallRequest::Code(_) => None,
+            CallRequest::Players { .. }
+            | CallRequest::Nodes
+            | CallRequest::Code(_)
+            | CallRequest::Drain => None,
         };
         Self { key, responder: Some(responder) }
     }
@@ -111,6 +114,19 @@ impl Gateway {
             CallRequest::Players { all: true, after } => self.players_everywhere(after).await,
             CallRequest::Nodes => self.list_nodes(),
             CallRequest::Code(hash) => CallReply::Code(self.codes.bytes(hash)),
+            CallRequest::Drain => self.drain().await,
+        }
+    }
+
+    /// Asks the node to drain; one that is on its way already says only that.
+    async fn drain(&self) -> CallReply {
+        let (reply, report) = oneshot::channel();
+        let asked = self.drains.try_send(reply);
+        match report.await {
+            Ok(report) if asked.is_ok() => CallReply::Drained(report),
+            Ok(_) | Err(_) => {
+                CallReply::Called(Err(CallError::Stopping { node: self.name.clone() }))
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::limits::{DOWN_AFTER, SUSPECT_AFTER};
-use crate::protocol::{NodeId, NodeRecord, NodeStatus, Writer};
+use crate::protocol::{NodeId, NodeRecord, Writer};
 
 /// A change of belief, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Detector {
         self.peers.retain(|id, _| nodes.iter().any(|node| node.id == *id));
         for node in nodes.iter().filter(|node| node.id != self.me) {
             let writer = Writer { node: node.id, incarnation: node.incarnation };
-            let up = node.status == NodeStatus::Up;
+            let up = node.status.is_alive();
             let known = self.peers.get(&node.id);
             if known.is_none_or(|peer| peer.writer != writer || peer.up != up) {
                 let belief = Belief::Alive;
@@ -143,7 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::protocol::Incarnation;
+    use crate::protocol::{Incarnation, NodeStatus};
 
     const OTHER: Writer = Writer { node: NodeId(2), incarnation: Incarnation(1) };
 

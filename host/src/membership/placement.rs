@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, digest};
+use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, Writer, digest};
 
 /// Returns the nodes on which `count` new copies of `player` belong, best first.
 ///
@@ -42,6 +42,20 @@ pub fn keepers_for(
         free.swap_remove(at);
     }
     chosen
+}
+
+/// Returns the node that should own `player` when its owner leaves: one that is up, rather not one
+/// that keeps a copy. `None` when no other node could keep a copy then.
+pub fn successor_for(
+    player: &PlayerId,
+    owner: NodeId,
+    keepers: &[NodeId],
+    nodes: &[NodeRecord],
+) -> Option<Writer> {
+    let up = || nodes.iter().filter(|node| node.status == NodeStatus::Up && node.id != owner);
+    let best = up().max_by_key(|node| (!keepers.contains(&node.id), weight(player, node.id)))?;
+    let has_place = up().count() > 1;
+    has_place.then_some(Writer { node: best.id, incarnation: best.incarnation })
 }
 
 fn weight(player: &PlayerId, node: NodeId) -> u64 {

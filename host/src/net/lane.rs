@@ -169,7 +169,9 @@ fn is_bulky(request: &Request) -> bool {
     match request {
         Request::Member(request) => match request {
             MemberRequest::Join(_) => true,
-            MemberRequest::Ping { .. } | MemberRequest::Leave { .. } => false,
+            MemberRequest::Ping { .. }
+            | MemberRequest::Leave { .. }
+            | MemberRequest::Drain { .. } => false,
         },
         Request::Directory(request) => match request {
             DirectoryRequest::InstallSnapshot(_) => true,
@@ -186,7 +188,7 @@ fn is_bulky(request: &Request) -> bool {
         },
         Request::Call(request) => match request {
             CallRequest::Players { .. } | CallRequest::Nodes | CallRequest::Code(_) => true,
-            CallRequest::Call { .. } | CallRequest::Forward { .. } => false,
+            CallRequest::Call { .. } | CallRequest::Forward { .. } | CallRequest::Drain => false,
         },
     }
 }

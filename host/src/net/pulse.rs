@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 
 use super::dial::connect_tcp;
 use crate::clock;
-use crate::protocol::{Incarnation, NodeId, NodeRecord, NodeStatus};
+use crate::protocol::{Incarnation, NodeId, NodeRecord};
 
 /// Pulses that one process holds for others: each other node, several times. The oldest goes first.
 const HELD_MAX: usize = 256;
@@ -84,7 +84,7 @@ impl Pulse {
     /// Says which nodes there are; those that are `Up` are watched. A node with another address or
     /// start than before is another process.
     pub fn update(&self, nodes: &[NodeRecord]) {
-        let up = nodes.iter().filter(|node| node.status == NodeStatus::Up);
+        let up = nodes.iter().filter(|node| node.status.is_alive());
         let watched = up
             .map(|node| Watched { id: node.id, incarnation: node.incarnation, addr: node.addr })
             .collect();
@@ -205,6 +205,7 @@ pub(super) async fn hold(listener: Option<std::net::TcpListener>, cancel: Cancel
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::NodeStatus;
 
     /// Runs what watches until the test ends.
     struct World {

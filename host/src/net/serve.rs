@@ -133,13 +133,16 @@ impl Inboxes {
     }
 }
 
-/// Whether this peer may ask this. Nodes may ask everything; clients may ask for calls and
-/// listings, and nothing that changes the cluster.
+/// Whether this peer may ask this. Nodes may ask everything; clients, who have the cluster's secret,
+/// may ask for calls, for listings, and what an operator wants done.
 fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
     match (peer, request) {
         (PeerIdentity::Node(_), _) => true,
         (PeerIdentity::Client, Request::Call(request)) => match request {
-            CallRequest::Call { .. } | CallRequest::Players { .. } | CallRequest::Nodes => true,
+            CallRequest::Call { .. }
+            | CallRequest::Players { .. }
+            | CallRequest::Nodes
+            | CallRequest::Drain => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) => false,
         },
         (PeerIdentity::Client, Request::Member(_) | Request::Directory(_) | Request::Keeper(_)) => {

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::directory::{AnnounceError, Directory};
 use crate::net::{Endpoint, Links, resolve};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, NodeStatus, Reply, Request,
+    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, Reply, Request,
 };
 
 /// Time one member has to answer.
@@ -53,7 +53,7 @@ pub(super) async fn enter(
     }
     let mut nodes = directory.watch_nodes();
     let mine = |node: &NodeRecord| {
-        node.id == me.id && node.incarnation == me.incarnation && node.status == NodeStatus::Up
+        node.id == me.id && node.incarnation == me.incarnation && node.status.is_alive()
     };
     loop {
         if timeout(REMIND_INTERVAL, nodes.wait_for(|nodes| nodes.iter().any(mine))).await.is_ok() {

@@ -64,6 +64,17 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
+    /// Has the leader say that this node is going to leave. False when it could not be told.
+    pub(super) async fn announce(&self) -> bool {
+        match self.directory.leader() {
+            Some(leader) if leader == self.me.node => {
+                self.directory.declare_draining(self.me).await.is_ok()
+            }
+            Some(leader) => self.tell(leader, MemberRequest::Drain { from: self.me }).await,
+            None => false,
+        }
+    }
+
     /// Falls silent and has the leader call this node down at once. Without a leader, the others
     /// find out by themselves.
     pub(super) async fn leave(&self) {
@@ -72,19 +83,31 @@ impl Leaving {
         let told = async {
             match self.directory.leader() {
                 Some(leader) if leader == self.me.node => {
-                    self.directory.declare_down(self.me).await.is_ok()
+                    self.directory.declare_down(self.me).await.is_ok() && self.is_replaced().await
                 }
-                Some(leader) => {
-                    let request = Request::Member(MemberRequest::Leave { from: self.me });
-                    let reply = self.links.send(leader, request).await;
-                    matches!(reply, Ok(Reply::Member(MemberReply::Noted)))
-                }
+                Some(leader) => self.tell(leader, MemberRequest::Leave { from: self.me }).await,
                 None => false,
             }
         };
         if !matches!(tokio::time::timeout(LEAVE_DEADLINE, told).await, Ok(true)) {
             tracing::info!("left without telling: the other nodes will notice");
         }
+    }
+
+    /// Waits until the other voters, who learn that this leader is down, have another one.
+    async fn is_replaced(&self) -> bool {
+        let mut leader = self.directory.watch_leader();
+        while self.directory.leader() == Some(self.me.node) {
+            if !leader.changed().await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn tell(&self, leader: NodeId, farewell: MemberRequest) -> bool {
+        let reply = self.links.send(leader, Request::Member(farewell)).await;
+        matches!(reply, Ok(Reply::Member(MemberReply::Noted)))
     }
 }
 
@@ -159,6 +182,13 @@ impl Members {
         self.links.update(&others);
         self.pulse.update(&others);
         self.detector.handle_nodes(&nodes, clock::now());
+        // A leader that left in order has said so itself, and nobody will miss its heartbeats.
+        let down = nodes.iter().filter(|node| node.status == NodeStatus::Down);
+        if let Some(leader) =
+            down.map(|node| node.id).find(|id| self.directory.leader() == Some(*id))
+        {
+            self.directory.leader_gone(leader);
+        }
     }
 
     fn handle_pulse(&mut self, event: PulseEvent) {
@@ -205,6 +235,16 @@ impl Members {
                 let noting = async move {
                     if directory.declare_down(from).await.is_ok() {
                         tracing::info!(peer = name, "left");
+                    }
+                    responder.send(MemberReply::Noted);
+                };
+                answering.spawn(noting.in_current_span());
+            }
+            MemberRequest::Drain { from } => {
+                let (directory, name) = (self.directory.clone(), self.name(from));
+                let noting = async move {
+                    if directory.declare_draining(from).await.is_ok() {
+                        tracing::info!(peer = name, "is going to leave");
                     }
                     responder.send(MemberReply::Noted);
                 };
@@ -276,7 +316,7 @@ impl Members {
                 done.is_ok()
             }));
         }
-        let up = nodes.iter().filter(|node| node.status == NodeStatus::Up);
+        let up = nodes.iter().filter(|node| node.status.is_alive());
         let up: BTreeSet<NodeId> = up.map(|node| node.id).collect();
         let current: BTreeSet<NodeId> = directory.voters().into_iter().collect();
         let voters = better_voters(&current, &up)?;

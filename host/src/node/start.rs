@@ -18,7 +18,7 @@ use crate::guest::{Engine, built_in};
 use crate::keeper::{self, Keepers, Naming};
 use crate::limits::INBOX_REQUESTS_MAX;
 use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse};
-use crate::player::{Codes, Context, Roster};
+use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, PlayerId, PlayerRecord, Writer,
 };
@@ -67,7 +67,7 @@ impl Node {
         let keepers = Keepers::new(me.node, links.clone(), keeper_inboxes.local);
         let (member_inbox, member_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (directory_inbox, directory_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let (call_inbox, call_requests) = gateway::inbox();
+        let (call_inbox, mut call_requests) = gateway::inbox();
         let inboxes = Inboxes {
             member: member_inbox,
             directory: directory_inbox,
@@ -92,7 +92,10 @@ impl Node {
             Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
-        joining::enter(&cluster, &announcement, &joins).await?;
+        tokio::select! {
+            entered = joining::enter(&cluster, &announcement, &joins) => entered?,
+            () = decline(&mut call_requests) => {}
+        }
         run.spawn_result("keeper", keeper.run(stops.rooms.clone()));
 
         let context = Context {
@@ -106,13 +109,37 @@ impl Node {
         };
         let codes = context.codes.clone();
         let (roster, roster_inbox) = Roster::new(context, stops.players.clone());
-        let gateway = Gateway::new(me, name.clone(), directory.clone(), links, roster_inbox, codes);
+        let guardian = Guardian::new(me, directory.clone(), roster_inbox.clone());
+        run.spawn("guardian", guardian.run(stops.players.clone()));
+        let calls = roster_inbox.clone();
+        let (gateway, drains) =
+            Gateway::new(me, name.clone(), directory.clone(), links, roster_inbox, codes);
         let gateway = gateway::Service::new(gateway, call_requests);
         run.spawn("gateway", gateway.run(stops.gateway.clone()));
         let threads = GuestThreads::start()?;
         let roster = run_players(roster, &threads);
-        Ok(Self { name, addr, endpoint, directory, store, leaving, tasks, roster, stops, threads })
+        Ok(Self {
+            me,
+            name,
+            addr,
+            endpoint,
+            directory,
+            store,
+            leaving,
+            calls,
+            drains,
+            tasks,
+            roster,
+            stops,
+            threads,
+        })
     }
+}
+
+/// Tells callers that come too early to try again or elsewhere: unanswered requests end as busy.
+async fn decline<T>(requests: &mut mpsc::Receiver<T>) {
+    while requests.recv().await.is_some() {}
+    std::future::pending().await
 }
 
 /// Loads what new players run: the component that was given, or the built-in one.

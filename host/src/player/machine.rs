@@ -6,7 +6,7 @@
 //!                                                                            │      │ is lost
 //!                        no other node: Alone ◄── Seeding ◄──────────────────┼──────┘
 //!                                         └── a node joins ──► Seeding ─► Naming
-//!   from everywhere: a newer owner ─► Closed
+//!   from everywhere: a newer owner ─► Closed        Active ── this node leaves ─► Naming ─► Closed
 //! ```
 //!
 //! Design rules: claim before reading (4), seed before naming (5), answer after every keeper (2).
@@ -20,6 +20,7 @@
 
 mod copies;
 mod dialogue;
+mod handover;
 mod opening;
 mod serving;
 
@@ -155,8 +156,14 @@ impl View<'_> {
         copies.iter().map(|copy| self.name(copy.node)).collect()
     }
 
-    fn is_up(&self, id: NodeId) -> bool {
-        self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Up)
+    /// Whether a node serves, for a while at least.
+    fn is_alive(&self, id: NodeId) -> bool {
+        self.nodes.iter().any(|node| node.id == id && node.status.is_alive())
+    }
+
+    /// Whether a node serves and is going to leave.
+    fn is_draining(&self, id: NodeId) -> bool {
+        self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Draining)
     }
 }
 
@@ -246,6 +253,7 @@ impl Machine {
                     self.open(view, out);
                 }
             }
+            Event::Open => self.handle_open(view, out),
             Event::Returned { value, delta } => self.handle_returned(value, delta, view, out),
             Event::Trapped { message } => self.handle_trapped(message, out),
             Event::Restored { micros } => self.handle_restored(micros, view, out),
@@ -270,7 +278,11 @@ impl Machine {
             self.wind_down(view, out);
         }
         self.close_if_pointless(out);
-        self.pump(view, out);
+        if self.is_leaving(view) {
+            self.hand_over(view, out);
+        } else {
+            self.pump(view, out);
+        }
     }
 
     fn handle_changed(

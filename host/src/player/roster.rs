@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::server::{Context, Letter, serve};
+use super::server::{Context, Letter, Mail, serve};
 use crate::limits::{INBOX_REQUESTS_MAX, MAILBOX_CALLS_MAX};
 use crate::protocol::{Answer, Call, CallError, PlayerId};
 
@@ -28,6 +28,13 @@ pub enum RosterRequest {
         /// Where the answer goes.
         reply: Reply,
     },
+    /// Serve a player although nobody calls it.
+    Open {
+        /// The player.
+        player: PlayerId,
+        /// Dropped once the player is served with enough copies, or cannot be.
+        done: oneshot::Sender<()>,
+    },
     /// The running players after this one, in order.
     Running {
         /// The last one of the previous page.
@@ -44,7 +51,7 @@ pub enum RosterRequest {
 pub struct Roster {
     context: Arc<Context>,
     inbox: mpsc::Receiver<RosterRequest>,
-    servers: BTreeMap<PlayerId, mpsc::Sender<Letter>>,
+    servers: BTreeMap<PlayerId, mpsc::Sender<Mail>>,
     tasks: JoinSet<PlayerId>,
     cancel: CancellationToken,
 }
@@ -87,8 +94,9 @@ impl Roster {
         match request {
             RosterRequest::Call { call, deadline, reply } => {
                 let player = call.player.clone();
-                self.deliver(&player, Letter { call, deadline, reply });
+                self.deliver(&player, Mail::Call(Letter { call, deadline, reply }));
             }
+            RosterRequest::Open { player, done } => self.deliver(&player, Mail::Open(done)),
             RosterRequest::Running { after, limit, reply } => {
                 let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
                 let range = self.servers.range((from, std::ops::Bound::Unbounded));
@@ -98,26 +106,26 @@ impl Roster {
         }
     }
 
-    /// Puts a letter into a player's mailbox, opening the player if it does not run.
-    fn deliver(&mut self, player: &PlayerId, letter: Letter) {
+    /// Puts mail into a player's mailbox, opening the player if it does not run.
+    fn deliver(&mut self, player: &PlayerId, mail: Mail) {
         let mailbox = match self.servers.get(player) {
             Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
             Some(_) | None => self.open(player),
         };
-        match mailbox.try_send(letter) {
+        match mailbox.try_send(mail) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(letter)) => {
+            Err(mpsc::error::TrySendError::Full(mail)) => {
                 let node = self.context.name.clone();
-                letter.answer(Err(CallError::Overloaded { node }));
+                mail.refuse(CallError::Overloaded { node });
             }
-            Err(mpsc::error::TrySendError::Closed(letter)) => {
+            Err(mpsc::error::TrySendError::Closed(mail)) => {
                 let player = player.clone();
-                letter.answer(Err(CallError::Moved { player }));
+                mail.refuse(CallError::Moved { player });
             }
         }
     }
 
-    fn open(&mut self, player: &PlayerId) -> mpsc::Sender<Letter> {
+    fn open(&mut self, player: &PlayerId) -> mpsc::Sender<Mail> {
         let (mailbox, letters) = mpsc::channel(MAILBOX_CALLS_MAX);
         self.servers.insert(player.clone(), mailbox.clone());
         let cancel = self.cancel.clone();

@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::codes::{CodeError, Codes};
@@ -21,8 +21,8 @@ use crate::guest::{CallOutcome, Code, Instance};
 use crate::keeper::Keepers;
 use crate::net::AskError;
 use crate::protocol::{
-    Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName,
-    NodeRecord, NodeStatus, PlayerId, PlayerState, Seq, Writer, digest, sentence,
+    Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName, NodeRecord,
+    PlayerId, PlayerState, Seq, Writer, digest, sentence,
 };
 
 /// What every player server of a node shares.
@@ -52,10 +52,23 @@ pub(super) struct Letter {
     pub(super) reply: Reply,
 }
 
-impl Letter {
-    pub(super) fn answer(self, result: Result<Answer, CallError>) {
-        // A caller that gave up asks again with its key, or not at all.
-        drop(self.reply.send(result));
+/// What a mailbox takes.
+#[derive(Debug)]
+pub(super) enum Mail {
+    /// A call.
+    Call(Letter),
+    /// The wish that the player be served, and what to drop once it is or cannot be.
+    Open(oneshot::Sender<()>),
+}
+
+impl Mail {
+    /// Says that it did not reach the player.
+    pub(super) fn refuse(self, error: CallError) {
+        match self {
+            // A caller that gave up asks again with its key, or not at all.
+            Self::Call(letter) => drop(letter.reply.send(Err(error))),
+            Self::Open(done) => drop(done),
+        }
     }
 }
 
@@ -70,6 +83,8 @@ struct Server {
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     instance: Option<Instance>,
     callers: HashMap<Ticket, Reply>,
+    /// Those that wait until the player is served.
+    openers: Vec<oneshot::Sender<()>>,
     last_ticket: Ticket,
     asked: FuturesUnordered<Boxed<Kept>>,
     changing: Option<Boxed<Option<ChangeOutcome>>>,
@@ -83,7 +98,7 @@ struct Server {
 pub(super) async fn serve(
     context: Arc<Context>,
     player: PlayerId,
-    mut letters: mpsc::Receiver<Letter>,
+    mut mailbox: mpsc::Receiver<Mail>,
     cancel: CancellationToken,
 ) {
     let mut server = Server::open(context, player);
@@ -102,7 +117,7 @@ pub(super) async fn serve(
                 server.finding = None;
                 server.handle_found(found)
             }
-            Some(letter) = letters.recv(), if server.machine.has_room() => server.take_in(letter),
+            Some(mail) = mailbox.recv(), if server.machine.has_room() => server.take_in(mail),
             Ok(()) = server.nodes.changed() => server.look_around(),
             Some(()) = OptionFuture::from(wake) => Event::Tick,
             () = cancel.cancelled(), if !stopping => {
@@ -113,10 +128,10 @@ pub(super) async fn serve(
         };
         server.apply(event);
     }
-    letters.close();
-    while let Some(letter) = letters.recv().await {
+    mailbox.close();
+    while let Some(mail) = mailbox.recv().await {
         let player = server.player.clone();
-        letter.answer(Err(CallError::Moved { player }));
+        mail.refuse(CallError::Moved { player });
     }
 }
 
@@ -141,6 +156,7 @@ impl Server {
             nodes,
             instance: None,
             callers: HashMap::new(),
+            openers: Vec::new(),
             last_ticket: 0,
             asked: FuturesUnordered::new(),
             changing: None,
@@ -150,12 +166,19 @@ impl Server {
         }
     }
 
-    fn take_in(&mut self, letter: Letter) -> Event {
-        self.last_ticket += 1;
-        let ticket = self.last_ticket;
-        let Letter { call, deadline, reply } = letter;
-        self.callers.insert(ticket, reply);
-        Event::Call { ticket, call, deadline }
+    fn take_in(&mut self, mail: Mail) -> Event {
+        match mail {
+            Mail::Call(Letter { call, deadline, reply }) => {
+                self.last_ticket += 1;
+                let ticket = self.last_ticket;
+                self.callers.insert(ticket, reply);
+                Event::Call { ticket, call, deadline }
+            }
+            Mail::Open(done) => {
+                self.openers.push(done);
+                Event::Open
+            }
+        }
     }
 
     /// The nodes changed: this one may have been called down and have lost the player meanwhile.
@@ -171,7 +194,8 @@ impl Server {
 
     /// Lets the machine decide and carries out what it says, until it has nothing more to say.
     fn apply(&mut self, event: Event) {
-        let nodes = self.nodes.borrow_and_update().clone();
+        // Not marked as seen: whoever looks while something else happens must still be told.
+        let nodes = self.nodes.borrow().clone();
         let mut actions = Vec::new();
         self.machine.handle(event, View { now: clock::now(), nodes: &nodes }, &mut actions);
         let mut todo = VecDeque::from(actions);
@@ -181,6 +205,9 @@ impl Server {
                 self.machine.handle(event, View { now: clock::now(), nodes: &nodes }, &mut more);
                 todo.extend(more);
             }
+        }
+        if self.machine.is_active() {
+            self.openers.clear();
         }
     }
 
@@ -229,7 +256,7 @@ impl Server {
             return Some(self.instantiate(&code));
         }
         let codes = self.context.codes.clone();
-        let up = nodes.iter().filter(|node| node.status == NodeStatus::Up).map(|node| node.id);
+        let up = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
         let others: Vec<_> = up.filter(|id| *id != self.context.me.node).collect();
         self.finding = Some(Box::pin(async move { codes.find(hash, &others).await }));
         None
@@ -316,6 +343,7 @@ impl Words<'_> {
                 let cause = message.as_str();
                 tracing::info!(player, %generation, %seq, micros, cause, "trapped and restored");
             }
+            Story::HandedOver { to } => say!(peer = to.as_str(), "handed over"),
             Story::Moved => say!("another node owns it now"),
             Story::Unavailable { holders } => {
                 let holders = holders.join(", ");

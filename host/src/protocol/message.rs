@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, Generation, Incarnation, NodeId,
-    NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Record, Seq, Writer,
+    Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
+    NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Record, Seq,
+    Writer,
 };
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
@@ -109,6 +110,11 @@ pub enum MemberRequest {
     Join(Announcement),
     /// "I am leaving."
     Leave {
+        /// The sender's number and start.
+        from: Writer,
+    },
+    /// "I am going to leave: give me nothing new."
+    Drain {
         /// The sender's number and start.
         from: Writer,
     },
@@ -346,6 +352,8 @@ pub enum CallRequest {
     Nodes,
     /// A component's bytes.
     Code(CodeHash),
+    /// "Hand over what you have, and stop."
+    Drain,
 }
 
 /// About players.
@@ -375,4 +383,6 @@ pub enum CallReply {
     },
     /// The component, if the node has it.
     Code(Option<Vec<u8>>),
+    /// What the node has handed over; it stops now.
+    Drained(DrainReport),
 }

@@ -11,8 +11,20 @@ use super::{CodeHash, CopyId, Generation, Incarnation, NodeId, NodeName, PlayerI
 pub enum NodeStatus {
     /// It serves.
     Up,
+    /// It serves what it has, hands that over to other nodes, and will leave.
+    Draining,
     /// It stopped or cannot be reached.
     Down,
+}
+
+impl NodeStatus {
+    /// Whether the node serves what it has: only a node that does not may lose a player to another.
+    pub fn is_alive(self) -> bool {
+        match self {
+            Self::Up | Self::Draining => true,
+            Self::Down => false,
+        }
+    }
 }
 
 /// A node as the directory knows it.
@@ -67,7 +79,9 @@ pub struct PlayerChange {
     pub player: PlayerId,
     /// The generation that the writer saw; 0 for a player that does not exist.
     pub expect: Generation,
-    /// The new owner: always the one who asks.
+    /// Who asks: the owner that is, or the one who takes over from an owner that is not alive.
+    pub by: Writer,
+    /// The new owner: the one who asks, or another one to whom the owner hands the player over.
     pub owner: Writer,
     /// The new keepers, each of which holds the state already.
     pub keepers: Vec<KeeperCopy>,
@@ -82,6 +96,19 @@ pub enum ChangeOutcome {
     Changed(Generation),
     /// Somebody was faster or the change is not allowed now; this is what holds.
     Conflict(Option<PlayerRecord>),
+}
+
+/// What a node that is going to leave has handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainReport {
+    /// The node.
+    pub node: NodeName,
+    /// Players that other nodes own now.
+    pub players: u64,
+    /// Copies that other nodes keep now.
+    pub copies: u64,
+    /// Players and copies that no other node could take, and why.
+    pub left: Option<String>,
 }
 
 /// One player in a listing.

@@ -75,6 +75,12 @@ coverage! {
     breaks,
     /// Nodes that left in order.
     leaves,
+    /// Nodes that handed over before they left.
+    drains,
+    /// Players handed over.
+    handovers,
+    /// Players opened although nobody called them.
+    adoptions,
     /// Nodes called down.
     downs,
     /// Elections.

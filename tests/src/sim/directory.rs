@@ -66,7 +66,10 @@ impl World {
                             |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Changed(_));
                         outcomes.iter().map(done).collect()
                     }
-                    Outcome::Nothing | Outcome::NodeUp(_) | Outcome::NodeDown(_) => vec![],
+                    Outcome::Nothing
+                    | Outcome::NodeUp(_)
+                    | Outcome::NodeDraining(_)
+                    | Outcome::NodeDown(_) => vec![],
                 };
                 format!("directory: {} {short:?}", changes.join(", "))
             }
@@ -100,6 +103,11 @@ impl World {
     pub(super) fn call_down(&mut self, writer: Writer) {
         self.coverage.downs += 1;
         self.append(Command::NodeDown(writer));
+    }
+
+    /// The leader says that a start of a node is going to leave.
+    pub(super) fn call_draining(&mut self, writer: Writer) {
+        self.append(Command::NodeDraining(writer));
     }
 
     /// Applies the log to a node's view.
@@ -236,7 +244,7 @@ impl World {
 /// A change that conflicts with itself was done by an earlier attempt, as the directory's driver
 /// has it.
 fn settle(change: &PlayerChange, outcome: ChangeOutcome) -> ChangeOutcome {
-    let PlayerChange { player: _, expect, owner, keepers, code } = change.clone();
+    let PlayerChange { player: _, expect, by: _, owner, keepers, code } = change.clone();
     let asked = PlayerRecord { generation: expect.next(), owner, keepers, code };
     match outcome {
         ChangeOutcome::Conflict(Some(record)) if record == asked => {

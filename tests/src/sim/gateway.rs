@@ -1,7 +1,7 @@
 //! How calls find their player: the rules of `host::gateway`, on a node's own view of the directory.
 
 use host::net::AskError;
-use host::protocol::{Call, CallError, NodeId, NodeRecord, NodeStatus, Outcome, PlayerId, Writer};
+use host::protocol::{Call, CallError, NodeId, NodeRecord, Outcome, PlayerId, Writer};
 
 use super::happening::{Called, MS, Reply, Request, SECOND, Slot, Time, Waiter, What};
 use super::server::Caller;
@@ -241,7 +241,7 @@ impl World {
             if routed.pausing && !routed.barrier {
                 woken.push((*id, routed.attempt));
             } else if let Some(owner) = routed.there
-                && !is_up(owner, &process.nodes)
+                && !is_alive(owner, &process.nodes)
             {
                 ended.push((*id, routed.attempt, routed.call.key));
             }
@@ -262,15 +262,13 @@ impl World {
     }
 }
 
-fn is_up(owner: Writer, nodes: &[NodeRecord]) -> bool {
+pub(super) fn is_alive(owner: Writer, nodes: &[NodeRecord]) -> bool {
     nodes.iter().any(|node| {
-        node.id == owner.node
-            && node.incarnation == owner.incarnation
-            && node.status == NodeStatus::Up
+        node.id == owner.node && node.incarnation == owner.incarnation && node.status.is_alive()
     })
 }
 
 /// The owner if it is up; otherwise this node takes the player over.
 fn route(owner: Writer, me: NodeId, nodes: &[NodeRecord]) -> Route {
-    if owner.node != me && is_up(owner, nodes) { Route::There(owner) } else { Route::Here }
+    if owner.node != me && is_alive(owner, nodes) { Route::There(owner) } else { Route::Here }
 }

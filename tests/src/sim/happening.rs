@@ -119,6 +119,8 @@ pub(super) enum What {
     CallAgain { call: u64, attempt: u64 },
     /// The keeper collects what can never be named.
     Sweep,
+    /// The process has handed over what it could.
+    Drained,
     /// The process was asked to stop and stops now.
     Leave,
 }

@@ -36,6 +36,9 @@ impl World {
             let index = self.log.entries.len();
             self.learn(slot, index);
         }
+        if self.rng.percent(2) {
+            self.adopt(slot);
+        }
         self.look(slot);
     }
 
@@ -86,8 +89,22 @@ impl World {
         }
     }
 
-    /// A node is asked to stop: its players finish, it says that it leaves, and it is gone.
+    /// A node is asked to stop. Most hand over what they have first, as long as they can wait.
     pub(super) fn leave(&mut self, slot: Slot) {
+        let Some(process) = &self.machines[slot].process else { return };
+        let me = process.me;
+        if self.rng.percent(30) || !self.can_commit(slot) {
+            return self.wind_down(slot);
+        }
+        self.coverage.drains += 1;
+        self.tell(|| format!("node {slot} hands over"));
+        self.call_draining(me);
+        let wait = self.rng.between(1, 3000) * MS;
+        self.after_to(wait, slot, What::Drained);
+    }
+
+    /// Its players finish, it says that it leaves, and it is gone.
+    pub(super) fn wind_down(&mut self, slot: Slot) {
         let Some(process) = &mut self.machines[slot].process else { return };
         process.leaving = true;
         self.coverage.leaves += 1;

@@ -112,9 +112,7 @@ impl World {
         let Some(process) = &mut self.machines[slot].process else { return };
         let me = process.me;
         let member = process.nodes.iter().any(|node| {
-            node.id == me.node
-                && node.incarnation == me.incarnation
-                && node.status == host::protocol::NodeStatus::Up
+            node.id == me.node && node.incarnation == me.incarnation && node.status.is_alive()
         });
         if process.serving || !member {
             return;
@@ -193,6 +191,7 @@ impl World {
             What::CallLate { call, attempt } => self.call_late(slot, call, attempt),
             What::CallAgain { call, attempt } => self.call_again(slot, call, attempt),
             What::Sweep => self.sweep(slot),
+            What::Drained => self.wind_down(slot),
             What::Leave => self.leave_now(slot),
         }
     }

@@ -12,6 +12,7 @@ use host::protocol::{
 use host::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
 use super::Bug;
+use super::gateway::is_alive;
 use super::happening::{Called, Job, MS, Reply, Request, Slot, Time, Waiter, What};
 use super::node::name_of;
 use super::world::World;
@@ -83,27 +84,51 @@ impl World {
     /// A call reaches the player's server here, which is opened if there is none.
     pub(super) fn call_here(&mut self, slot: Slot, call: Call, left: Time, caller: Caller) {
         let deadline = self.instant() + std::time::Duration::from_micros(left);
-        let (id, ticket) = (self.number(), self.number());
-        let want = self.want;
-        let Some(process) = &mut self.machines[slot].process else { return };
+        let ticket = self.number();
         let player = call.player.clone();
+        let Some(process) = &mut self.machines[slot].process else { return };
         if process.leaving && !process.servers.contains_key(&player) {
             let result = Err(CallError::Stopping { node: name_of(slot) });
             return self.answer_caller(slot, caller, result);
         }
-        let server = process.servers.entry(player.clone()).or_insert_with(|| {
-            let record = process.view.player(&player).cloned();
+        let key = call.key;
+        let Some(server) = self.open(slot, &player) else { return };
+        server.callers.insert(ticket, (caller, key));
+        let id = server.id;
+        self.server_event(slot, &player, id, Event::Call { ticket, call, deadline });
+    }
+
+    /// Opens any player that has lost its owner, or is this node's own, although nobody calls it.
+    pub(super) fn adopt(&mut self, slot: Slot) {
+        let player = self.rng.index(self.players.len());
+        let player = self.players[player].clone();
+        let Some(process) = &self.machines[slot].process else { return };
+        let owner = process.view.player(&player).map(|record| record.owner);
+        let owner_lives = owner.is_some_and(|owner| is_alive(owner, &process.nodes));
+        if !process.serving || process.leaving || (owner_lives && owner != Some(process.me)) {
+            return;
+        }
+        if let Some(Server { id, .. }) = self.open(slot, &player) {
+            let id = *id;
+            self.coverage.adoptions += 1;
+            self.server_event(slot, &player, id, Event::Open);
+        }
+    }
+
+    /// Returns the player's server on a node, a new one if there is none.
+    fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
+        let (id, want) = (self.number(), self.want);
+        let process = self.machines[slot].process.as_mut()?;
+        Some(process.servers.entry(player.clone()).or_insert_with(|| {
+            let record = process.view.player(player).cloned();
             let origin = record.map_or_else(|| Origin::New(fresh()), Origin::Known);
             // As in the product: the same for one player and one start of a node.
             let mut seed = DefaultHasher::new();
-            (&player, process.me).hash(&mut seed);
+            (player, process.me).hash(&mut seed);
             let machine = Machine::new(player.clone(), process.me, want, origin, seed.finish());
             let callers = BTreeMap::new();
             Server { id, machine, memory: None, callers, wake: None, hidden: 0 }
-        });
-        server.callers.insert(ticket, (caller, call.key));
-        let id = server.id;
-        self.server_event(slot, &player, id, Event::Call { ticket, call, deadline });
+        }))
     }
 
     /// Lets a machine decide and carries out what it says, until it has nothing more to say.
@@ -305,6 +330,7 @@ impl World {
                 self.watch_restored(slot, player, generation, &state);
             }
             (Story::Fetched { .. }, _) => self.coverage.failovers += 1,
+            (Story::HandedOver { .. }, _) => self.coverage.handovers += 1,
             (Story::Seeding { .. }, _) if seq > Seq(0) => self.coverage.reseeds += 1,
             _ => {}
         }

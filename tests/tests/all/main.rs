@@ -2,6 +2,7 @@
 
 mod agreement;
 mod dev;
+mod drain;
 mod failover;
 mod fencing;
 mod guests;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::status;
 use crate::cli::client::{Failed, Nodes, Players};
-use crate::protocol::{CallKey, Crash, NodeName, Outcome, PlayerId, Seq};
+use crate::protocol::{CallKey, Crash, DrainReport, NodeName, Outcome, PlayerId, Seq};
 
 pub(super) fn returned(points: i64, seq: Seq, node: &NodeName, key: CallKey) -> String {
     #[derive(Serialize)]
@@ -69,6 +69,19 @@ pub(super) fn failed(failed: &Failed, key: Option<CallKey>) -> String {
 
 pub(super) fn problem(error: &str, message: &str) -> String {
     line(&Problem { error, message, applied: Some(false), key: None })
+}
+
+pub(super) fn drained(report: &DrainReport) -> String {
+    #[derive(Serialize)]
+    struct Drained<'a> {
+        node: &'a NodeName,
+        players: u64,
+        copies: u64,
+        /// What stays and why; `null` when nothing does.
+        left: Option<&'a str>,
+    }
+    let DrainReport { node, players, copies, left } = report;
+    line(&Drained { node, players: *players, copies: *copies, left: left.as_deref() })
 }
 
 pub(super) fn node_state(node: &NodeName, state: &str) -> String {

@@ -49,7 +49,14 @@ fn down(state: &mut DirectoryState, writer: Writer) -> bool {
 
 fn change(expect: u64, owner: Writer, keepers: &[KeeperCopy]) -> PlayerChange {
     let expect = Generation(expect);
-    PlayerChange { player: player(), expect, owner, keepers: keepers.to_vec(), code: CODE }
+    PlayerChange {
+        player: player(),
+        expect,
+        by: owner,
+        owner,
+        keepers: keepers.to_vec(),
+        code: CODE,
+    }
 }
 
 /// Applies one change: the new generation, or `None` after a conflict, which must change nothing.
@@ -93,6 +100,43 @@ fn a_player_is_never_taken_from_a_start_that_is_up() {
     assert_eq!(apply(&mut state, change(2, writer(1, 2), &[keeper(2, 20)])), None);
     up(&mut state, announcement(3, "n3", 2)).unwrap();
     assert_eq!(apply(&mut state, change(2, writer(1, 2), &[keeper(2, 20)])), Some(3));
+}
+
+#[test]
+fn only_the_owner_hands_a_player_over_and_only_to_a_node_that_is_up() {
+    let mut state = four_nodes();
+    let copies = [keeper(2, 20)];
+    apply(&mut state, change(0, writer(1, 1), &copies)).unwrap();
+    let by = |by, owner| PlayerChange { by, ..change(1, owner, &copies) };
+    assert_eq!(apply(&mut state, by(writer(3, 1), writer(3, 1))), None, "a thief");
+    assert_eq!(apply(&mut state, by(writer(4, 1), writer(3, 1))), None, "for another");
+    assert_eq!(apply(&mut state, by(writer(1, 1), writer(3, 2))), None, "a start that is not");
+    let drained = state.apply(&Command::NodeDraining(writer(3, 1)));
+    assert_eq!(drained, Outcome::NodeDraining(true));
+    assert_eq!(apply(&mut state, by(writer(1, 1), writer(3, 1))), None, "one that leaves");
+    // One that leaves itself still does what it must for its players.
+    state.apply(&Command::NodeDraining(writer(1, 1)));
+    assert_eq!(apply(&mut state, change(1, writer(1, 1), &[keeper(4, 40)])), Some(2));
+    let handed = PlayerChange { by: writer(1, 1), ..change(2, writer(2, 1), &[keeper(4, 40)]) };
+    assert_eq!(apply(&mut state, handed), Some(3));
+    assert_eq!(
+        apply(&mut state, change(3, writer(1, 1), &[keeper(4, 40)])),
+        None,
+        "it is given away"
+    );
+}
+
+#[test]
+fn a_node_that_leaves_is_alive_until_it_is_down_and_keeps_its_name() {
+    let mut state = four_nodes();
+    state.apply(&Command::NodeDraining(writer(1, 1)));
+    assert_eq!(state.apply(&Command::NodeDraining(writer(1, 1))), Outcome::NodeDraining(false));
+    assert!(up(&mut state, announcement(9, "n1", 1)).is_err());
+    assert!(down(&mut state, writer(1, 1)));
+    assert_eq!(state.apply(&Command::NodeDraining(writer(1, 1))), Outcome::NodeDraining(false));
+    assert_eq!(state.node(NodeId(1)).unwrap().status, NodeStatus::Down);
+    up(&mut state, announcement(1, "n1", 2)).unwrap();
+    assert_eq!(state.node(NodeId(1)).unwrap().status, NodeStatus::Up);
 }
 
 #[test]
@@ -225,20 +269,25 @@ fn any_command() -> impl Strategy<Value = Command> {
     let one_change = (
         prop_oneof![Just("p1"), Just("p2")],
         0u64..6,
-        (node.clone(), incarnation),
+        ((node.clone(), incarnation.clone()), (node.clone(), incarnation)),
         vec((node, 0u64..6), 0..3),
         prop_oneof![9 => Just(CODE), 1 => Just(CodeHash([2; 32]))],
     )
-        .prop_map(|(player, expect, (node, incarnation), keepers, code)| PlayerChange {
+        .prop_map(|(player, expect, (by, owner), keepers, code)| PlayerChange {
             player: player.parse().unwrap(),
             expect: Generation(expect),
-            owner: writer(node, incarnation),
+            by: writer(by.0, by.1),
+            owner: writer(owner.0, owner.1),
             keepers: keepers.into_iter().map(|(node, copy)| keeper(node, copy)).collect(),
             code,
         });
     prop_oneof![
         2 => announce,
-        1 => down,
+        1 => down.clone(),
+        1 => down.prop_map(|command| match command {
+            Command::NodeDown(writer) => Command::NodeDraining(writer),
+            other => other,
+        }),
         6 => vec(one_change, 1..4).prop_map(Command::Players),
     ]
 }

@@ -26,8 +26,8 @@ pub(super) struct Seeding {
 /// A change that the directory was asked for, and which of its copies were seeded for it.
 #[derive(Debug, Clone)]
 pub(super) struct Naming {
-    change: PlayerChange,
-    seeded: Vec<KeeperCopy>,
+    pub(super) change: PlayerChange,
+    pub(super) seeded: Vec<KeeperCopy>,
 }
 
 impl Machine {
@@ -86,7 +86,7 @@ impl Machine {
     /// Does not wait for a target that went down.
     pub(super) fn check_targets(&mut self, view: View<'_>) {
         let Phase::Seeding(seeding) = &self.phase else { return };
-        if !seeding.new.iter().all(|(copy, done)| *done || view.is_up(copy.node)) {
+        if !seeding.new.iter().all(|(copy, done)| *done || view.is_alive(copy.node)) {
             self.give_up_seeding(view);
         }
     }
@@ -138,7 +138,8 @@ impl Machine {
         let Some(code) = self.state.as_ref().map(|state| state.code) else { return };
         let keepers = self.copies().into_iter().chain(seeded.iter().copied()).collect();
         let (player, expect) = (self.player.clone(), self.generation());
-        let change = PlayerChange { player, expect, owner: self.me, keepers, code };
+        let (by, owner) = (self.me, self.me);
+        let change = PlayerChange { player, expect, by, owner, keepers, code };
         self.name(Naming { change, seeded }, out);
     }
 
@@ -156,6 +157,13 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         match outcome {
+            Some(ChangeOutcome::Changed(_)) if naming.change.owner != self.me => {
+                out.push(Action::Tell(Story::HandedOver {
+                    to: view.name(naming.change.owner.node),
+                }));
+                self.phase = Phase::New;
+                self.close_moved(out);
+            }
             Some(ChangeOutcome::Changed(generation)) => {
                 let Naming { change: PlayerChange { owner, keepers, code, .. }, seeded } = naming;
                 out.push(Action::Tell(Story::Named { keepers: view.names(&keepers) }));
@@ -209,13 +217,24 @@ impl Machine {
         }
     }
 
-    /// Replaces keepers that the directory calls down, and adds missing ones.
+    /// Replaces keepers that the directory calls down or that are going to leave, and adds missing
+    /// ones.
     pub(super) fn check_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let down = |keeper: &&Acking| !view.is_up(keeper.copy.node);
-        let lost: Vec<KeeperCopy> =
-            self.keepers.iter().filter(down).map(|keeper| keeper.copy).collect();
+        let (held, lost): (Vec<_>, Vec<_>) =
+            self.copies().into_iter().partition(|copy| view.is_alive(copy.node));
         for copy in lost {
             self.lose(copy, "the node is down".to_owned(), view, out);
+        }
+        // A keeper that is going to leave is good until another node can take its place.
+        let leaving = held.into_iter().filter(|copy| view.is_draining(copy.node));
+        let leaving: Vec<KeeperCopy> = leaving.collect();
+        if !leaving.is_empty() {
+            let taken: Vec<NodeId> = self.copies().iter().map(|copy| copy.node).collect();
+            let (me, count) = (self.me.node, leaving.len());
+            let places = keepers_for(&self.player, me, &taken, &[], view.nodes, count).len();
+            for copy in leaving.into_iter().take(places) {
+                self.lose(copy, "the node is going to leave".to_owned(), view, out);
+            }
         }
         if !self.is_named() || !self.targets(view).is_empty() {
             self.settle(view, out);

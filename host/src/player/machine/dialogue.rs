@@ -24,6 +24,8 @@ pub enum Event {
         /// When the caller gives up.
         deadline: Instant,
     },
+    /// The player should be served although nobody calls it: its owner is gone, and a copy with it.
+    Open,
     /// The guest returned.
     Returned {
         /// What it returned.
@@ -147,6 +149,11 @@ pub enum Story {
         seq: Seq,
         /// How long that took, in microseconds.
         micros: u64,
+    },
+    /// Another node owns the player now, for this one is going to leave.
+    HandedOver {
+        /// The new owner.
+        to: NodeName,
     },
     /// A newer owner exists.
     Moved,

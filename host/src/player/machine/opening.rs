@@ -40,10 +40,23 @@ impl Machine {
         out.push(Action::Change(PlayerChange {
             player: self.player.clone(),
             expect: record.generation,
+            by: self.me,
             owner: self.me,
             keepers: record.keepers,
             code: record.code,
         }));
+    }
+
+    /// Opens a player that nobody calls. One that does not exist is not created by that.
+    pub(super) fn handle_open(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::New) || self.stopping {
+            return;
+        }
+        if self.record.is_some() {
+            return self.open(view, out);
+        }
+        self.phase = Phase::Closed;
+        out.push(Action::Close);
     }
 
     pub(super) fn handle_claimed(
@@ -154,8 +167,12 @@ impl Machine {
         self.fail_all(&CallError::Unavailable { player, holders }, out);
     }
 
-    /// Makes an instance of what was settled.
+    /// Makes an instance of what was settled, if anybody waits for one.
     pub(super) fn revive(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        if self.life == Life::None && self.queue.is_empty() {
+            self.life = Life::AtRest;
+            out.push(Action::Tell(Story::Serving { seq: self.seq() }));
+        }
         if self.life == Life::None {
             self.phase = Phase::Reviving;
             self.life = Life::Coming;
@@ -173,8 +190,7 @@ impl Machine {
         if let Some((waiting, message)) = self.crashed.take() {
             self.answer_crash(waiting, message, micros, view, out);
         } else if matches!(self.phase, Phase::Reviving) {
-            let seq = self.state.as_ref().map_or_else(Default::default, |state| state.seq);
-            out.push(Action::Tell(Story::Serving { seq }));
+            out.push(Action::Tell(Story::Serving { seq: self.seq() }));
             self.phase = Phase::Active;
             self.check_keepers(view, out);
         }
@@ -183,7 +199,7 @@ impl Machine {
 
 /// Whether node `me` may reach this copy now.
 fn is_reachable(copy: &KeeperCopy, me: NodeId, view: View<'_>) -> bool {
-    copy.node == me || view.is_up(copy.node)
+    copy.node == me || view.is_alive(copy.node)
 }
 
 fn down(copy: &KeeperCopy, view: View<'_>) -> String {

@@ -219,7 +219,7 @@ impl Machine {
         self.keepers.iter().map(|keeper| keeper.copy).collect()
     }
 
-    fn seq(&self) -> Seq {
+    pub(super) fn seq(&self) -> Seq {
         self.state.as_ref().map_or(Seq(0), |state| state.seq)
     }
 }

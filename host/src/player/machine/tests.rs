@@ -59,6 +59,11 @@ impl World {
         self.nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
     }
 
+    fn set_draining(&mut self, id: u64) {
+        let node = self.nodes.iter_mut().find(|node| node.id == NodeId(id)).unwrap();
+        node.status = NodeStatus::Draining;
+    }
+
     fn feed(&mut self, event: Event) -> Vec<String> {
         let mut out = Vec::new();
         self.machine.handle(event, View { now: self.now, nodes: &self.nodes }, &mut out);
@@ -392,4 +397,68 @@ fn a_stopping_server_answers_what_it_executed_and_ends() {
     assert_eq!(world.feed(Event::Stop), Vec::<String>::new());
     assert_eq!(world.call(3, 1), ["answer 3: error stopping"]);
     assert_eq!(world.acknowledged(2), ["answer 2: 5", "close"]);
+}
+
+#[test]
+fn a_node_that_leaves_hands_over_after_the_last_acknowledgement() {
+    let mut world = World::serving();
+    assert_eq!(world.call(2, 5), ["execute"]);
+    assert_eq!(world.returned(), ["append 2 #2 seq2"]);
+    world.set_draining(1);
+    assert!(world.feed(Event::Nodes).is_empty());
+    assert!(world.call(3, 5).is_empty(), "nothing new is executed");
+    assert_eq!(world.acknowledged(2), ["answer 2: 5", "change 1 -> [2]"]);
+    let change = world.change.clone().unwrap();
+    assert_eq!((change.by, change.owner.node), (ME, NodeId(3)), "to one that keeps no copy");
+    assert_eq!(world.changed(2), ["answer 3: error moved", "close"]);
+}
+
+#[test]
+fn a_handover_whose_end_is_not_known_is_asked_for_again_and_nothing_is_served_meanwhile() {
+    let mut world = World::serving();
+    world.set_draining(1);
+    assert_eq!(world.feed(Event::Nodes), ["change 1 -> [2]"]);
+    assert!(world.feed(Event::Changed(None)).is_empty());
+    assert!(world.call(2, 5).is_empty());
+    assert_eq!(world.wait(), ["change 1 -> [2]"]);
+    assert_eq!(world.changed(2), ["answer 2: error moved", "close"]);
+}
+
+#[test]
+fn a_player_stays_where_no_other_node_could_keep_its_copies() {
+    let mut world = World::serving();
+    world.set_up(&[1, 2]);
+    world.set_draining(1);
+    assert!(world.feed(Event::Nodes).is_empty());
+    assert_eq!(world.call(2, 5), ["execute"]);
+}
+
+#[test]
+fn a_keeper_that_leaves_is_replaced_only_when_another_node_is_there() {
+    let mut world = World::serving();
+    world.set_up(&[1, 2]);
+    world.set_draining(2);
+    assert!(world.feed(Event::Nodes).is_empty(), "it is good until then");
+    assert_eq!(world.call(2, 5), ["execute"]);
+    assert_eq!(world.returned(), ["append 2 #2 seq2"]);
+    assert_eq!(world.acknowledged(2), ["answer 2: 5"]);
+    world.set_up(&[1, 2, 3]);
+    world.set_draining(2);
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 2 under 1"]);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [3]"]);
+    assert_eq!(world.changed(2), ["release 2"]);
+}
+
+#[test]
+fn a_player_that_nobody_calls_gets_its_copies_and_no_instance() {
+    let mut world = World::new(Origin::Known(record(4, 2)), &[1, 2, 3]);
+    assert_eq!(world.feed(Event::Open), ["change 5 -> [2]"]);
+    assert_eq!(world.changed(6), ["fetch 2 under 6"]);
+    let fetched = KeeperReply::Fetched(Box::new(fresh()));
+    assert_eq!(world.kept(0, Ok(fetched)), ["serving 0"]);
+    assert_eq!(world.call(1, 5), ["restore"]);
+    assert_eq!(world.restored(), ["execute"]);
+
+    let mut unknown = World::new(Origin::New(fresh()), &[1, 2, 3]);
+    assert_eq!(unknown.feed(Event::Open), ["close"], "nothing is created by that");
 }

@@ -47,7 +47,8 @@ fn node() -> NodeRecord {
 
 fn change() -> PlayerChange {
     let keepers = vec![KeeperCopy { node: NodeId(3), copy: COPY }];
-    PlayerChange { player: player(), expect: Generation(4), owner: WRITER, keepers, code: CODE }
+    let (by, owner) = (WRITER, WRITER);
+    PlayerChange { player: player(), expect: Generation(4), by, owner, keepers, code: CODE }
 }
 
 fn player_record() -> PlayerRecord {
@@ -88,12 +89,13 @@ fn requests_have_their_golden_bytes() {
         (Request::Member(MemberRequest::Ping { from: writer }), "00000102"),
         (Request::Member(MemberRequest::Join(announcement())), "000101026e31007f000001d12202"),
         (Request::Member(MemberRequest::Leave { from: writer }), "00020102"),
+        (Request::Member(MemberRequest::Drain { from: writer }), "00030102"),
         (Request::Directory(DirectoryRequest::AppendEntries(vec![1, 2])), "0100020102"),
         (Request::Directory(DirectoryRequest::Vote(vec![1])), "01010101"),
         (Request::Directory(DirectoryRequest::InstallSnapshot(vec![1])), "01020101"),
         (
             Request::Directory(DirectoryRequest::Change(vec![change()])),
-            "010301027031040102010307CODE",
+            "0103010270310401020102010307CODE",
         ),
         (Request::Directory(DirectoryRequest::ReadIndex), "0104"),
         (Request::Keeper(KeeperRequest::Append(append)), "0200027031070401020109030a014001100105"),
@@ -115,6 +117,7 @@ fn requests_have_their_golden_bytes() {
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
         (Request::Call(CallRequest::Nodes), "0303"),
         (Request::Call(CallRequest::Code(CODE)), "0304CODE"),
+        (Request::Call(CallRequest::Drain), "0305"),
     ]);
 }
 
@@ -192,6 +195,15 @@ fn replies_have_their_golden_bytes() {
             "03020101026e31007f000001d1220200026e3101010101",
         ),
         (Reply::Call(CallReply::Code(Some(vec![1]))), "0303010101"),
+        (
+            Reply::Call(CallReply::Drained(DrainReport {
+                node: name(),
+                players: 3,
+                copies: 4,
+                left: None,
+            })),
+            "0304026e31030400",
+        ),
         (Reply::Busy, "04"),
     ]);
 }
