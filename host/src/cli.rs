@@ -4,7 +4,7 @@
 //!   args ──► config ──┬─► node ── prompt ──┐
 //!   (typed)  (checked)├─► dev  ── prompt ──┼─► session ──► client ──► a node
 //!                     ├─► one question ────┘      │
-//!                     └─► a secret                └─► render ──► text or JSON, exit code
+//!                     └─► a secret, a key         └─► render ──► text or JSON, exit code
 //! ```
 //!
 //! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
@@ -42,7 +42,9 @@ use self::client::{Client, Dialer};
 use self::config::{AskSettings, Config, Task};
 use self::render::{Exit, Format, Rendered};
 use self::screen::Screen;
+use crate::clock;
 use crate::net::Secret;
+use crate::protocol::CallKey;
 
 /// What a node logs unless somebody says otherwise: its own story. Raft calls every unreachable
 /// follower an error; `membership` says it once.
@@ -83,6 +85,9 @@ fn perform(config: Config) -> Exit {
                 Err(error) => render::usage(format, &render::sentence(&error)),
             };
             finish(format, rendered)
+        }
+        Task::NewKey => {
+            finish(format, render::key_made(format, CallKey::random(clock::unix_millis())))
         }
         Task::Ask(settings) => {
             start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);

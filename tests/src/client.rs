@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use host::clock;
 use host::net::{Connection, Endpoint, Identity, Secret};
 use host::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, Operation, Outcome, Reply, Request,
@@ -85,7 +86,8 @@ impl Client {
         patience: Duration,
     ) -> Result<i64> {
         let operation = Operation::Reward(Term::Integer(points));
-        let call = Call { player: player.parse()?, key: CallKey::random(), operation };
+        let call =
+            Call { player: player.parse()?, key: CallKey::random(clock::unix_millis()), operation };
         let start = Instant::now();
         let mut last = None;
         for node in nodes.iter().cycle() {

@@ -24,7 +24,7 @@ impl Via {
         Self { nodes, secret, key: None, deadline: None, json: true }
     }
 
-    /// With this key, 32 hexadecimal digits.
+    /// With this key, as `host key new` prints one.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());

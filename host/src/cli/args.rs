@@ -109,6 +109,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: SecretCommand,
     },
+    /// Make a key that lets a call be repeated safely
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Run a throw-away cluster on this machine, with a prompt
     Dev {
         /// Start this many nodes
@@ -130,10 +135,18 @@ pub(super) enum SecretCommand {
     },
 }
 
+/// Commands about keys.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Print a new key: a UUID of version 7, as any library makes it
+    New,
+}
+
 /// Options of a call.
 #[derive(Debug, clap::Args)]
 pub(super) struct CallArgs {
-    /// Repeat the call with this key (32 hexadecimal digits): it is applied at most once
+    /// Call with this key, made by `host key new` or named by the answer to repeat: the call is
+    /// applied at most once
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<String>,
     #[command(flatten)]

@@ -11,11 +11,12 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 pub(super) use self::error::UsageError;
-use super::args::{Args, CallArgs, Command, NodeArgs, ReachArgs, SecretCommand};
+use super::args::{Args, CallArgs, Command, KeyCommand, NodeArgs, ReachArgs, SecretCommand};
 use super::client::{Patience, Reach};
 use super::folders;
 use super::question::Question;
 use super::render::Format;
+use crate::clock;
 use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
 use crate::net::Secret;
 use crate::protocol::{CallKey, NodeName, PlayerId};
@@ -45,6 +46,8 @@ pub(super) enum Task {
     Ask(AskSettings),
     /// Make a secret.
     NewSecret(PathBuf),
+    /// Make a key.
+    NewKey,
     /// Run a throw-away cluster.
     Dev(DevSettings),
 }
@@ -131,6 +134,7 @@ impl Config {
                 Task::Ask(question(Question::Drain, None, reach, &place)?)
             }
             Some(Command::Secret { command: SecretCommand::New { file } }) => Task::NewSecret(file),
+            Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
             Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
         };
         Ok(Self { format, log, task })
@@ -195,7 +199,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
 }
 
 fn call_question(call: Question, args: CallArgs, place: &Place) -> Result<AskSettings, UsageError> {
-    let key = args.key.map(|key| key.parse().map_err(|_| UsageError::Key)).transpose()?;
+    let key = args.key.map(|key| key.parse()).transpose()?;
     question(call, key, args.reach, place)
 }
 
@@ -213,7 +217,7 @@ fn question(
         (args.node, Patience::UntilDeadline)
     };
     let reach = Reach { targets, patience, deadline };
-    let key = key.unwrap_or_else(CallKey::random);
+    let key = key.unwrap_or_else(|| CallKey::random(clock::unix_millis()));
     Ok(AskSettings { question, key, reach, secret: place.secret()? })
 }
 

@@ -22,6 +22,7 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session::{self, Told};
 use super::signals::Interrupts;
+use crate::clock;
 use crate::limits::CALL_DEADLINE;
 use crate::protocol::{CallKey, NodeName};
 
@@ -126,7 +127,7 @@ impl Desk<'_> {
                 Ok(targets) => {
                     let patience = Patience::UntilDeadline;
                     let reach = Reach { targets, patience, deadline: CALL_DEADLINE };
-                    let key = CallKey::random();
+                    let key = CallKey::random(clock::unix_millis());
                     session::ask(&mut self.client, &reach, question, key, format).await
                 }
                 Err(error) => render::not_done(format, &render::sentence(&error)).into(),

@@ -20,6 +20,7 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session;
 use super::signals::{Interrupts, Parent};
+use crate::clock;
 use crate::limits::CALL_DEADLINE;
 use crate::node::{Node, NodeConfig, NodeEnd, NodeFailure, StartError};
 use crate::protocol::{CallKey, DrainReport};
@@ -166,7 +167,7 @@ impl Console {
                 Answer { text, names: Vec::new() }
             }
             Line::Ask { question, via: _ } => {
-                let key = CallKey::random();
+                let key = CallKey::random(clock::unix_millis());
                 let told =
                     session::ask(&mut self.client, &self.reach, question, key, self.format).await;
                 Answer { text: told.rendered.text, names: told.names }

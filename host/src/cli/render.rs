@@ -139,6 +139,15 @@ pub(super) fn drained(format: Format, report: &DrainReport) -> Rendered {
     Rendered { text, exit }
 }
 
+/// Renders a new key.
+pub(super) fn key_made(format: Format, key: CallKey) -> Rendered {
+    let text = match format {
+        Format::Text => key.to_string(),
+        Format::Json => json::key_made(key),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
 /// Renders where a secret was written.
 pub(super) fn secret_made(format: Format, file: &str) -> Rendered {
     let text = match format {

@@ -45,8 +45,8 @@ impl Gateway {
 
     /// A player that runs here; `None` if another node owns it meanwhile.
     async fn player_here(&self, player: PlayerId) -> Option<PlayerListing> {
-        let call =
-            Call { player: player.clone(), key: CallKey::random(), operation: Operation::Points };
+        let key = CallKey::random(clock::unix_millis());
+        let call = Call { player: player.clone(), key, operation: Operation::Points };
         let answer = self.call_here(&call, clock::now() + PART_DEADLINE).await;
         let record = self.directory.player(&player)?;
         if record.owner != self.me {

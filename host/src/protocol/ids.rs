@@ -24,9 +24,17 @@ pub enum InvalidId {
     /// The node name has a character outside the allowed set.
     #[error("a node name has letters, digits, `_` and `-` only, this one has {0:?}")]
     NodeCharacter(char),
-    /// The text is not a hexadecimal number of the right length.
-    #[error("expected {0} hexadecimal digits")]
-    Hex(usize),
+    /// The text is no UUID.
+    #[error(
+        "a key is 32 hexadecimal digits, with or without the dashes of a UUID; `host key new` prints one"
+    )]
+    Key,
+    /// The text is a UUID that does not say when it was made.
+    #[error(
+        "a key is a UUID of version 7, which says when it was made, and {0} is of another version; \
+         `host key new` prints one, as any UUIDv7 library does"
+    )]
+    KeyVersion(String),
 }
 
 /// A player's id: 1 to 128 bytes of printable UTF-8.
@@ -233,19 +241,53 @@ impl fmt::Debug for CodeHash {
 }
 
 /// A caller's key: the same key is the same call, however often it is sent.
+///
+/// It is a UUID of version 7 (RFC 9562): the time at which it was made, in milliseconds since 1970,
+/// then 74 random bits. So the order of keys is that of their times, and a player can forget the
+/// oldest ones and still tell those that it has forgotten from new ones.
+///
+/// Nodes rely on the order alone, so any number is safe; the version is checked where people hand
+/// keys in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallKey(pub u128);
 
 impl CallKey {
-    /// Draws a new key.
-    pub fn random() -> Self {
-        Self(rand::random())
+    const RANDOM_BITS: u32 = 80;
+    const VERSION_SHIFT: u32 = 76;
+    const VARIANT_SHIFT: u32 = 62;
+    const MILLIS_MAX: u64 = (1 << 48) - 1;
+
+    /// Returns the key made at `millis` since 1970 with the random bits of `random`: all but its
+    /// upper 48 and the six that a UUID fixes.
+    pub fn new(millis: u64, random: u128) -> Self {
+        let time = u128::from(millis.min(Self::MILLIS_MAX)) << Self::RANDOM_BITS;
+        let fixed = 0xf << Self::VERSION_SHIFT | 0b11 << Self::VARIANT_SHIFT;
+        let random = random & ((1 << Self::RANDOM_BITS) - 1) & !fixed;
+        Self(time | 7 << Self::VERSION_SHIFT | 0b10 << Self::VARIANT_SHIFT | random)
+    }
+
+    /// Draws a new key, made at `millis` since 1970.
+    pub fn random(millis: u64) -> Self {
+        Self::new(millis, rand::random())
+    }
+
+    /// Returns a key made at another time that is as unlike all others as this one.
+    #[must_use]
+    pub fn moved_to(self, millis: u64) -> Self {
+        Self::new(millis, self.0)
+    }
+
+    /// Returns when the key was made, in milliseconds since 1970.
+    pub fn millis(self) -> u64 {
+        u64::try_from(self.0 >> Self::RANDOM_BITS).unwrap_or(Self::MILLIS_MAX)
     }
 }
 
 impl fmt::Display for CallKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        let digits = format!("{:032x}", self.0);
+        let [a, b, c, d] = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20]];
+        write!(f, "{a}-{b}-{c}-{d}-{}", &digits[20..])
     }
 }
 
@@ -253,9 +295,15 @@ impl FromStr for CallKey {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let number = if digits { u128::from_str_radix(text, 16).ok() } else { None };
-        number.map(Self).ok_or(InvalidId::Hex(32))
+        let is_dash = |(at, byte): (usize, u8)| [8, 13, 18, 23].contains(&at) == (byte == b'-');
+        let dashed = text.len() == 36 && text.bytes().enumerate().all(is_dash);
+        let digits = if dashed { text.replace('-', "") } else { text.to_owned() };
+        // A sign would be read, too.
+        let fits = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = if fits { u128::from_str_radix(&digits, 16).ok() } else { None };
+        let key = Self(number.ok_or(InvalidId::Key)?);
+        let is_version_7 = key == Self::new(key.millis(), key.0);
+        if is_version_7 { Ok(key) } else { Err(InvalidId::KeyVersion(key.to_string())) }
     }
 }
 
@@ -273,6 +321,8 @@ pub fn digest(parts: &[&[u8]]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -301,9 +351,51 @@ mod tests {
     }
 
     #[test]
-    fn a_key_survives_its_text() {
-        let key = CallKey(0xabc);
-        assert_eq!(key.to_string().parse(), Ok(key));
-        assert_eq!("abc".parse::<CallKey>(), Err(InvalidId::Hex(32)));
+    fn a_key_is_a_uuid_of_version_7() {
+        // The example of RFC 9562, appendix A.6.
+        let text = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+        let key = CallKey::new(0x017f_22e2_79b0, 0xcc3_18c4_dc0c_0c07_398f);
+        assert_eq!(key.to_string(), text);
+        assert_eq!(key.millis(), 1_645_557_742_000);
+        assert_eq!(text.parse(), Ok(key));
+        assert_eq!(text.to_uppercase().parse(), Ok(key));
+        assert_eq!(text.replace('-', "").parse(), Ok(key));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_with_its_reason() {
+        let text = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+        for bad in ["", "abc", &text[1..], &text.replacen('-', "", 1), &text.replace('-', "+")] {
+            assert_eq!(bad.parse::<CallKey>(), Err(InvalidId::Key), "{bad}");
+        }
+        let [plus, late] =
+            ["+17f22e279b07cc398c4dc0c0c07398f", "017f22e27-9b0-7cc3-98c4-dc0c0c07398f"];
+        assert_eq!(plus.parse::<CallKey>(), Err(InvalidId::Key));
+        assert_eq!(late.parse::<CallKey>(), Err(InvalidId::Key));
+        for other in
+            ["919108f7-52d1-4320-9bac-f847db4148a8", "017f22e2-79b0-7cc3-d8c4-dc0c0c07398f"]
+        {
+            let refused = InvalidId::KeyVersion(other.to_owned());
+            assert_eq!(other.parse::<CallKey>(), Err(refused), "version or variant");
+        }
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_their_times() {
+        let [old, new] = [CallKey::new(1, u128::MAX), CallKey::new(2, 0)];
+        assert!(old < new);
+        assert_eq!((old.moved_to(2).millis(), old.moved_to(1)), (2, old));
+        assert_ne!(old.moved_to(2), new);
+        // The year 10889: it stays there.
+        assert_eq!(CallKey::new(u64::MAX, 0).millis(), (1 << 48) - 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_survives_its_text(millis in 0u64..1 << 48, random: u128) {
+            let key = CallKey::new(millis, random);
+            prop_assert_eq!(key.millis(), millis);
+            prop_assert_eq!(key.to_string().parse(), Ok(key));
+        }
     }
 }

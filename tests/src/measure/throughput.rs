@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use host::clock;
 use host::net::{Connection, Endpoint, Identity, Secret};
 use host::protocol::{Call, CallKey, CallReply, CallRequest, Operation, Reply, Request, Term};
 use serde::Serialize;
@@ -90,7 +91,7 @@ async fn call_until(
         turn = (turn + 1) % load.players;
         let player = format!("player{turn}").parse()?;
         let operation = Operation::Reward(Term::Integer(1));
-        let call = Call { player, key: CallKey::random(), operation };
+        let call = Call { player, key: CallKey::random(clock::unix_millis()), operation };
         let sent = Instant::now();
         let request = Request::Call(CallRequest::Call { call, deadline_ms });
         match connection.ask(request).await? {

@@ -90,9 +90,13 @@ fn a_wrong_address_is_refused() {
 fn a_wrong_key_is_refused() {
     let folder = Folder::new();
     let node = ["--node", "127.0.0.1:1", "--secret-file", &folder.secret];
-    let mut args = vec!["reward", "player1", "5", "--key", "0123"];
-    args.extend(node);
-    one_sentence(&host(&args), USAGE, "32 hexadecimal digits");
+    let no_time = "919108f7-52d1-4320-9bac-f847db4148a8";
+    for (key, named) in [("0123", "32 hexadecimal digits"), (no_time, no_time)] {
+        let mut args = vec!["reward", "player1", "5", "--key", key];
+        args.extend(node);
+        one_sentence(&host(&args), USAGE, named);
+        one_sentence(&host(&args), USAGE, "host key new");
+    }
 }
 
 #[test]

@@ -18,12 +18,9 @@ pub(in crate::cli) enum UsageError {
     /// A node without a name.
     #[error("a node needs a name, for example `host --name app_node1` (`host --help` says more)")]
     NoName,
-    /// A player id or a node name that is none.
+    /// A player id, a node name or a key that is none.
     #[error(transparent)]
     Id(#[from] InvalidId),
-    /// A key that is none.
-    #[error("a key is 32 hexadecimal digits, as a previous answer gave it")]
-    Key,
     /// `--listen` is not an address.
     #[error("`{given}` is not an address to listen on; expected one like 127.0.0.1:4433")]
     Listen {

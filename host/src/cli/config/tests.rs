@@ -31,6 +31,7 @@ fn a_wrong_word_gets_one_clear_sentence() {
         ("host points p --node :1", "`:1` is not a node's address"),
         ("host points p --node a:0", "`a:0` is not a node's address"),
         ("host points p --key 12", "a key is 32 hexadecimal digits"),
+        ("host points p --key 919108f7-52d1-4320-9bac-f847db4148a8", "`host key new` prints one"),
         ("host points p --deadline soon", "`soon` is not a deadline"),
         ("host points p --deadline 0s", "`0s` is not a deadline"),
         ("host points p\u{1b}", "a player id has printable characters only"),
@@ -95,9 +96,9 @@ fn a_question_without_a_node_goes_to_those_of_this_machine() {
 #[test]
 fn named_nodes_and_a_given_key_are_kept() {
     let state = tempfile::tempdir().unwrap();
-    let line = "host points p --node a:1 --node b:2 --key 000000000000000000000000000000ff";
+    let line = "host points p --node a:1 --node b:2 --key 0000000000007000800000000000ffff";
     let Task::Ask(ask) = check(state.path(), line).unwrap() else { panic!("not a question") };
     assert_eq!(ask.reach.targets, ["a:1", "b:2"]);
     assert_eq!(ask.reach.patience, Patience::UntilDeadline);
-    assert_eq!(ask.key, CallKey(0xff));
+    assert_eq!(ask.key, CallKey::new(0, 0xffff));
 }

@@ -109,6 +109,14 @@ pub(super) fn secret_made(secret: &str) -> String {
     line(&Made { secret })
 }
 
+pub(super) fn key_made(key: CallKey) -> String {
+    #[derive(Serialize)]
+    struct Made {
+        key: String,
+    }
+    line(&Made { key: key.to_string() })
+}
+
 pub(super) fn ready(node: &NodeName, addr: SocketAddr) -> String {
     #[derive(Serialize)]
     struct Ready<'a> {

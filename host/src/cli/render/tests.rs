@@ -2,7 +2,7 @@ use super::*;
 use crate::protocol::{Generation, Incarnation, NodeId, NodeRecord, PlayerListing, Seq};
 
 const KEY: CallKey = CallKey(0xff);
-const KEY_TEXT: &str = "000000000000000000000000000000ff";
+const KEY_TEXT: &str = "00000000-0000-0000-0000-0000000000ff";
 
 fn name(text: &str) -> NodeName {
     text.parse().unwrap()
@@ -42,7 +42,7 @@ fn a_trap_says_what_happened_and_what_was_kept() {
     assert_eq!(text, Rendered { text: lines.into(), exit: Exit::NotApplied });
     let expected = r#"{"error":"trapped","message":"not an integer: \"a\"","#.to_owned()
         + r#""restored":{"seq":1,"from":"memory","micros":41},"node":"app_node1","#
-        + r#""keepers":["app_node3"],"applied":false,"key":"000000000000000000000000000000ff"}"#;
+        + r#""keepers":["app_node3"],"applied":false,"key":"00000000-0000-0000-0000-0000000000ff"}"#;
     assert_eq!(json, expected);
     let (text, _) = both(&crash("x", &["b", "c"]));
     assert!(text.text.ends_with("; keepers b, c unchanged"));
