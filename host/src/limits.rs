@@ -24,8 +24,18 @@ pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Largest message on a stream of its own, in bytes: a full snapshot of the largest guest.
 pub const MESSAGE_BYTES_MAX: usize = GUEST_MEMORY_BYTES_MAX + 4 * 1024 * 1024;
 
-/// Calls whose keys a player remembers.
+/// Calls whose keys a player remembers however old they are.
 pub const KEY_WINDOW_CALLS: usize = 1024;
+/// Time for which it remembers more keys than that, by the keys' own times. As long as the longest
+/// deadline that a caller may ask for.
+pub const KEY_WINDOW_TIME: Duration = Duration::from_secs(10 * 60);
+/// Most that the keys of one player may take on the wire and in a store, in bytes: small beside the
+/// largest memory, and enough for more than thirty calls in each second of those ten minutes.
+pub const KEY_WINDOW_BYTES_MAX: usize = 1024 * 1024;
+/// What one remembered call takes at most, in bytes: key, position, operation and answer.
+pub const KEY_WINDOW_CALL_BYTES_MAX: usize = 19 + 10 + 10 + 10;
+/// Calls whose keys a player remembers at most. The byte more for each pays for the window's head.
+pub const KEY_WINDOW_CALLS_MAX: usize = KEY_WINDOW_BYTES_MAX / (KEY_WINDOW_CALL_BYTES_MAX + 1);
 /// Calls of one player that may wait for their keepers at the same time.
 pub const PIPELINE_CALLS_MAX: usize = 256;
 /// Calls that may wait in one player's mailbox.

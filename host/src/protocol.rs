@@ -9,6 +9,7 @@ mod ids;
 mod message;
 mod record;
 mod state;
+mod window;
 
 pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Term, sentence};
 pub use ids::{
@@ -24,4 +25,5 @@ pub use record::{
     ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,
     PlayerRecord, name_of,
 };
-pub use state::{Effect, KeyLookup, KeyWindow, PlayerState, Record, StateMismatch};
+pub use state::{Effect, PlayerState, Record, StateMismatch};
+pub use window::{KeyBounds, KeyLookup, KeyWindow};

@@ -98,7 +98,9 @@ impl Client {
             match self.call(*node, call.clone(), left).await {
                 Ok(Answer::Returned { value, .. }) => return Ok(value),
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
-                Err(NoAnswer::Said(error @ CallError::KeyReused { .. })) => {
+                Err(NoAnswer::Said(
+                    error @ (CallError::KeyReused { .. } | CallError::KeyExpired { .. }),
+                )) => {
                     return Err(error.into());
                 }
                 Err(no_answer) => last = Some(no_answer),

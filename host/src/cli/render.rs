@@ -30,7 +30,7 @@ pub(super) enum Exit {
     NotApplied = 1,
     /// The command means nothing; nobody was asked.
     Usage = 2,
-    /// It may have been applied; the same key asks again safely.
+    /// It may have been applied; the same key never applies it twice.
     Unknown = 3,
 }
 

@@ -212,6 +212,7 @@ impl Gateway {
             | CallError::Broken { .. }
             | CallError::Overloaded { .. }
             | CallError::KeyReused { .. }
+            | CallError::KeyExpired { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }

@@ -87,7 +87,7 @@ impl Tail {
         self.records += 1;
         self.bytes += record.delta.changed_bytes() + RECORD_OVERHEAD_BYTES;
         let long = self.records >= RECORDS_PER_BASE;
-        let fold = long && self.bytes >= state.snapshot.changed_bytes();
+        let fold = long && self.bytes >= state.bytes();
         if fold {
             *self = Self::default();
         }

@@ -218,6 +218,24 @@ fn many_records_are_folded_into_a_base() {
 }
 
 #[test]
+fn a_base_is_written_once_the_records_outweigh_memory_and_keys() {
+    let mut keeper = Keeper::default();
+    let calls = 5 * RECORDS_PER_BASE;
+    run(&mut keeper, &[(seed(7, 0, A, calls), acknowledged(calls))]);
+    let keys = keeper.copy(&player(), CopyId(7)).unwrap().state.window.bytes();
+    let mut written = 0;
+    for seq in calls + 1.. {
+        let writes = run(&mut keeper, &[(append(7, 1, A, seq), acknowledged(seq))]);
+        written += RECORD_OVERHEAD_BYTES;
+        if writes.iter().any(|write| matches!(write, Write::Base { .. })) {
+            break;
+        }
+        assert!(written < 10 * keys, "no base after {seq}");
+    }
+    assert!(written >= keys, "{written} bytes of records for {keys} of keys");
+}
+
+#[test]
 fn copies_of_one_player_are_bounded() {
     let mut keeper = Keeper::default();
     for copy in 0..COPIES_PER_PLAYER_MAX as u64 {

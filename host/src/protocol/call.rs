@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
 use super::{CallKey, NodeName, PlayerId, Seq};
+use crate::limits::{KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME};
 
 /// An argument of a call, as the guest sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,7 +80,7 @@ pub struct Crash {
 pub enum Outcome {
     /// Nothing was and nothing will be applied.
     NotApplied,
-    /// It may have been applied; the same key asks again safely.
+    /// It may have been applied; the same key never applies it twice.
     Unknown,
 }
 
@@ -155,13 +156,29 @@ pub enum CallError {
         /// The key to retry with.
         key: CallKey,
     },
+    /// The key is older than those that the player remembers: nobody can say whether the call was
+    /// applied before. No node knows more.
+    #[error(
+        "key_expired: the call may have been applied; {player} remembers the keys of the last {} \
+         minutes, at most {KEY_WINDOW_CALLS_MAX} of them, and {key} is older: look at the player \
+         before you call it with a new key",
+        KEY_WINDOW_TIME.as_secs() / 60
+    )]
+    KeyExpired {
+        /// The player.
+        player: PlayerId,
+        /// The key.
+        key: CallKey,
+        /// The largest key that the player has forgotten; larger ones can be new.
+        horizon: CallKey,
+    },
 }
 
 impl CallError {
     /// Returns what is known about the call's effect.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unknown { .. } => Outcome::Unknown,
+            Self::Unknown { .. } | Self::KeyExpired { .. } => Outcome::Unknown,
             Self::SingleNode { .. }
             | Self::Unavailable { .. }
             | Self::NoCode { .. }

@@ -1,13 +1,11 @@
 //! A player's whole state and the record of one call: the same on the owner and on each keeper.
 
-use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{CallKey, CodeHash, Operation, Seq};
-use crate::limits::KEY_WINDOW_CALLS;
+use super::{CallKey, CodeHash, KeyWindow, Operation, Seq};
 use crate::snapshot::{Delta, Mismatch, Snapshot};
 
 /// What a call did, for the caller who asks again with the same key.
@@ -24,7 +22,7 @@ pub struct Effect {
 impl Effect {
     /// Returns the effect of `operation`, which answered `value`.
     pub fn new(key: CallKey, operation: &Operation, value: i64) -> Self {
-        Self { key, operation: fingerprint(operation), value }
+        Self { key, operation: operation.fingerprint(), value }
     }
 }
 
@@ -64,7 +62,7 @@ pub struct PlayerState {
     pub seq: Seq,
     /// The memory.
     pub snapshot: Snapshot,
-    /// The last calls' keys and answers.
+    /// The latest calls' keys and answers.
     pub window: KeyWindow,
 }
 
@@ -85,73 +83,38 @@ impl PlayerState {
         }
         self.snapshot.apply(&record.delta)?;
         self.seq = record.seq;
-        self.window.push(record.seq, record.effect.clone());
+        self.window.push(record.seq, &record.effect);
         Ok(())
     }
+
+    /// Returns roughly how many bytes the state takes where it is stored.
+    pub fn bytes(&self) -> usize {
+        self.snapshot.changed_bytes() + self.window.bytes()
+    }
 }
 
-/// What a key window knows of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyLookup {
-    /// The call is new.
-    New,
-    /// The call was applied at this position and answered this value.
-    Applied {
-        /// The position.
-        seq: Seq,
-        /// The recorded answer.
-        value: i64,
-    },
-    /// The key was used for another operation.
-    Reused,
-}
-
-/// The last calls of a player, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyWindow(VecDeque<(Seq, Effect)>);
-
-impl KeyWindow {
-    /// Looks a call up.
-    pub fn lookup(&self, key: CallKey, operation: &Operation) -> KeyLookup {
-        // Retries come soon, so the newest are looked at first.
-        match self.0.iter().rev().find(|(_, effect)| effect.key == key) {
-            None => KeyLookup::New,
-            Some((seq, effect)) if effect.operation == fingerprint(operation) => {
-                KeyLookup::Applied { seq: *seq, value: effect.value }
+impl Operation {
+    /// Returns a number that differs for different operations, the same on every machine.
+    pub(super) fn fingerprint(&self) -> u64 {
+        struct Fnv(u64);
+        impl Hasher for Fnv {
+            fn write(&mut self, bytes: &[u8]) {
+                for byte in bytes {
+                    self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+                }
             }
-            Some(_) => KeyLookup::Reused,
-        }
-    }
-
-    fn push(&mut self, seq: Seq, effect: Effect) {
-        if self.0.len() >= KEY_WINDOW_CALLS {
-            self.0.pop_front();
-        }
-        self.0.push_back((seq, effect));
-    }
-}
-
-/// A number that differs for different operations, the same on every machine.
-fn fingerprint(operation: &Operation) -> u64 {
-    struct Fnv(u64);
-    impl Hasher for Fnv {
-        fn write(&mut self, bytes: &[u8]) {
-            for byte in bytes {
-                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            fn finish(&self) -> u64 {
+                self.0
             }
         }
-        fn finish(&self) -> u64 {
-            self.0
-        }
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        self.hash(&mut hasher);
+        hasher.finish()
     }
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    operation.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Term;
     use super::*;
     use crate::snapshot::{MemoryDelta, Run};
 
@@ -179,22 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_remembered_with_its_operation_and_answer() {
+    fn the_size_of_a_state_counts_its_memory_and_its_keys() {
         let mut state = state();
-        state.apply(&record(1, 42, 7)).unwrap();
-        let lookup = |key, operation| state.window.lookup(CallKey(key), &operation);
-        assert_eq!(lookup(42, Operation::Points), KeyLookup::Applied { seq: Seq(1), value: 7 });
-        assert_eq!(lookup(42, Operation::Reward(Term::Integer(1))), KeyLookup::Reused);
-        assert_eq!(lookup(43, Operation::Points), KeyLookup::New);
-    }
-
-    #[test]
-    fn the_window_is_bounded() {
-        let mut state = state();
-        for n in 1..=KEY_WINDOW_CALLS as u64 + 1 {
-            state.apply(&record(n, u128::from(n), 1)).unwrap();
-        }
-        assert_eq!(state.window.lookup(CallKey(1), &Operation::Points), KeyLookup::New);
-        assert_ne!(state.window.lookup(CallKey(2), &Operation::Points), KeyLookup::New);
+        assert_eq!(state.bytes(), 0);
+        state.apply(&record(1, 1, 7)).unwrap();
+        let one = state.bytes();
+        assert!(one > 1, "a changed byte and a key");
+        state.apply(&record(2, 2, 8)).unwrap();
+        assert_eq!(state.bytes(), 2 * one - 1, "the same byte and another key");
     }
 }

@@ -41,19 +41,12 @@ pub(super) struct Watch {
 
 /// Returns a state's history, as far as its window goes back.
 fn history(state: &PlayerState) -> Vec<Entry> {
-    // The window keeps its entries to itself; its wire form does not.
-    let json = serde_json::to_value(&state.window).expect("numbers and lists");
-    let entries = json.as_array().into_iter().flatten();
+    let calls = state.window.calls();
+    let mut entries: Vec<Entry> = calls
+        .map(|(seq, effect)| Entry { seq: seq.0, key: effect.key, value: effect.value })
+        .collect();
+    entries.sort_by_key(|entry| entry.seq);
     entries
-        .map(|entry| {
-            let effect = &entry[1];
-            Entry {
-                seq: entry[0].as_u64().expect("a position"),
-                key: CallKey(effect["key"].as_u64().expect("a small key").into()),
-                value: effect["value"].as_i64().expect("a total"),
-            }
-        })
-        .collect()
 }
 
 fn total(state: &PlayerState) -> i64 {

@@ -187,7 +187,10 @@ impl Attempts {
     pub(super) fn verdict(self) -> Failed {
         let (code, message) = match self.telling {
             // The node's own words say all of it, the key included.
-            Some((_, Problem::Call(error @ CallError::Unknown { .. }))) => {
+            Some((
+                _,
+                Problem::Call(error @ (CallError::Unknown { .. } | CallError::KeyExpired { .. })),
+            )) => {
                 let outcome = error.outcome();
                 return Failed { code: code_of(&error), message: error.to_string(), outcome };
             }
@@ -251,6 +254,7 @@ fn code_of(error: &CallError) -> &'static str {
         CallError::Moved { .. } => "moved",
         CallError::Overloaded { .. } => "overloaded",
         CallError::KeyReused { .. } => "key_reused",
+        CallError::KeyExpired { .. } => "key_expired",
         CallError::Stopping { .. } => "stopping",
         CallError::Late { .. } => "late",
         CallError::Unknown { .. } => "unknown",
@@ -269,6 +273,7 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::Unavailable { .. }
         | CallError::NoCode { .. }
         | CallError::Broken { .. }
-        | CallError::KeyReused { .. } => false,
+        | CallError::KeyReused { .. }
+        | CallError::KeyExpired { .. } => false,
     }
 }

@@ -70,6 +70,10 @@ async fn ask(
     (end, client.way.asked.into_iter().map(|(target, _)| target).collect())
 }
 
+fn expired(horizon: CallKey) -> Attempt {
+    error(CallError::KeyExpired { player: "p".parse().unwrap(), key: CallKey(7), horizon })
+}
+
 const NAMED: Patience = Patience::UntilDeadline;
 
 #[tokio::test]
@@ -114,6 +118,16 @@ async fn a_request_that_left_makes_the_outcome_unknown_until_an_answer_comes() {
 
     let (end, _) = ask([lost(), returned(7)], &reach(&["a", "b"], NAMED)).await;
     assert!(end.is_ok());
+}
+
+#[tokio::test]
+async fn an_expired_key_that_was_given_ends_it_as_unknown() {
+    let horizon = CallKey::new(1, 0);
+    let (end, asked) = ask([expired(horizon), returned(5)], &reach(&["a", "b"], NAMED)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("key_expired", Outcome::Unknown));
+    assert!(!failed.message.contains("same key"), "it would not help: {}", failed.message);
+    assert_eq!(asked, ["a"]);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use super::{AVOID, Acking, Action, Life, Machine, Phase, Story, Unanswered, View
 use crate::limits::{FRAME_BYTES_MAX, IDLE_AFTER, PIPELINE_CALLS_MAX};
 use crate::net::AskError;
 use crate::protocol::{
-    Answer, Append, CallError, Confirm, Crash, Effect, KeeperCopy, KeeperReply, KeeperRequest,
-    KeyLookup, Operation, Record, Seq,
+    Answer, Append, Call, CallError, Confirm, Crash, Effect, KeeperCopy, KeeperReply,
+    KeeperRequest, KeyLookup, Operation, Record, Seq,
 };
 use crate::snapshot::Delta;
 
@@ -48,6 +48,11 @@ impl Machine {
                 }
                 KeyLookup::Reused => {
                     let result = Err(CallError::KeyReused { key: waiting.call.key });
+                    out.push(Action::Answer { ticket: waiting.ticket, result });
+                }
+                KeyLookup::Expired { horizon } => {
+                    let Call { player, key, .. } = waiting.call;
+                    let result = Err(CallError::KeyExpired { player, key, horizon });
                     out.push(Action::Answer { ticket: waiting.ticket, result });
                 }
             }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::protocol::{
-    CallKey, CodeHash, CopyId, Incarnation, KeeperRequest, Operation, PlayerChange, Refusal, Seq,
-    Term,
+    CallKey, CodeHash, CopyId, Incarnation, KeeperRequest, KeyBounds, KeyWindow, Operation,
+    PlayerChange, Refusal, Seq, Term,
 };
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
@@ -241,6 +241,26 @@ fn a_key_that_was_used_gets_the_recorded_answer_and_executes_nothing() {
     assert_eq!(world.call_with_key(3, 5, 42), ["confirm 2 #3"]);
     assert_eq!(world.acknowledged(3), ["answer 3: 5"]);
     assert_eq!(world.call_with_key(4, 6, 42), ["answer 4: error key_reused"]);
+}
+
+#[test]
+fn a_key_that_is_not_remembered_any_more_executes_nothing() {
+    let mut forgetful = fresh();
+    forgetful.window = KeyWindow::new(KeyBounds { calls: 1, millis: 0, calls_max: 1 });
+    let mut world = World::new(Origin::New(forgetful), &[1, 2]);
+    let key = |millis| CallKey::new(millis, 0).0;
+    world.call_with_key(1, 5, key(1));
+    world.seeded(Ok(()));
+    world.changed(1);
+    world.restored();
+    world.returned();
+    assert_eq!(world.acknowledged(1), ["answer 1: 5"]);
+    assert_eq!(world.call_with_key(2, 5, key(2)), ["execute"]);
+    world.returned();
+    assert_eq!(world.acknowledged(2), ["answer 2: 10"]);
+    assert_eq!(world.call_with_key(3, 5, key(1)), ["answer 3: error key_expired"]);
+    assert_eq!(world.call_with_key(4, 5, key(2)), ["confirm 2 #3"]);
+    assert_eq!(world.acknowledged(3), ["answer 4: 10"]);
 }
 
 #[test]

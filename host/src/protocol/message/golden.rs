@@ -102,7 +102,7 @@ fn requests_have_their_golden_bytes() {
         (Request::Keeper(KeeperRequest::Confirm(confirm)), "02010270310704010201"),
         (
             Request::Keeper(KeeperRequest::Seed(seed)),
-            "020202703107040102CODE01014001100105010109030a",
+            "020202703107040102CODE0101400110010500010901030a",
         ),
         (Request::Keeper(KeeperRequest::Fetch(fetch)), "020302703107040102"),
         (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
@@ -162,7 +162,7 @@ fn replies_have_their_golden_bytes() {
         (Reply::Keeper(KeeperReply::Acknowledged { seq: Seq(1) }), "020001"),
         (
             Reply::Keeper(KeeperReply::Fetched(Box::new(state()))),
-            "0201CODE01014001100105010109030a",
+            "0201CODE0101400110010500010901030a",
         ),
         (refused(Refusal::Fenced { generation: Generation(5) }), "02020005"),
         (refused(Refusal::Gap { have: Some(Seq(1)) }), "0202010101"),
@@ -176,6 +176,14 @@ fn replies_have_their_golden_bytes() {
         (
             called(Err(CallError::Unknown { reason: "x".to_owned(), key: CallKey(9) })),
             "03000109017809",
+        ),
+        (
+            called(Err(CallError::KeyExpired {
+                player: player(),
+                key: CallKey(9),
+                horizon: CallKey(10),
+            })),
+            "0300010a027031090a",
         ),
         (
             Reply::Call(CallReply::Players {
