@@ -36,6 +36,9 @@ pub const KEY_WINDOW_BYTES_MAX: usize = 1024 * 1024;
 pub const KEY_WINDOW_CALL_BYTES_MAX: usize = 19 + 10 + 10 + 10;
 /// Calls whose keys a player remembers at most. The byte more for each pays for the window's head.
 pub const KEY_WINDOW_CALLS_MAX: usize = KEY_WINDOW_BYTES_MAX / (KEY_WINDOW_CALL_BYTES_MAX + 1);
+/// How far in the future a key may have been made, by the clock of the node that is asked. A key
+/// that is ahead makes others look old; clocks of machines that are looked after differ by less.
+pub const KEY_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Calls of one player that may wait for their keepers at the same time.
 pub const PIPELINE_CALLS_MAX: usize = 256;
 /// Calls that may wait in one player's mailbox.

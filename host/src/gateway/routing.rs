@@ -8,12 +8,13 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::clock;
 use crate::directory::Directory;
+use crate::limits::KEY_AHEAD_MAX;
 use crate::membership::successor_for;
 use crate::net::{AskError, Links};
 use crate::player::{Codes, RosterRequest};
 use crate::protocol::{
-    Answer, Call, CallError, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,
-    NodeStatus, PlayerId, Reply, Request, Writer, name_of,
+    Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName,
+    NodeRecord, NodeStatus, PlayerId, Reply, Request, Writer, name_of,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -92,6 +93,7 @@ impl Gateway {
     ///
     /// [`CallError::outcome`] says whether the call may have been applied by any attempt.
     pub async fn call(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
+        self.check_key(call.key)?;
         let impatient = (clock::now() + PATIENCE).min(deadline);
         let mut may_be_applied = None;
         let mut pause = RETRY_PAUSE;
@@ -165,6 +167,16 @@ impl Gateway {
         drop(timeout(BARRIER_PATIENCE, self.directory.barrier()).await);
     }
 
+    /// Refuses a key of the future: it would make the keys of others look old.
+    fn check_key(&self, key: CallKey) -> Result<(), CallError> {
+        let ahead = Duration::from_millis(key.millis().saturating_sub(clock::unix_millis()));
+        if ahead <= KEY_AHEAD_MAX {
+            return Ok(());
+        }
+        let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
+        Err(CallError::KeyAhead { key, node: self.name.clone(), ahead_ms })
+    }
+
     async fn attempt(&self, call: &Call, deadline: Instant) -> Result<Answer, Failure> {
         match self.route(&call.player) {
             Route::Here => self.call_here(call, deadline).await.map_err(|error| {
@@ -213,6 +225,7 @@ impl Gateway {
             | CallError::Overloaded { .. }
             | CallError::KeyReused { .. }
             | CallError::KeyExpired { .. }
+            | CallError::KeyAhead { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }

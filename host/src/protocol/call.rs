@@ -172,6 +172,20 @@ pub enum CallError {
         /// The largest key that the player has forgotten; larger ones can be new.
         horizon: CallKey,
     },
+    /// The key was made in the future, as the clock of the node that was asked has it.
+    #[error(
+        "key_ahead: the key {key} was made {} s in the future by the clock of {node}; compare the \
+         clock of {node} with that of the machine that made the key",
+        .ahead_ms / 1000
+    )]
+    KeyAhead {
+        /// The key.
+        key: CallKey,
+        /// The node that refused.
+        node: NodeName,
+        /// How far it is ahead, in milliseconds.
+        ahead_ms: u64,
+    },
 }
 
 impl CallError {
@@ -187,7 +201,8 @@ impl CallError {
             | Self::Overloaded { .. }
             | Self::KeyReused { .. }
             | Self::Stopping { .. }
-            | Self::Late { .. } => Outcome::NotApplied,
+            | Self::Late { .. }
+            | Self::KeyAhead { .. } => Outcome::NotApplied,
         }
     }
 }

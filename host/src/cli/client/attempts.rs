@@ -166,6 +166,8 @@ impl Attempts {
                 self.hope = true;
                 self.maybe_applied = true;
             }
+            // Another node's clock may be right, but no clock will be by trying again.
+            Problem::Call(CallError::KeyAhead { .. }) => {}
             Problem::Call(error) => {
                 self.hope = true;
                 self.over |= !another_node_may_answer(error);
@@ -255,6 +257,7 @@ fn code_of(error: &CallError) -> &'static str {
         CallError::Overloaded { .. } => "overloaded",
         CallError::KeyReused { .. } => "key_reused",
         CallError::KeyExpired { .. } => "key_expired",
+        CallError::KeyAhead { .. } => "key_ahead",
         CallError::Stopping { .. } => "stopping",
         CallError::Late { .. } => "late",
         CallError::Unknown { .. } => "unknown",
@@ -268,6 +271,7 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::Overloaded { .. }
         | CallError::Stopping { .. }
         | CallError::Late { .. }
+        | CallError::KeyAhead { .. }
         | CallError::Unknown { .. } => true,
         CallError::SingleNode { .. }
         | CallError::Unavailable { .. }

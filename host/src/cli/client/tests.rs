@@ -131,6 +131,19 @@ async fn an_expired_key_that_was_given_ends_it_as_unknown() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_future_is_tried_once_on_each_node() {
+    let ahead =
+        |node| error(CallError::KeyAhead { key: CallKey(7), node: name(node), ahead_ms: 90_000 });
+    let (end, asked) = ask([ahead("a"), ahead("b")], &reach(&["a", "b"], NAMED)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("key_ahead", Outcome::NotApplied));
+    assert!(failed.message.contains("90 s") && failed.message.contains('b'), "{}", failed.message);
+    assert_eq!(asked, ["a", "b"]);
+    let (end, _) = ask([ahead("a"), returned(5)], &reach(&["a", "b"], NAMED)).await;
+    assert!(end.is_ok(), "the other node's clock is right");
+}
+
+#[tokio::test]
 async fn nodes_that_nobody_named_are_tried_once() {
     let (end, asked) = ask([not_reached()], &reach(&["a", "b"], Patience::OneRound)).await;
     let failed = end.unwrap_err();

@@ -186,6 +186,10 @@ fn replies_have_their_golden_bytes() {
             "0300010a027031090a",
         ),
         (
+            called(Err(CallError::KeyAhead { key: CallKey(9), node: name(), ahead_ms: 100 })),
+            "0300010b09026e3164",
+        ),
+        (
             Reply::Call(CallReply::Players {
                 players: vec![listing],
                 more: false,
