@@ -10,13 +10,13 @@ mod tests;
 
 use std::time::Duration;
 
-use self::attempts::{Attempts, Step};
+use self::attempts::{Attempts, Key, Step};
 pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
 pub(super) use self::dialer::Dialer;
 use crate::clock;
 use crate::protocol::{
-    Answer, Call, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord, PlayerListing,
-    Reply, Request,
+    Answer, Call, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,
+    Operation, PlayerId, PlayerListing, Reply, Request,
 };
 
 /// The way to a node.
@@ -68,26 +68,36 @@ impl<A: Ask> Client<A> {
         Self { way }
     }
 
-    /// Calls a player. Every attempt bears the call's key, so it is applied at most once.
-    ///
-    /// # Errors
-    ///
-    /// `Failed`, which says whether the call may have been applied.
-    pub(super) async fn call(&mut self, reach: &Reach, call: &Call) -> Result<Answer, Failed> {
-        let request = |within: Duration| {
+    /// Calls a player. Every attempt bears the call's key, so it is applied at most once. Without
+    /// a key it makes one, and another one if that proves too old before anything can have been
+    /// applied. Returns the key that counts, and the answer or why there is none: `Failed` says
+    /// whether the call may have been applied.
+    pub(super) async fn call(
+        &mut self,
+        reach: &Reach,
+        player: &PlayerId,
+        operation: &Operation,
+        key: Option<CallKey>,
+    ) -> (CallKey, Result<Answer, Failed>) {
+        let made = || Key::Made(CallKey::random(clock::unix_millis()));
+        let key = key.map_or_else(made, Key::Given);
+        let (Key::Given(first) | Key::Made(first)) = key;
+        let request = |within: Duration, key: Option<CallKey>| {
             // The node gives up a little earlier, so that its own account of it still arrives.
             let spare = (within / 4).min(Duration::from_millis(250));
             let deadline_ms = u64::try_from((within - spare).as_millis()).unwrap_or(u64::MAX);
-            CallRequest::Call { call: call.clone(), deadline_ms: deadline_ms.max(1) }
+            let (player, operation) = (player.clone(), operation.clone());
+            let call = Call { player, key: key.unwrap_or(first), operation };
+            CallRequest::Call { call, deadline_ms: deadline_ms.max(1) }
         };
-        let attempts = Attempts::of_call(reach, clock::now(), call.key);
-        let (answer, _) = self
-            .exchange(attempts, reach, request, |reply| {
+        let mut attempts = Attempts::of_call(reach, clock::now(), key);
+        let end = self
+            .exchange(&mut attempts, reach, request, |reply| {
                 let CallReply::Called(called) = reply else { return Err(Problem::Alien) };
                 called.map_err(Problem::Call)
             })
-            .await?;
-        Ok(answer)
+            .await;
+        (attempts.key().unwrap_or(first), end.map(|(answer, _)| answer))
     }
 
     /// Lists players: those of the asked node, or all.
@@ -100,10 +110,10 @@ impl<A: Ask> Client<A> {
         let mut reach = reach.clone();
         loop {
             let after = list.players.last().map(|listing| listing.player.clone());
-            let request = |_| CallRequest::Players { all, after: after.clone() };
-            let attempts = Attempts::of_reading(&reach, clock::now());
+            let request = |_, _| CallRequest::Players { all, after: after.clone() };
+            let mut attempts = Attempts::of_reading(&reach, clock::now());
             let ((mut page, more, silent), target) = self
-                .exchange(attempts, &reach, request, |reply| {
+                .exchange(&mut attempts, &reach, request, |reply| {
                     let CallReply::Players { players, more, silent } = reply else {
                         return Err(Problem::Alien);
                     };
@@ -129,12 +139,12 @@ impl<A: Ask> Client<A> {
     ///
     /// `Failed`.
     pub(super) async fn nodes(&mut self, reach: &Reach) -> Result<Nodes, Failed> {
-        let attempts = Attempts::of_reading(reach, clock::now());
+        let mut attempts = Attempts::of_reading(reach, clock::now());
         let (nodes, _) = self
             .exchange(
-                attempts,
+                &mut attempts,
                 reach,
-                |_| CallRequest::Nodes,
+                |_, _| CallRequest::Nodes,
                 |reply| {
                     let CallReply::Nodes { nodes, asked, leader, voters } = reply else {
                         return Err(Problem::Alien);
@@ -152,10 +162,10 @@ impl<A: Ask> Client<A> {
     ///
     /// `Failed`; the node may drain nevertheless.
     pub(super) async fn drain(&mut self, reach: &Reach) -> Result<DrainReport, Failed> {
-        let attempts = Attempts::of_reading(reach, clock::now());
-        let request = |_| CallRequest::Drain;
+        let mut attempts = Attempts::of_reading(reach, clock::now());
+        let request = |_, _| CallRequest::Drain;
         let (report, _) = self
-            .exchange(attempts, reach, request, |reply| match reply {
+            .exchange(&mut attempts, reach, request, |reply| match reply {
                 CallReply::Drained(report) => Ok(report),
                 CallReply::Called(Err(error)) => Err(Problem::Call(error)),
                 CallReply::Called(Ok(_))
@@ -170,16 +180,16 @@ impl<A: Ask> Client<A> {
     /// Asks until `read` finds an answer; returns it and the node that gave it.
     async fn exchange<T>(
         &mut self,
-        mut attempts: Attempts,
+        attempts: &mut Attempts,
         reach: &Reach,
-        request: impl Fn(Duration) -> CallRequest,
+        request: impl Fn(Duration, Option<CallKey>) -> CallRequest,
         read: impl Fn(CallReply) -> Result<T, Problem>,
     ) -> Result<(T, String), Failed> {
         loop {
             match attempts.step(clock::now()) {
                 Step::Try { target, within } => {
                     let target = &reach.targets[target];
-                    let request = Request::Call(request(within));
+                    let request = Request::Call(request(within, attempts.key()));
                     let read = match self.way.ask(target, request, within).await {
                         Ok(Reply::Call(reply)) => read(reply),
                         Ok(Reply::Busy) => Err(Problem::Busy),

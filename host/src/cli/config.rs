@@ -16,7 +16,6 @@ use super::client::{Patience, Reach};
 use super::folders;
 use super::question::Question;
 use super::render::Format;
-use crate::clock;
 use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
 use crate::net::Secret;
 use crate::protocol::{CallKey, NodeName, PlayerId};
@@ -76,8 +75,8 @@ pub(super) struct NodeSettings {
 pub(super) struct AskSettings {
     /// What is asked.
     pub(super) question: Question,
-    /// The key, if the question is a call.
-    pub(super) key: CallKey,
+    /// The key of a call, if the person gave one.
+    pub(super) key: Option<CallKey>,
     /// Who is asked, for how long.
     pub(super) reach: Reach,
     /// The cluster's secret.
@@ -217,7 +216,6 @@ fn question(
         (args.node, Patience::UntilDeadline)
     };
     let reach = Reach { targets, patience, deadline };
-    let key = key.unwrap_or_else(|| CallKey::random(clock::unix_millis()));
     Ok(AskSettings { question, key, reach, secret: place.secret()? })
 }
 

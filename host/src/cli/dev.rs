@@ -22,9 +22,8 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session::{self, Told};
 use super::signals::Interrupts;
-use crate::clock;
 use crate::limits::CALL_DEADLINE;
-use crate::protocol::{CallKey, NodeName};
+use crate::protocol::NodeName;
 
 /// Runs a cluster until the person leaves. Returns what is to be said at the end, if anything.
 pub(super) async fn run(
@@ -127,8 +126,7 @@ impl Desk<'_> {
                 Ok(targets) => {
                     let patience = Patience::UntilDeadline;
                     let reach = Reach { targets, patience, deadline: CALL_DEADLINE };
-                    let key = CallKey::random(clock::unix_millis());
-                    session::ask(&mut self.client, &reach, question, key, format).await
+                    session::ask(&mut self.client, &reach, question, None, format).await
                 }
                 Err(error) => render::not_done(format, &render::sentence(&error)).into(),
             }),

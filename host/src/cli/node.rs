@@ -20,10 +20,9 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session;
 use super::signals::{Interrupts, Parent};
-use crate::clock;
 use crate::limits::CALL_DEADLINE;
 use crate::node::{Node, NodeConfig, NodeEnd, NodeFailure, StartError};
-use crate::protocol::{CallKey, DrainReport};
+use crate::protocol::DrainReport;
 
 /// Runs a node until it is asked to stop. `screen` is there when a person is. Returns what is to
 /// be said at the end, if anything.
@@ -167,9 +166,8 @@ impl Console {
                 Answer { text, names: Vec::new() }
             }
             Line::Ask { question, via: _ } => {
-                let key = CallKey::random(clock::unix_millis());
                 let told =
-                    session::ask(&mut self.client, &self.reach, question, key, self.format).await;
+                    session::ask(&mut self.client, &self.reach, question, None, self.format).await;
                 Answer { text: told.rendered.text, names: told.names }
             }
             Line::Control { .. } => unreachable!("a node's prompt reads no such line"),

@@ -3,7 +3,7 @@
 use super::client::{Ask, Client, Reach};
 use super::question::Question;
 use super::render::{self, Format, Rendered};
-use crate::protocol::{Call, CallKey};
+use crate::protocol::CallKey;
 
 /// An answer, and the names in it that a prompt can complete from now on.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,18 +20,17 @@ impl From<Rendered> for Told {
     }
 }
 
-/// Asks and renders the answer or why there is none.
+/// Asks and renders the answer or why there is none. A call without a key gets a new one.
 pub(super) async fn ask<A: Ask>(
     client: &mut Client<A>,
     reach: &Reach,
     question: Question,
-    key: CallKey,
+    key: Option<CallKey>,
     format: Format,
 ) -> Told {
     match question {
         Question::Call { player, operation } => {
-            let call = Call { player: player.clone(), key, operation };
-            let end = client.call(reach, &call).await;
+            let (key, end) = client.call(reach, &player, &operation, key).await;
             let rendered = render::call(format, &player, key, &end);
             Told { rendered, names: vec![player.to_string()] }
         }

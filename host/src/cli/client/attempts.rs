@@ -8,8 +8,9 @@
 //!            └──── the deadline passed, or no node can change the answer: GiveUp ──► verdict
 //! ```
 //!
-//! Invariant: once an attempt may have reached a node without an answer, no later failure makes
-//! the outcome known; only an answer does.
+//! Invariants: once an attempt may have reached a node without an answer, no later failure makes
+//! the outcome known; only an answer does. A key is replaced only if it was made here and no attempt
+//! with it may have been applied.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,23 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(3);
 /// that may be.
 const ATTEMPT_MIN_PART: u32 = 6;
 const ATTEMPT_MIN_MAX: Duration = Duration::from_millis(500);
+
+/// How often a key that was made here is replaced because it looks too old. Once is enough, unless
+/// the player forgets faster and faster.
+const RENEWALS_MAX: u32 = 3;
+
+/// How much younger than what the player has forgotten a key is that replaces one. The player must
+/// not forget it on its way; much more would make the keys of others look old.
+const RENEWAL_LEAD: Duration = Duration::from_secs(1);
+
+/// A call's key, and where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// Somebody's: it may have been used before.
+    Given(CallKey),
+    /// Made for this call.
+    Made(CallKey),
+}
 
 /// When to stop asking nodes that cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +117,8 @@ pub(super) struct Attempts {
     until: Instant,
     attempt_min: Duration,
     /// The key of a call; a reading has no effect that could be unknown.
-    key: Option<CallKey>,
+    key: Option<Key>,
+    renewals: u32,
     next: usize,
     /// Whether the latest attempt ended a round, and the pause was not yet taken.
     pause_due: bool,
@@ -113,7 +132,7 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// Starts to call a player.
-    pub(super) fn of_call(reach: &Reach, now: Instant, key: CallKey) -> Self {
+    pub(super) fn of_call(reach: &Reach, now: Instant, key: Key) -> Self {
         Self::new(reach, now, Some(key))
     }
 
@@ -122,13 +141,14 @@ impl Attempts {
         Self::new(reach, now, None)
     }
 
-    fn new(reach: &Reach, now: Instant, key: Option<CallKey>) -> Self {
+    fn new(reach: &Reach, now: Instant, key: Option<Key>) -> Self {
         Self {
             targets: reach.targets.len(),
             patience: reach.patience,
             until: now + reach.deadline,
             attempt_min: (reach.deadline / ATTEMPT_MIN_PART).min(ATTEMPT_MIN_MAX),
             key,
+            renewals: 0,
             next: 0,
             pause_due: false,
             hope: false,
@@ -136,6 +156,11 @@ impl Attempts {
             over: reach.targets.is_empty(),
             telling: None,
         }
+    }
+
+    /// Returns the key that the next attempt bears, if this is a call.
+    pub(super) fn key(&self) -> Option<CallKey> {
+        self.key.map(|(Key::Given(key) | Key::Made(key))| key)
     }
 
     /// Returns what to do now. A try is followed by [`Attempts::failed`] or by an answer.
@@ -166,6 +191,14 @@ impl Attempts {
                 self.hope = true;
                 self.maybe_applied = true;
             }
+            // The clock that made the key is behind. Nothing was applied with this key by anybody,
+            // so another one cannot double it; the same node knows how large it has to be.
+            Problem::Call(CallError::KeyExpired { horizon, .. }) if self.is_unused() => {
+                let renewed = self.renew(*horizon);
+                self.telling = Some((target.to_owned(), problem));
+                self.over |= !renewed;
+                return;
+            }
             // Another node's clock may be right, but no clock will be by trying again.
             Problem::Call(CallError::KeyAhead { .. }) => {}
             Problem::Call(error) => {
@@ -185,9 +218,36 @@ impl Attempts {
         }
     }
 
+    /// Whether nothing can have been applied with the key.
+    fn is_unused(&self) -> bool {
+        matches!(self.key, Some(Key::Made(_))) && !self.maybe_applied
+    }
+
+    /// Takes a key that the player takes for a new one. Returns whether that may still help.
+    fn renew(&mut self, horizon: CallKey) -> bool {
+        let Some(Key::Made(key)) = self.key else { return false };
+        if self.renewals >= RENEWALS_MAX {
+            return false;
+        }
+        self.renewals += 1;
+        let lead = u64::try_from(RENEWAL_LEAD.as_millis()).unwrap_or(u64::MAX);
+        self.key = Some(Key::Made(key.moved_to(horizon.millis().saturating_add(lead))));
+        true
+    }
+
     /// Returns what to tell the person who asked.
-    pub(super) fn verdict(self) -> Failed {
-        let (code, message) = match self.telling {
+    pub(super) fn verdict(&mut self) -> Failed {
+        let unused = self.is_unused();
+        let (code, message) = match self.telling.take() {
+            Some((_, Problem::Call(error @ CallError::KeyExpired { .. }))) if unused => {
+                let why = "the key made for this call was too old for the player each time; compare \
+                           the clock of this machine with those of the nodes";
+                return Failed {
+                    code: code_of(&error),
+                    message: format!("key_expired: {why}"),
+                    outcome: Outcome::NotApplied,
+                };
+            }
             // The node's own words say all of it, the key included.
             Some((
                 _,
@@ -199,7 +259,7 @@ impl Attempts {
             Some((target, problem)) => account(&target, problem, self.patience),
             None => ("late", "no node was asked within the deadline".to_owned()),
         };
-        match self.key {
+        match self.key() {
             Some(key) if self.maybe_applied => {
                 let message = format!("unknown outcome: {message}; retry with the same key {key}");
                 Failed { code: "unknown", message, outcome: Outcome::Unknown }

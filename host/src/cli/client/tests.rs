@@ -53,21 +53,30 @@ fn reach(targets: &[&str], patience: Patience) -> Reach {
     Reach { targets, patience, deadline: Duration::from_millis(300) }
 }
 
-fn call() -> Call {
-    Call { player: "p".parse().unwrap(), key: CallKey(7), operation: Operation::Points }
-}
-
 async fn ask(
     script: impl IntoIterator<Item = Attempt>,
     reach: &Reach,
 ) -> (Result<Answer, Failed>, Vec<String>) {
-    let mut client = Client::new(Fake { script: script.into_iter().collect(), asked: Vec::new() });
-    let end = client.call(reach, &call()).await;
-    let keys = client.way.asked.iter().all(|(_, request)| {
-        matches!(request, Request::Call(CallRequest::Call { call, .. }) if call.key == CallKey(7))
-    });
+    let (end, asked) = ask_with(Some(CallKey(7)), script, reach).await;
+    let keys = asked.iter().all(|(_, key)| *key == CallKey(7));
     assert!(keys, "each attempt bears the same key");
-    (end, client.way.asked.into_iter().map(|(target, _)| target).collect())
+    (end.1, asked.into_iter().map(|(target, _)| target).collect())
+}
+
+/// Calls with this key, or with one of the client's own. Returns the key that counts, the end, and
+/// who was asked with which key.
+async fn ask_with(
+    key: Option<CallKey>,
+    script: impl IntoIterator<Item = Attempt>,
+    reach: &Reach,
+) -> ((CallKey, Result<Answer, Failed>), Vec<(String, CallKey)>) {
+    let mut client = Client::new(Fake { script: script.into_iter().collect(), asked: Vec::new() });
+    let end = client.call(reach, &"p".parse().unwrap(), &Operation::Points, key).await;
+    let asked = client.way.asked.into_iter().map(|(target, request)| match request {
+        Request::Call(CallRequest::Call { call, .. }) => (target, call.key),
+        other => panic!("{other:?}"),
+    });
+    (end, asked.collect())
 }
 
 fn expired(horizon: CallKey) -> Attempt {
@@ -128,6 +137,39 @@ async fn an_expired_key_that_was_given_ends_it_as_unknown() {
     assert_eq!((failed.code, failed.outcome), ("key_expired", Outcome::Unknown));
     assert!(!failed.message.contains("same key"), "it would not help: {}", failed.message);
     assert_eq!(asked, ["a"]);
+}
+
+#[tokio::test]
+async fn a_key_of_a_slow_clock_is_replaced_while_nothing_can_have_been_applied() {
+    let horizon = CallKey::new(clock::unix_millis() + 5000, 0);
+    let script = [not_reached(), expired(horizon), returned(5)];
+    let ((key, end), asked) = ask_with(None, script, &reach(&["a", "b"], NAMED)).await;
+    assert!(matches!(end, Ok(Answer::Returned { value: 5, .. })), "{end:?}");
+    let [(_, first), (b, second), (again, third)] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((first, b, again), (second, &"b".to_owned(), b), "the same node, at once");
+    assert!(*second < horizon && horizon < *third);
+    assert_eq!(key, *third, "the key that counts is the one to repeat");
+}
+
+#[tokio::test]
+async fn a_key_that_may_have_been_applied_is_never_replaced() {
+    let lost = Err(Problem::Unanswered("connection lost".into()));
+    let script = [lost, expired(CallKey::new(clock::unix_millis() + 5000, 0)), returned(5)];
+    let ((key, end), asked) = ask_with(None, script, &reach(&["a", "b"], NAMED)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("key_expired", Outcome::Unknown));
+    assert_eq!(asked.len(), 2);
+    assert!(asked.iter().all(|(_, asked)| *asked == key));
+}
+
+#[tokio::test]
+async fn keys_are_not_replaced_for_ever() {
+    let late = expired(CallKey::new(u64::MAX, u128::MAX));
+    let ((_, end), asked) = ask_with(None, [late], &reach(&["a", "b"], NAMED)).await;
+    let failed = end.unwrap_err();
+    assert_eq!((failed.code, failed.outcome), ("key_expired", Outcome::NotApplied));
+    assert!(failed.message.contains("clock"), "{}", failed.message);
+    assert!((2..10).contains(&asked.len()), "{asked:?}");
 }
 
 #[tokio::test]
@@ -218,10 +260,11 @@ async fn pages_of_a_listing_come_from_one_node() {
 fn one_node_gets_all_the_time_and_several_share_it() {
     let now = clock::now();
     let long = |targets| Reach { deadline: Duration::from_secs(10), ..reach(targets, NAMED) };
-    let within = |targets| match Attempts::of_call(&long(targets), now, CallKey(7)).step(now) {
-        Step::Try { within, .. } => within,
-        other => panic!("{other:?}"),
-    };
+    let within =
+        |targets| match Attempts::of_call(&long(targets), now, Key::Given(CallKey(7))).step(now) {
+            Step::Try { within, .. } => within,
+            other => panic!("{other:?}"),
+        };
     assert_eq!(within(&["a"]), Duration::from_secs(10));
     assert!(within(&["a", "b"]) < Duration::from_secs(5));
 }

@@ -100,5 +100,5 @@ fn named_nodes_and_a_given_key_are_kept() {
     let Task::Ask(ask) = check(state.path(), line).unwrap() else { panic!("not a question") };
     assert_eq!(ask.reach.targets, ["a:1", "b:2"]);
     assert_eq!(ask.reach.patience, Patience::UntilDeadline);
-    assert_eq!(ask.key, CallKey::new(0, 0xffff));
+    assert_eq!(ask.key, Some(CallKey::new(0, 0xffff)));
 }
