@@ -9,8 +9,9 @@
 //!
 //! Real: the machines of players, keepers, directory and failure detector. Modelled: Raft (one log,
 //! appended to only while a leader reaches a majority), QUIC (ordered lanes, lost connections), the
-//! store (a synced part and a tail), the gateway (the rules of `host::gateway`), the guest (an `i64`
-//! in a memory of 64 bytes).
+//! store (a synced part and a tail), the gateway (the rules of `host::gateway`), the clients (the
+//! rules of `host::cli`, with clocks that are off), the guest (an `i64` in a memory, and a note of
+//! which calls made it). In some runs players remember only a few keys.
 //!
 //! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
 //! machines reboot and lose what was not synced, disks are lost or refuse writes, links are cut in

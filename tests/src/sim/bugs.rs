@@ -17,17 +17,23 @@ pub enum Bug {
     KeepGeneration,
     /// A silent owner is replaced at once, and the keeper does not fence it.
     EvictOnSuspicion,
+    /// A key that may have been forgotten is taken for a new one.
+    ForgetHorizon,
+    /// A client takes another key although the one before may have been applied.
+    RenewUsedKey,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AnswerBeforeAcknowledgement,
         Self::NoGenerationCheck,
         Self::RestoreStale,
         Self::LoseKeys,
         Self::KeepGeneration,
         Self::EvictOnSuspicion,
+        Self::ForgetHorizon,
+        Self::RenewUsedKey,
     ];
 }
 

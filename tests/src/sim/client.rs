@@ -1,11 +1,35 @@
 //! Clients: one call after the other, each with a key, tried again with the same key.
+//!
+//! Some bring keys of their own. Others let `host`'s client make them, which takes another one if the
+//! player calls the first too old before anything can have been applied: the rule of `host::cli`.
 
 use host::protocol::{Answer, Call, CallError, CallKey, Operation, Outcome, Term};
 
+use super::Bug;
+
 use super::happening::{Called, Happening, MS, Pid, SECOND, Slot, Time, What};
+use super::rng::Rng;
 use super::world::World;
 
 const ATTEMPTS_MAX: u64 = 6;
+
+/// As in `host::cli`.
+const RENEWALS_MAX: u64 = 3;
+const RENEWAL_LEAD_MS: u64 = 1000;
+
+/// The time of day at which a world begins for the slowest clock, in milliseconds since 1970.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// Returns the key of a call, made by a clock that shows `now`.
+fn key_of(op: usize, now: Time) -> CallKey {
+    CallKey::new(EPOCH_MS + now / MS, op as u128)
+}
+
+/// Returns the call that a key was made for.
+pub(super) fn op_of(key: CallKey) -> usize {
+    // What a key has besides its time and the bits that say that it is one.
+    usize::try_from(key.0 & ((1 << 62) - 1)).expect("a call's number")
+}
 
 /// One caller.
 #[derive(Debug)]
@@ -17,11 +41,18 @@ pub(super) struct Client {
     /// The player that it keeps asking once the faults have stopped, until it answers.
     pub(super) probes: Option<usize>,
     pub(super) is_done: bool,
+    /// What its clock shows when the world begins, after the epoch.
+    clock: Time,
+    /// Whether it makes its keys for itself.
+    makes_keys: bool,
 }
 
 impl Client {
-    pub(super) fn new(home: Slot) -> Self {
-        Self { home, op: None, probes: None, is_done: false }
+    /// A client whose clock is off by `skew_max` at most.
+    pub(super) fn new(home: Slot, skew_max: Time, rng: &mut Rng) -> Self {
+        let clock = rng.between(0, 2 * skew_max);
+        let makes_keys = rng.percent(60);
+        Self { home, op: None, probes: None, is_done: false, clock, makes_keys }
     }
 }
 
@@ -46,6 +77,8 @@ pub(super) struct Op {
     pub(super) ended_at: Time,
     pub(super) ended: Ended,
     attempt: u64,
+    /// How often its key was replaced.
+    renewals: u64,
     /// Where the attempt under way is.
     at: Option<(Slot, Pid)>,
     may_be_applied: bool,
@@ -81,12 +114,13 @@ impl World {
         self.ops.push(Op {
             client,
             player,
-            key: CallKey(1 + op as u128),
+            key: key_of(op, self.now + self.clients[client].clock),
             operation,
             began: self.now,
             ended_at: 0,
             ended: Ended::Not,
             attempt: 0,
+            renewals: 0,
             at: None,
             may_be_applied: false,
         });
@@ -170,13 +204,19 @@ impl World {
         let ended = match called {
             Ok(Answer::Returned { value, .. }) => Ended::Returned(value),
             Ok(Answer::Trapped(_)) => Ended::Trapped,
+            Err(CallError::KeyExpired { horizon, .. }) if self.renews(id) => {
+                return self.renew(id, horizon);
+            }
             Err(error) => {
-                let unknown = error.outcome() == Outcome::Unknown;
+                // Nobody can say more of it, now or later. Whoever gives a key may have used it
+                // before, but these clients know that they have not.
+                let expired = matches!(error, CallError::KeyExpired { .. });
+                let unknown = error.outcome() == Outcome::Unknown && !expired;
                 let op = &mut self.ops[id];
                 op.may_be_applied |= unknown;
                 let (tried, may_be_applied) = (op.attempt, op.may_be_applied);
                 let again = if unknown { 90 } else { 50 };
-                if tried < ATTEMPTS_MAX && self.rng.percent(again) {
+                if !expired && tried < ATTEMPTS_MAX && self.rng.percent(again) {
                     let wait = self.rng.between(1, 300) * MS;
                     return self.after(wait, Happening::Client { client });
                 }
@@ -185,6 +225,22 @@ impl World {
         };
         self.ops[id].ended = ended;
         self.op_ends(id);
+    }
+
+    /// Whether a client takes another key because its first one is too old.
+    fn renews(&self, id: usize) -> bool {
+        let op = &self.ops[id];
+        let unused = !op.may_be_applied || self.has(Bug::RenewUsedKey);
+        self.clients[op.client].makes_keys && unused && op.renewals < RENEWALS_MAX
+    }
+
+    fn renew(&mut self, id: usize, horizon: CallKey) {
+        let op = &mut self.ops[id];
+        op.renewals += 1;
+        op.key = op.key.moved_to(horizon.millis() + RENEWAL_LEAD_MS);
+        let client = op.client;
+        self.coverage.renewed += 1;
+        self.after(MS, Happening::Client { client });
     }
 
     fn op_ends(&mut self, id: usize) {
@@ -209,8 +265,11 @@ impl World {
     pub(super) fn send_probes(&mut self) {
         for player in 0..self.players.len() {
             let client = self.clients.len();
-            let mut probe = Client::new(self.rng.index(self.machines.len()));
+            let home = self.rng.index(self.machines.len());
+            let mut probe = Client::new(home, self.skew_max, &mut self.rng);
             probe.probes = Some(player);
+            // One that gets nowhere with its own slow clock would say nothing about the player.
+            probe.makes_keys = true;
             self.clients.push(probe);
             self.after(0, Happening::Client { client });
         }

@@ -45,6 +45,10 @@ coverage! {
     retries,
     /// Answers that a key window gave.
     replayed,
+    /// Calls that a server refused because their keys may have been forgotten.
+    expired,
+    /// Keys that a client replaced because they looked too old.
+    renewed,
     /// States fetched from a keeper by a new owner.
     failovers,
     /// Seeds of players that had been called.

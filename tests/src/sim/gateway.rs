@@ -1,7 +1,7 @@
 //! How calls find their player: the rules of `host::gateway`, on a node's own view of the directory.
 
 use host::net::AskError;
-use host::protocol::{Call, CallError, NodeId, NodeRecord, Outcome, PlayerId, Writer};
+use host::protocol::{Call, CallError, NodeId, NodeRecord, PlayerId, Writer};
 
 use super::happening::{Called, MS, Reply, Request, SECOND, Slot, Time, Waiter, What};
 use super::server::Caller;
@@ -176,7 +176,9 @@ impl World {
         if routed.attempt != attempt || routed.pausing {
             return;
         }
-        routed.may_be_applied |= error.outcome() == Outcome::Unknown;
+        // An expired key says nothing of this call's own attempts.
+        let unknown = matches!(error, CallError::Unknown { .. });
+        routed.may_be_applied |= unknown;
         let again = match retry {
             Retry::No => false,
             Retry::Yes => now < routed.deadline,
@@ -187,7 +189,7 @@ impl World {
             routed.barrier = matches!(error, CallError::Moved { .. });
             return self.after_to(RETRY_PAUSE, slot, What::CallAgain { call: id, attempt });
         }
-        let error = if routed.may_be_applied && error.outcome() != Outcome::Unknown {
+        let error = if routed.may_be_applied && !unknown {
             let reason = format!("an attempt before may have been applied; then {error}");
             CallError::Unknown { reason, key: routed.call.key }
         } else {

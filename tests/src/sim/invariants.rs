@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use host::protocol::{CallKey, CopyId, Generation, NodeId, PlayerId, PlayerState, Seq, Writer};
 
-use super::server::{memory_of, total_of};
+use super::client::op_of;
+use super::server::{memory_of, times_applied};
 use super::world::World;
 
 /// One call in a state's history.
@@ -49,8 +50,17 @@ fn history(state: &PlayerState) -> Vec<Entry> {
     entries
 }
 
-fn total(state: &PlayerState) -> i64 {
-    total_of(&memory_of(state))
+/// Returns how often a call was applied in a state's history.
+fn applied(state: &PlayerState, op: usize) -> u8 {
+    times_applied(&memory_of(state)).get(op).copied().unwrap_or(0)
+}
+
+/// Whether a call is in a state's history, in its place and with its value as far as the window
+/// goes back.
+fn has(state: &PlayerState, entry: &Entry) -> bool {
+    let forgotten = state.window.horizon().is_some_and(|horizon| entry.key <= horizon);
+    let remembered = history(state).contains(entry);
+    applied(state, op_of(entry.key)) == 1 && (remembered || forgotten)
 }
 
 impl World {

@@ -115,7 +115,14 @@ impl World {
                 }
                 *keeper = without_fences(keeper);
             }
-            Some(Bug::AnswerBeforeAcknowledgement | Bug::RestoreStale | Bug::LoseKeys) | None => {}
+            Some(
+                Bug::AnswerBeforeAcknowledgement
+                | Bug::RestoreStale
+                | Bug::LoseKeys
+                | Bug::ForgetHorizon
+                | Bug::RenewUsedKey,
+            )
+            | None => {}
         }
         keeper.handle(request, writes)
     }

@@ -1,4 +1,7 @@
 //! What drives a player's machine: `host::player` without its tasks, and a guest that counts.
+//!
+//! The guest's memory is the total, and behind it how often each reward was applied, one byte for
+//! each call. It goes wherever the total goes, so it says what a key window has forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -7,17 +10,19 @@ use host::net::AskError;
 use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
     Answer, Call, CallError, CallKey, ChangeOutcome, CodeHash, Generation, KeeperCopy, KeeperReply,
-    KeyWindow, NodeId, Operation, PlayerId, PlayerState, Seq, Term,
+    KeyBounds, KeyWindow, NodeId, Operation, PlayerId, PlayerState, Seq, Term,
 };
 use host::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
 use super::Bug;
+use super::client::op_of;
 use super::gateway::is_alive;
 use super::happening::{Called, Job, MS, Reply, Request, Slot, Time, Waiter, What};
 use super::node::name_of;
 use super::world::World;
 
-const MEMORY_BYTES: u64 = 64;
+/// What the total takes.
+const TOTAL_BYTES: usize = 8;
 
 /// Where an answer of a player goes.
 #[derive(Debug, Clone, Copy)]
@@ -42,15 +47,23 @@ pub(super) struct Server {
 }
 
 /// Returns the state of a player that was never called.
-pub(super) fn fresh() -> PlayerState {
-    PlayerState::new(CodeHash([0; 32]), Snapshot::initial([MEMORY_BYTES]))
+pub(super) fn fresh(bounds: KeyBounds) -> PlayerState {
+    let mut state = PlayerState::new(CodeHash([0; 32]), Snapshot::initial([TOTAL_BYTES as u64]));
+    state.window = KeyWindow::new(bounds);
+    state
 }
 
 /// Returns the memory of a state.
 pub(super) fn memory_of(state: &PlayerState) -> Vec<u8> {
-    let mut memory = vec![0; usize::try_from(MEMORY_BYTES).expect("a few bytes")];
-    state.snapshot.memories[0].lay_over(0, &mut memory);
+    let overlay = &state.snapshot.memories[0];
+    let mut memory = vec![0; usize::try_from(overlay.len()).expect("a few bytes")];
+    overlay.lay_over(0, &mut memory);
     memory
+}
+
+/// Returns how often each call was applied in a memory.
+pub(super) fn times_applied(memory: &[u8]) -> &[u8] {
+    &memory[TOTAL_BYTES..]
 }
 
 /// Returns the total in a memory.
@@ -60,23 +73,30 @@ pub(super) fn total_of(memory: &[u8]) -> i64 {
     i64::from_le_bytes(bytes)
 }
 
-/// The guest: adds rewards, traps on texts.
-fn call_guest(memory: &mut [u8], operation: &Operation) -> Event {
+/// The guest: adds rewards and notes whose they are, traps on texts.
+fn call_guest(memory: &mut Vec<u8>, call: &Call) -> Event {
     let before = total_of(memory);
-    let points = match operation {
-        Operation::Points => 0,
+    let points = match &call.operation {
+        Operation::Points => {
+            return Event::Returned { value: before, delta: Delta::default() };
+        }
         Operation::Reward(Term::Integer(points)) => *points,
         Operation::Reward(Term::Text(text)) => {
             // What it has written by then must not be seen by anybody.
-            memory[..8].copy_from_slice(&i64::MIN.to_le_bytes());
+            memory[..TOTAL_BYTES].copy_from_slice(&i64::MIN.to_le_bytes());
             return Event::Trapped { message: format!("not an integer: {text}") };
         }
     };
     let value = before + points;
-    memory[..8].copy_from_slice(&value.to_le_bytes());
-    let runs = vec![Run { offset: 0, bytes: value.to_le_bytes().to_vec() }];
-    let changed = MemoryDelta { len: MEMORY_BYTES, runs };
-    let memories = if value == before { Vec::new() } else { vec![changed] };
+    memory[..TOTAL_BYTES].copy_from_slice(&value.to_le_bytes());
+    let at = TOTAL_BYTES + op_of(call.key);
+    memory.resize(memory.len().max(at + 1), 0);
+    memory[at] = memory[at].saturating_add(1);
+    let runs = vec![
+        Run { offset: 0, bytes: value.to_le_bytes().to_vec() },
+        Run { offset: at as u64, bytes: vec![memory[at]] },
+    ];
+    let memories = vec![MemoryDelta { len: memory.len() as u64, runs }];
     Event::Returned { value, delta: Delta { memories } }
 }
 
@@ -117,11 +137,11 @@ impl World {
 
     /// Returns the player's server on a node, a new one if there is none.
     fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
-        let (id, want) = (self.number(), self.want);
+        let (id, want, bounds) = (self.number(), self.want, self.bounds);
         let process = self.machines[slot].process.as_mut()?;
         Some(process.servers.entry(player.clone()).or_insert_with(|| {
             let record = process.view.player(player).cloned();
-            let origin = record.map_or_else(|| Origin::New(fresh()), Origin::Known);
+            let origin = record.map_or_else(|| Origin::New(fresh(bounds)), Origin::Known);
             // As in the product: the same for one player and one start of a node.
             let mut seed = DefaultHasher::new();
             (player, process.me).hash(&mut seed);
@@ -164,7 +184,7 @@ impl World {
     fn mislead(&mut self, slot: Slot, player: &PlayerId, id: u64, event: &mut Event) {
         match (self.settings.bug, event) {
             (Some(Bug::LoseKeys), Event::Kept { reply: Ok(KeeperReply::Fetched(state)), .. }) => {
-                state.window = KeyWindow::default();
+                state.window = KeyWindow::new(self.bounds);
             }
             (
                 Some(Bug::KeepGeneration),
@@ -223,7 +243,16 @@ impl World {
                 let waiter = Waiter::Server { player: player.clone(), server: id, copy, number };
                 self.ask(slot, copy.node, Request::Keeper(request), waiter);
             }
-            Action::Answer { ticket, result } => self.answer(slot, player, id, ticket, result),
+            Action::Answer { ticket, result } => {
+                if let Err(CallError::KeyExpired { key, horizon, .. }) = &result {
+                    let (key, horizon) = (*key, *horizon);
+                    self.coverage.expired += 1;
+                    if self.has(Bug::ForgetHorizon) {
+                        return Some(self.as_if_new(player, ticket, key, horizon));
+                    }
+                }
+                self.answer(slot, player, id, ticket, result);
+            }
             Action::Tell(story) => self.told(slot, player, id, &story),
             Action::Close => {
                 if let Some(process) = &mut self.machines[slot].process {
@@ -240,7 +269,7 @@ impl World {
         let (memory, state) = (server.memory.as_mut()?, server.machine.state()?);
         let same = *memory == memory_of(state);
         let seq = state.seq.next();
-        let event = call_guest(memory, &call.operation);
+        let event = call_guest(memory, call);
         if matches!(event, Event::Trapped { .. }) {
             server.memory = None;
         }
@@ -276,6 +305,21 @@ impl World {
             let result = Ok(Answer::Returned { value, seq, node: name_of(slot) });
             self.answer(slot, player, id, ticket, result);
         }
+    }
+
+    /// [`Bug::ForgetHorizon`].
+    fn as_if_new(
+        &self,
+        player: &PlayerId,
+        ticket: Ticket,
+        key: CallKey,
+        horizon: CallKey,
+    ) -> Event {
+        let operation = self.ops[op_of(key)].operation.clone();
+        let key = key.moved_to(horizon.millis() + 1);
+        let call = Call { player: player.clone(), key, operation };
+        let deadline = self.instant() + std::time::Duration::from_secs(1);
+        Event::Call { ticket, call, deadline }
     }
 
     /// Makes an instance, at once or after the component was looked for.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use host::protocol::PlayerId;
+use host::protocol::{KeyBounds, PlayerId};
 
 use super::client::{Client, Op};
 use super::coverage::Coverage;
@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) players: Vec<PlayerId>,
     /// How many keepers each player has.
     pub(super) want: usize,
+    /// How many keys each player remembers.
+    pub(super) bounds: KeyBounds,
+    /// How far clients' clocks are off at most, in either direction.
+    pub(super) skew_max: Time,
     pub(super) net: Net,
     pub(super) log: Log,
     pub(super) plan: Plan,
@@ -61,6 +65,10 @@ impl World {
         let players = 1 + rng.index(3);
         // The product has one keeper; the machines know more.
         let want = if rng.percent(25) { 2 } else { 1 };
+        // Few runs have as many calls as the product remembers.
+        let few = rng.percent(40);
+        let bounds = if few { few_keys(&mut rng) } else { KeyBounds::default() };
+        let skew_max = if rng.percent(50) { 30 * SECOND } else { SECOND / 2 };
         let plan = Plan::draw(&mut rng);
         let mut world = Self {
             settings,
@@ -74,6 +82,8 @@ impl World {
                 .map(|n| format!("player{n}").parse().expect("a valid id"))
                 .collect(),
             want,
+            bounds,
+            skew_max,
             net: Net::default(),
             log: Log::default(),
             plan,
@@ -108,7 +118,9 @@ impl World {
         }
         self.after(100 * MS, Happening::Leader);
         for client in 0..3 + self.rng.index(3) {
-            self.clients.push(Client::new(client % self.machines.len()));
+            let home = client % self.machines.len();
+            let caller = Client::new(home, self.skew_max, &mut self.rng);
+            self.clients.push(caller);
             let wait = self.rng.between(1, 200) * MS;
             self.after(wait, Happening::Client { client });
         }
@@ -237,4 +249,9 @@ impl World {
     pub(super) fn is_running(&self, slot: Slot) -> bool {
         self.machines[slot].process.is_some() && !self.machines[slot].stopped
     }
+}
+
+fn few_keys(rng: &mut Rng) -> KeyBounds {
+    let calls = 1 + rng.index(6);
+    KeyBounds { calls, millis: rng.between(0, 3000), calls_max: calls + rng.index(10) }
 }

@@ -41,6 +41,7 @@ fn check(seeds: impl IntoIterator<Item = u64>) -> Coverage {
 fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     let seen = check(0..SEEDS);
     eprintln!("{seen}");
+    assert!(asked_seed().is_some() || (seen.expired > 0 && seen.renewed > 0), "keys expire");
 }
 
 #[test]
@@ -55,6 +56,16 @@ fn is_found(bug: Bug) {
     let Err(violation) = run_all(0..BUG_SEEDS, Some(bug)) else {
         panic!("{bug:?} is not noticed within {BUG_SEEDS} seeds")
     };
+    eprintln!("{bug:?}: {violation}");
+}
+
+/// Some seed must break this promise when the drivers have this bug.
+fn is_found_by(bug: Bug, invariant: &str) {
+    let mut found = (0..BUG_SEEDS)
+        .filter_map(|seed| run(Settings { seed, bug: Some(bug), trace: false }).err());
+    let violation = found.find(|violation| violation.invariant == invariant);
+    let violation = violation
+        .unwrap_or_else(|| panic!("{bug:?} breaks no {invariant:?} within {BUG_SEEDS} seeds"));
     eprintln!("{bug:?}: {violation}");
 }
 
@@ -76,6 +87,16 @@ fn a_stale_copy_that_is_restored_is_noticed() {
 #[test]
 fn keys_that_are_lost_in_a_failover_are_noticed() {
     is_found(Bug::LoseKeys);
+}
+
+#[test]
+fn an_expired_key_that_is_taken_for_a_new_one_is_noticed() {
+    is_found_by(Bug::ForgetHorizon, "each key is applied at most once");
+}
+
+#[test]
+fn a_key_that_is_replaced_although_it_may_have_been_used_is_noticed() {
+    is_found_by(Bug::RenewUsedKey, "each key is applied at most once");
 }
 
 #[test]

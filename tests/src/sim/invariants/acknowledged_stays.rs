@@ -2,10 +2,10 @@
 
 use host::protocol::{CallKey, Operation, PlayerId, PlayerState};
 
-use super::super::client::Ended;
+use super::super::client::{Ended, op_of};
 use super::super::server::keeper_slot;
 use super::super::world::World;
-use super::history;
+use super::applied;
 
 impl World {
     /// Returns the trusted state of some copy that the directory names.
@@ -24,7 +24,6 @@ impl World {
             let player = self.players[index].clone();
             let Some(state) = self.named_state(&player) else { continue };
             self.check_history(&player, &state, "at the end");
-            let kept: Vec<CallKey> = history(&state).iter().map(|entry| entry.key).collect();
             let told: Vec<(CallKey, Ended)> = self
                 .ops
                 .iter()
@@ -32,12 +31,13 @@ impl World {
                 .map(|op| (op.key, op.ended.clone()))
                 .collect();
             for (key, ended) in told {
+                let kept = applied(&state, op_of(key)) > 0;
                 match ended {
-                    Ended::Returned(_) if !kept.contains(&key) => {
+                    Ended::Returned(_) if !kept => {
                         let detail = format!("{player} has lost {key}, which was answered");
                         self.broken("no acknowledged reward is lost", detail);
                     }
-                    Ended::NotApplied | Ended::Trapped if kept.contains(&key) => {
+                    Ended::NotApplied | Ended::Trapped if kept => {
                         let detail = format!("{player} has {key}, which ended as {ended:?}");
                         self.broken("what is said not to be applied is not applied", detail);
                     }

@@ -1,46 +1,75 @@
 //! Each key is applied at most once, and each call changes what it says.
 
-use std::collections::BTreeSet;
-
 use host::protocol::{Operation, PlayerId, PlayerState, Term};
 
+use super::super::client::op_of;
+use super::super::server::{memory_of, times_applied, total_of};
 use super::super::world::World;
-use super::{history, total};
+use super::history;
+
+type Wrong = (&'static str, String);
+
+const ONCE: &str = "each key is applied at most once";
+const NO_GAP: &str = "positions have no gap";
+const SAME: &str = "restored bytes are the acknowledged ones";
 
 impl World {
     /// Judges the history inside a state.
     pub(super) fn check_history(&mut self, player: &PlayerId, state: &PlayerState, when: &str) {
-        let entries = history(state);
-        let mut keys = BTreeSet::new();
-        let mut before = None;
-        let mut wrong = None;
-        for entry in &entries {
-            let op = usize::try_from(entry.key.0 - 1).ok().and_then(|op| self.ops.get(op));
-            let points = match op.map(|op| &op.operation) {
-                Some(Operation::Reward(Term::Integer(points))) => *points,
-                _ => 0,
-            };
-            if !keys.insert(entry.key) {
-                wrong = Some(("each key is applied at most once", format!("{}", entry.key)));
-            }
-            let (seq, value) = before.unwrap_or((entry.seq - 1, entry.value - points));
-            if entry.seq != seq + 1 {
-                let detail = format!("{} follows {seq}", entry.seq);
-                wrong = Some(("positions have no gap", detail));
-            }
-            if entry.value != value + points {
-                let detail = format!("{} adds {points} to {value}: {}", entry.key, entry.value);
-                wrong = Some(("restored bytes are the acknowledged ones", detail));
-            }
-            before = Some((entry.seq, entry.value));
-        }
-        let (seq, value) = before.unwrap_or((state.seq.0, total(state)));
-        if (seq, value) != (state.seq.0, total(state)) {
-            let detail = format!("{} at {}, not {value} at {seq}", total(state), state.seq);
-            wrong = Some(("restored bytes are the acknowledged ones", detail));
-        }
-        if let Some((invariant, detail)) = wrong {
+        let wrong = self.check_memory(state).and_then(|()| self.check_window(state));
+        if let Err((invariant, detail)) = wrong {
             self.broken(invariant, format!("{player} {when}: {detail}"));
+        }
+    }
+
+    /// The memory is what the calls make that were applied, also those that the window forgot.
+    fn check_memory(&self, state: &PlayerState) -> Result<(), Wrong> {
+        let memory = memory_of(state);
+        let (mut calls, mut total) = (0, 0);
+        for (op, times) in times_applied(&memory).iter().enumerate() {
+            if *times > 1 {
+                let key = self.ops.get(op).map(|op| op.key);
+                return Err((ONCE, format!("{key:?} was applied {times} times")));
+            }
+            calls += u64::from(*times);
+            total += i64::from(*times) * self.points(op);
+        }
+        if (calls, total) != (state.seq.0, total_of(&memory)) {
+            let seen = total_of(&memory);
+            return Err((SAME, format!("{seen} at {}, not {total} at {calls}", state.seq)));
+        }
+        Ok(())
+    }
+
+    /// What the window remembers fits together. It remembers all if it has forgotten nothing.
+    fn check_window(&self, state: &PlayerState) -> Result<(), Wrong> {
+        let entries = history(state);
+        let whole = state.window.horizon().is_none();
+        let mut before = (0, 0);
+        for entry in &entries {
+            let points = self.points(op_of(entry.key));
+            let follows = entry.seq == before.0 + 1;
+            if !follows && (whole || entry.seq <= before.0) {
+                return Err((NO_GAP, format!("{} follows {}", entry.seq, before.0)));
+            }
+            if follows && entry.value != before.1 + points {
+                let (key, value) = (entry.key, entry.value);
+                return Err((SAME, format!("{key} adds {points} to {}: {value}", before.1)));
+            }
+            before = (entry.seq, entry.value);
+        }
+        let (seq, total) = (state.seq.0, total_of(&memory_of(state)));
+        if (whole || before.0 == seq) && before != (seq, total) {
+            let detail = format!("{total} at {seq}, not {} at {}", before.1, before.0);
+            return Err((SAME, detail));
+        }
+        Ok(())
+    }
+
+    fn points(&self, op: usize) -> i64 {
+        match self.ops.get(op).map(|op| &op.operation) {
+            Some(Operation::Reward(Term::Integer(points))) => *points,
+            Some(Operation::Reward(Term::Text(_)) | Operation::Points) | None => 0,
         }
     }
 }

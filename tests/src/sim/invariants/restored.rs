@@ -2,9 +2,10 @@
 
 use host::protocol::{Answer, CallKey, Generation, Operation, PlayerId, PlayerState};
 
+use super::super::client::op_of;
 use super::super::happening::Slot;
 use super::super::world::World;
-use super::{Entry, history};
+use super::{Entry, has};
 
 impl World {
     /// A server tells a caller that its call is safe.
@@ -33,7 +34,7 @@ impl World {
         // An old owner may tell late what its keepers had acknowledged before they were fenced.
         let newer = self.watch.restored.get(player).filter(|(newer, _)| *newer > generation);
         if let Some((_, state)) = newer {
-            let lacks = !history(state).contains(&Entry { seq: seq.0, key, value });
+            let lacks = !has(state, &Entry { seq: seq.0, key, value });
             if lacks {
                 let detail = format!("{player} {key} was answered after a newer owner began");
                 self.broken("restored bytes are the acknowledged ones", detail);
@@ -50,7 +51,6 @@ impl World {
         state: &PlayerState,
     ) {
         self.check_history(player, state, "restored");
-        let entries = history(state);
         // An owner that was stopped meanwhile does not know yet what newer ones have done.
         let acknowledged = self
             .watch
@@ -59,7 +59,7 @@ impl World {
             .filter(|((of, _), (_, _, by))| of == player && *by <= generation);
         let lost = acknowledged
             .map(|((_, key), (seq, value, _))| Entry { seq: seq.0, key: *key, value: *value })
-            .find(|entry| !entries.contains(entry));
+            .find(|entry| !has(state, entry));
         if let Some(Entry { key, seq, .. }) = lost {
             let detail = format!(
                 "{player} on {slot} g{generation} begins at {} without {key} of {seq}",
@@ -74,7 +74,6 @@ impl World {
     }
 
     fn is_reward(&self, key: CallKey) -> bool {
-        let op = usize::try_from(key.0 - 1).ok().and_then(|op| self.ops.get(op));
-        op.is_some_and(|op| matches!(op.operation, Operation::Reward(_)))
+        self.ops.get(op_of(key)).is_some_and(|op| matches!(op.operation, Operation::Reward(_)))
     }
 }
