@@ -47,6 +47,8 @@ pub const MAILBOX_CALLS_MAX: usize = 1024;
 pub const INBOX_REQUESTS_MAX: usize = 4096;
 /// Calls that one node serves at the same time, its own and forwarded ones.
 pub const CALLS_IN_FLIGHT_MAX: usize = 8192;
+/// Requests that one node passes on for others at the same time: as many as it serves itself.
+pub const RELAYED_IN_FLIGHT_MAX: usize = CALLS_IN_FLIGHT_MAX;
 /// Copies of one player that one keeper holds while only one of them is named.
 pub const COPIES_PER_PLAYER_MAX: usize = 4;
 /// Records after a copy's base before the keeper writes a new base.

@@ -10,7 +10,10 @@
 //!   as a stream.
 //! - [`Endpoint`] is one UDP socket that dials and serves. [`Links`] keeps a [`Connection`] to each
 //!   node and dials again when it is lost. Requests of one [`Lane`](crate::protocol::Lane) arrive
-//!   in the order in which they were sent; replies come back in any order.
+//!   in the order in which they were sent while their way stays the same; replies come back in any
+//!   order.
+//! - Around a link that is broken, a request goes through another node: its [`Relayer`] passes it
+//!   on over its own link, once.
 //! - QUIC does not feel a killed process, the kernel's TCP does: [`Pulse`] holds a silent TCP
 //!   connection to each node and reports its end.
 //!
@@ -32,6 +35,7 @@ mod identity;
 mod lane;
 mod links;
 mod pulse;
+mod relay;
 mod secret;
 mod serve;
 #[cfg(test)]
@@ -46,5 +50,6 @@ pub use identity::{Identity, IdentityError, PeerIdentity};
 pub use lane::{AskError, Pending};
 pub use links::{Links, LinksDriver};
 pub use pulse::{Pulse, PulseDriver, PulseEvent};
+pub use relay::Relayer;
 pub use secret::{Secret, SecretError};
 pub use serve::{Inbound, Inboxes, Responder};

@@ -18,8 +18,8 @@ pub use ids::{
 };
 pub use message::{
     Announcement, Append, CallReply, CallRequest, Confirm, DirectoryReply, DirectoryRequest, Fetch,
-    JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Refusal, Release,
-    Reply, Request, Seed, Version,
+    JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Refusal, Relay,
+    Relayed, Release, Reply, Request, Seed, Unrelayed, Version,
 };
 pub use record::{
     ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,

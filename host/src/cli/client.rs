@@ -193,9 +193,12 @@ impl<A: Ask> Client<A> {
                     let read = match self.way.ask(target, request, within).await {
                         Ok(Reply::Call(reply)) => read(reply),
                         Ok(Reply::Busy) => Err(Problem::Busy),
-                        Ok(Reply::Member(_) | Reply::Directory(_) | Reply::Keeper(_)) => {
-                            Err(Problem::Alien)
-                        }
+                        Ok(
+                            Reply::Member(_)
+                            | Reply::Directory(_)
+                            | Reply::Keeper(_)
+                            | Reply::Unrelayed(_),
+                        ) => Err(Problem::Alien),
                         Err(problem) => Err(problem),
                     };
                     match read {

@@ -69,7 +69,7 @@ impl Transport for Links {
         match self.send(to, Request::Directory(request)).await {
             Ok(Reply::Directory(reply)) => Ok(reply),
             Ok(Reply::Busy) => Err(TransportError::Full),
-            Ok(Reply::Member(_) | Reply::Keeper(_) | Reply::Call(_)) => {
+            Ok(Reply::Member(_) | Reply::Keeper(_) | Reply::Call(_) | Reply::Unrelayed(_)) => {
                 Err(TransportError::Violation)
             }
             Err(AskError::Unreachable | AskError::UnknownNode) => Err(TransportError::Unreachable),

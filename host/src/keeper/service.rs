@@ -285,6 +285,8 @@ fn keeper_reply(reply: Reply) -> Result<KeeperReply, AskError> {
         Reply::Keeper(reply) => Ok(reply),
         Reply::Busy => Err(AskError::Full),
         // Another kind of reply is a broken peer: whatever it did is not known.
-        Reply::Member(_) | Reply::Directory(_) | Reply::Call(_) => Err(AskError::Lost),
+        Reply::Member(_) | Reply::Directory(_) | Reply::Call(_) | Reply::Unrelayed(_) => {
+            Err(AskError::Lost)
+        }
     }
 }

@@ -95,6 +95,11 @@ impl Connection {
         pending
     }
 
+    /// Whether nothing is known to have ended it.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.quic.close_reason().is_none()
+    }
+
     /// Closes the connection at once. Requests without a reply end in `Lost`.
     pub fn close(&self) {
         Farewell::Done.close(&self.0.quic);

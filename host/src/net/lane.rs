@@ -1,7 +1,7 @@
 //! The asking side of one lane: a queue in front of a stream, and the replies that are awaited.
 //!
 //! A request answers for itself: whatever happens to it, its [`Pending`] learns of it, because the
-//! sender of the answer lives in the request until its bytes are about to be written and in the
+//! sender of the answer lives beside the request until its bytes are about to be written and in the
 //! table of awaited replies after that. Dropping the first says "nothing was sent", dropping the
 //! second says "may have been done"; no path can forget to say it.
 
@@ -18,9 +18,11 @@ use tracing::warn;
 
 use super::connection::{BULK_PRIORITY, Farewell, priority};
 use super::frame::{FrameError, FrameReader, Opening, put};
+use super::relay::Through;
 use crate::limits::{CALLS_IN_FLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::{
-    CallRequest, DirectoryRequest, KeeperRequest, Lane, MemberRequest, Reply, Request,
+    CallRequest, DirectoryRequest, KeeperRequest, Lane, MemberRequest, Relay, Relayed, Reply,
+    Request,
 };
 
 /// Requests of one lane that may wait for their replies, and replies that its other end may owe.
@@ -63,18 +65,18 @@ impl Future for Pending {
     }
 }
 
-/// A request that is not sent yet.
+/// A request that is not sent yet. Dropped, its `Pending` says `Unreachable`.
 #[derive(Debug)]
 pub(super) struct Job {
     request: Request,
-    answer: Option<oneshot::Sender<Answer>>,
-    room: Option<OwnedSemaphorePermit>,
+    ticket: Ticket,
 }
 
 impl Job {
     pub(super) fn new(request: Request) -> (Self, Pending) {
         let (answer, pending) = oneshot::channel();
-        (Self { request, answer: Some(answer), room: None }, Pending(pending))
+        let ticket = Ticket { answer: Some(answer), room: None, through: None };
+        (Self { request, ticket }, Pending(pending))
     }
 
     pub(super) fn lane(&self) -> Lane {
@@ -82,16 +84,42 @@ impl Job {
     }
 
     pub(super) fn fail(mut self, error: AskError) {
-        self.answer(error);
+        self.ticket.fail(error);
+    }
+
+    /// Makes it a request to pass it on. Gives it back if it must not be passed on.
+    #[expect(clippy::result_large_err, reason = "the job is handed back to be sent directly")]
+    pub(super) fn relayed(self, through: Through) -> Result<Self, Self> {
+        let Self { request, mut ticket } = self;
+        match Relayed::new(request) {
+            Ok(request) => {
+                let request = Request::Relay(Relay { to: through.target, request });
+                ticket.through = Some(through);
+                Ok(Self { request, ticket })
+            }
+            Err(request) => Err(Self { request, ticket }),
+        }
     }
 
     /// From here on the request may arrive.
     fn sent(mut self) -> Option<Sent> {
-        let answer = self.answer.take()?;
-        Some(Sent { answer, _room: self.room.take() })
+        let answer = self.ticket.answer.take()?;
+        let (through, room) = (self.ticket.through.take(), self.ticket.room.take());
+        Some(Sent { answer, through, _room: room })
     }
+}
 
-    fn answer(&mut self, error: AskError) {
+/// What answers for a request that is not sent yet.
+#[derive(Debug)]
+struct Ticket {
+    answer: Option<oneshot::Sender<Answer>>,
+    room: Option<OwnedSemaphorePermit>,
+    /// The way around, if it does not go directly.
+    through: Option<Through>,
+}
+
+impl Ticket {
+    fn fail(&mut self, error: AskError) {
         if let Some(answer) = self.answer.take() {
             // Nobody waits any more; then nobody needs to know.
             answer.send(Err(error)).ok();
@@ -99,9 +127,9 @@ impl Job {
     }
 }
 
-impl Drop for Job {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        self.answer(AskError::Unreachable);
+        self.fail(AskError::Unreachable);
     }
 }
 
@@ -109,13 +137,18 @@ impl Drop for Job {
 #[derive(Debug)]
 struct Sent {
     answer: oneshot::Sender<Answer>,
+    through: Option<Through>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Sent {
     fn reply(self, reply: Reply) {
+        let answer = match self.through {
+            Some(through) => through.answer(reply),
+            None => Ok(reply),
+        };
         // Nobody waits any more; then nobody needs to know.
-        self.answer.send(Ok(reply)).ok();
+        self.answer.send(answer).ok();
     }
 }
 
@@ -144,7 +177,7 @@ impl LaneQueue {
             return Err(job);
         }
         match self.room.clone().try_acquire_owned() {
-            Ok(permit) => job.room = Some(permit),
+            Ok(permit) => job.ticket.room = Some(permit),
             Err(_) => {
                 job.fail(AskError::Full);
                 return Ok(());
@@ -153,7 +186,7 @@ impl LaneQueue {
         match self.jobs.try_send(job) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(mut job)) => {
-                job.room = None;
+                job.ticket.room = None;
                 Err(job)
             }
             Err(mpsc::error::TrySendError::Full(job)) => {
@@ -173,23 +206,39 @@ fn is_bulky(request: &Request) -> bool {
             | MemberRequest::Leave { .. }
             | MemberRequest::Drain { .. } => false,
         },
-        Request::Directory(request) => match request {
-            DirectoryRequest::InstallSnapshot(_) => true,
-            DirectoryRequest::AppendEntries(_)
-            | DirectoryRequest::Vote(_)
-            | DirectoryRequest::Change(_)
-            | DirectoryRequest::ReadIndex => false,
+        Request::Directory(request) => is_bulky_for_directory(request),
+        Request::Keeper(request) => is_bulky_for_keeper(request),
+        Request::Call(request) => is_bulky_call(request),
+        Request::Relay(relay) => match &relay.request {
+            Relayed::Ping { .. } | Relayed::Leave { .. } | Relayed::Drain { .. } => false,
+            Relayed::Directory(request) => is_bulky_for_directory(request),
+            Relayed::Keeper(request) => is_bulky_for_keeper(request),
+            Relayed::Call(request) => is_bulky_call(request),
         },
-        Request::Keeper(request) => match request {
-            KeeperRequest::Seed(_) | KeeperRequest::Fetch(_) => true,
-            KeeperRequest::Append(_) | KeeperRequest::Confirm(_) | KeeperRequest::Release(_) => {
-                false
-            }
-        },
-        Request::Call(request) => match request {
-            CallRequest::Players { .. } | CallRequest::Nodes | CallRequest::Code(_) => true,
-            CallRequest::Call { .. } | CallRequest::Forward { .. } | CallRequest::Drain => false,
-        },
+    }
+}
+
+fn is_bulky_for_directory(request: &DirectoryRequest) -> bool {
+    match request {
+        DirectoryRequest::InstallSnapshot(_) => true,
+        DirectoryRequest::AppendEntries(_)
+        | DirectoryRequest::Vote(_)
+        | DirectoryRequest::Change(_)
+        | DirectoryRequest::ReadIndex => false,
+    }
+}
+
+fn is_bulky_for_keeper(request: &KeeperRequest) -> bool {
+    match request {
+        KeeperRequest::Seed(_) | KeeperRequest::Fetch(_) => true,
+        KeeperRequest::Append(_) | KeeperRequest::Confirm(_) | KeeperRequest::Release(_) => false,
+    }
+}
+
+fn is_bulky_call(request: &CallRequest) -> bool {
+    match request {
+        CallRequest::Players { .. } | CallRequest::Nodes | CallRequest::Code(_) => true,
+        CallRequest::Call { .. } | CallRequest::Forward { .. } | CallRequest::Drain => false,
     }
 }
 

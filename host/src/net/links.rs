@@ -2,16 +2,21 @@
 //!
 //! ```text
 //!   Idle ──send──► Wanted ──driver──► Dialing ──► Ready ──lost, send──► Wanted
-//!     ▲                                  │
-//!     └──────── pause is over ──── Paused ◄── failed: all that waited is Unreachable
+//!     ▲                                  │          │
+//!     └──────── pause is over ──── Paused ◄─ failed ┴ bypassed
 //! ```
 //!
 //! Sending never waits: on a ready link it puts the request into the connection's queue, so order
 //! is the order of the calls, and on any other link into a queue in front of the dial. One dial a
-//! link at a time; a request waits for one dial at most, and while a failed dial is followed by its
-//! pause requests fail at once. A new address or start of a node drops what was known of the old.
+//! link at a time; a request waits for one dial at most. A new address or start of a node drops
+//! what was known of the old.
+//!
+//! A link whose dial failed, or that was bypassed, is *broken* until a dial succeeds. What is sent
+//! to a node behind a broken link goes through another node whose link is ready, and so does what
+//! waited for the dial that failed; meanwhile the link is dialed in the background. If there is no
+//! way around, a request waits for the next dial, and fails at once during the pause before it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,9 +27,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::lane::{Job, LANE_REQUESTS_MAX};
+use super::relay::Relays;
 use super::{AskError, Connection, DialError, Endpoint, Pending};
 use crate::clock;
-use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, Request};
+use crate::limits::SUSPECT_AFTER;
+use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, NodeStatus, Request};
 
 /// Pause after a first failed dial. Each further failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -37,7 +44,7 @@ pub struct Links(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    links: Mutex<HashMap<NodeId, Link>>,
+    table: Mutex<Table>,
     /// Some link is wanted.
     wanted: Notify,
 }
@@ -49,10 +56,21 @@ pub struct LinksDriver {
     shared: Arc<Shared>,
 }
 
+/// The ways that a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Directly, or through another node while the link is broken.
+    Any,
+    /// Directly; not at all while the link is broken.
+    Direct,
+    /// Through another node only.
+    Around,
+}
+
 impl Links {
     /// Returns links to no node yet, and what dials for them once it runs.
     pub fn new(endpoint: Endpoint) -> (Self, LinksDriver) {
-        let shared = Arc::new(Shared { links: Mutex::default(), wanted: Notify::new() });
+        let shared = Arc::new(Shared { table: Mutex::default(), wanted: Notify::new() });
         (Self(shared.clone()), LinksDriver { endpoint, shared })
     }
 
@@ -60,35 +78,32 @@ impl Links {
     /// process: the connection to the old one is closed at once. So are those to nodes that are
     /// not listed any more. The others stay as they are.
     pub fn update(&self, nodes: &[NodeRecord]) {
-        let mut links = self.0.lock();
-        links.retain(|id, _| nodes.iter().any(|node| node.id == *id));
-        for node in nodes {
-            let target = Target::of(node);
-            match links.get_mut(&node.id) {
-                Some(link) if link.target == target => {}
-                Some(link) => {
-                    link.close();
-                    *link = Link::new(target);
-                }
-                None => {
-                    links.insert(node.id, Link::new(target));
-                }
-            }
-        }
+        self.0.lock().update(nodes);
     }
 
     /// Sends a request. It is in its place when this returns: requests of one lane to one node
-    /// arrive in the order of these calls, except large ones, which travel alone.
+    /// arrive in the order of these calls, except large ones, which travel alone. While the link
+    /// is broken and the node is up, the request goes through another node, if it may; when the way
+    /// changes, what went the old way may be overtaken.
     pub fn send(&self, node: NodeId, request: Request) -> Pending {
+        self.send_on(node, request, Way::Any)
+    }
+
+    /// As [`Links::send`], over the link to the node itself. While that is broken, the request
+    /// ends in `Unreachable` at once, and the link is dialed.
+    pub fn send_directly(&self, node: NodeId, request: Request) -> Pending {
+        self.send_on(node, request, Way::Direct)
+    }
+
+    /// As [`Links::send`], through another node, whatever the link is like. Ends in `Unreachable`
+    /// if there is no way around.
+    pub fn send_around(&self, node: NodeId, request: Request) -> Pending {
+        self.send_on(node, request, Way::Around)
+    }
+
+    fn send_on(&self, node: NodeId, request: Request, way: Way) -> Pending {
         let (job, pending) = Job::new(request);
-        let now = clock::now();
-        let wanted = match self.0.lock().get_mut(&node) {
-            Some(link) => link.send(job, now),
-            None => {
-                job.fail(AskError::UnknownNode);
-                false
-            }
-        };
+        let wanted = self.0.lock().send(node, job, way, clock::now());
         if wanted {
             self.0.wanted.notify_one();
         }
@@ -98,16 +113,24 @@ impl Links {
     /// Closes the connection to a node at once, because its process is known to be gone. What
     /// waits for a reply ends in `Lost`; the next request dials again.
     pub fn drop_connection(&self, node: NodeId) {
-        if let Some(link) = self.0.lock().get_mut(&node) {
+        if let Some(link) = self.0.lock().links.get_mut(&node) {
             link.close();
         }
+    }
+
+    /// Closes the connection to a node that lives and does not answer on it. What waits for a
+    /// reply ends in `Lost`; further requests go around until a dial succeeds. A connection that
+    /// was made a moment ago is given its time. Returns whether there was one to close.
+    pub fn bypass(&self, node: NodeId) -> bool {
+        let now = clock::now();
+        self.0.lock().links.get_mut(&node).is_some_and(|link| link.bypass(now))
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Link>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         // Each link is whole between any two operations, whoever panicked.
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +142,7 @@ impl LinksDriver {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 () = self.shared.wanted.notified() => {
-                    for (node, link) in self.shared.lock().iter_mut() {
+                    for (node, link) in &mut self.shared.lock().links {
                         if let Some(target) = link.start_dialing() {
                             dials.spawn(dial(self.endpoint.clone(), *node, target));
                         }
@@ -128,20 +151,11 @@ impl LinksDriver {
                 Some(dialed) = dials.join_next() => {
                     // A dial that panicked leaves its link dialing; that is a bug to hear of.
                     let (node, target, result) = dialed.expect("dials do not panic");
-                    self.dialed(node, &target, result);
+                    self.shared.lock().dialed(node, &target, result, clock::now());
                 }
             }
         }
-        self.shared.lock().clear();
-    }
-
-    fn dialed(&self, node: NodeId, target: &Target, result: Result<Connection, DialError>) {
-        let now = clock::now();
-        // Another target means that this dial was for a process that is gone.
-        match self.shared.lock().get_mut(&node) {
-            Some(link) if link.target == *target => link.dialed(result, now),
-            Some(_) | None => {}
-        }
+        self.shared.lock().links.clear();
     }
 }
 
@@ -152,6 +166,103 @@ async fn dial(
 ) -> (NodeId, Target, Result<Connection, DialError>) {
     let result = endpoint.dial(target.addr, Some(&target.name)).await;
     (node, target, result)
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    links: BTreeMap<NodeId, Link>,
+    relays: Relays,
+}
+
+impl Table {
+    fn update(&mut self, nodes: &[NodeRecord]) {
+        let is_known = |id: NodeId| nodes.iter().any(|node| node.id == id);
+        self.links.retain(|id, _| is_known(*id));
+        self.relays.retain(is_known);
+        for node in nodes {
+            let target = Target::of(node);
+            let up = node.status == NodeStatus::Up;
+            match self.links.get_mut(&node.id) {
+                Some(link) if link.target == target => link.up = up,
+                Some(link) => {
+                    link.close();
+                    *link = Link::new(target, up);
+                }
+                None => {
+                    self.links.insert(node.id, Link::new(target, up));
+                }
+            }
+        }
+    }
+
+    /// Returns whether a link wants to be dialed now.
+    #[must_use]
+    fn send(&mut self, node: NodeId, job: Job, way: Way, now: Instant) -> bool {
+        let Some(link) = self.links.get_mut(&node) else {
+            job.fail(AskError::UnknownNode);
+            return false;
+        };
+        match way {
+            Way::Any if link.up && link.broken => {
+                let wanted = link.dial_again(now);
+                match self.relay(node, job, now) {
+                    Ok(()) => wanted,
+                    Err(job) => self.send_on_link(node, job, way, now) || wanted,
+                }
+            }
+            Way::Direct if link.broken => {
+                job.fail(AskError::Unreachable);
+                link.dial_again(now)
+            }
+            Way::Any | Way::Direct => link.send(job, way, now),
+            Way::Around => {
+                // Given back because there is no way around: dropped, it says `Unreachable`.
+                self.relay(node, job, now).err();
+                false
+            }
+        }
+    }
+
+    fn send_on_link(&mut self, node: NodeId, job: Job, way: Way, now: Instant) -> bool {
+        self.links.get_mut(&node).is_some_and(|link| link.send(job, way, now))
+    }
+
+    /// Sends a request through another node. Gives it back if there is no way around.
+    #[expect(clippy::result_large_err, reason = "the job is handed back to be sent elsewhere")]
+    fn relay(&self, target: NodeId, job: Job, now: Instant) -> Result<(), Job> {
+        let open = self.links.iter().filter(|(id, link)| **id != target && link.up);
+        let open: BTreeMap<NodeId, &Connection> =
+            open.filter_map(|(id, link)| Some((*id, link.open_connection()?))).collect();
+        let candidates: Vec<NodeId> = open.keys().copied().collect();
+        let Some(through) = self.relays.choose(target, &candidates, now) else { return Err(job) };
+        let Some(connection) = open.get(&through.relay) else { return Err(job) };
+        let job = job.relayed(through)?;
+        // Given back because it was lost just now: dropped, it says `Unreachable`.
+        connection.push(job).err();
+        Ok(())
+    }
+
+    fn dialed(
+        &mut self,
+        node: NodeId,
+        target: &Target,
+        result: Result<Connection, DialError>,
+        now: Instant,
+    ) {
+        // Another target means that this dial was for a process that is gone.
+        let Some(link) = self.links.get_mut(&node).filter(|link| link.target == *target) else {
+            return;
+        };
+        let stranded = link.dialed(result, now);
+        if link.up {
+            for (job, way) in stranded {
+                if way == Way::Any {
+                    // Given back because there is no way around: dropped, it says `Unreachable`.
+                    self.relay(node, job, now).err();
+                }
+            }
+        }
+    }
 }
 
 /// The process that a link leads to.
@@ -171,41 +282,55 @@ impl Target {
 #[derive(Debug)]
 struct Link {
     target: Target,
+    /// Whether the directory calls the node up.
+    up: bool,
     state: State,
+    /// Whether the last dial failed, or what it made was bypassed.
+    broken: bool,
     /// Pause after the next failed dial.
     pause: Duration,
 }
+
+/// Requests that wait for a dial.
+type Waiting = Vec<(Job, Way)>;
 
 #[derive(Debug)]
 enum State {
     /// Nothing to do.
     Idle,
     /// Somebody waits for a dial that has not begun.
-    Wanted(Vec<Job>),
+    Wanted(Waiting),
     /// Somebody waits for the dial's result.
-    Dialing(Vec<Job>),
-    /// Open, as far as is known.
-    Ready(Connection),
+    Dialing(Waiting),
+    /// Open since then, as far as is known.
+    Ready(Connection, Instant),
     /// A dial failed; nothing is tried before this instant.
     Paused(Instant),
 }
 
 impl Link {
-    fn new(target: Target) -> Self {
-        Self { target, state: State::Idle, pause: PAUSE_MIN }
+    fn new(target: Target, up: bool) -> Self {
+        Self { target, up, state: State::Idle, broken: false, pause: PAUSE_MIN }
+    }
+
+    fn open_connection(&self) -> Option<&Connection> {
+        match &self.state {
+            State::Ready(connection, _) => connection.is_open().then_some(connection),
+            State::Idle | State::Wanted(_) | State::Dialing(_) | State::Paused(_) => None,
+        }
     }
 
     /// Takes a request. Returns whether the link wants to be dialed now.
     #[must_use]
-    fn send(&mut self, job: Job, now: Instant) -> bool {
+    fn send(&mut self, job: Job, way: Way, now: Instant) -> bool {
         let job = match &mut self.state {
-            State::Ready(connection) => match connection.push(job) {
+            State::Ready(connection, _) => match connection.push(job) {
                 Ok(()) => return false,
                 Err(job) => job,
             },
             State::Wanted(waiting) | State::Dialing(waiting) => {
                 if waiting.len() < LANE_REQUESTS_MAX {
-                    waiting.push(job);
+                    waiting.push((job, way));
                 } else {
                     job.fail(AskError::Full);
                 }
@@ -217,8 +342,22 @@ impl Link {
             }
             State::Paused(_) | State::Idle => job,
         };
-        self.state = State::Wanted(vec![job]);
+        self.state = State::Wanted(vec![(job, way)]);
         true
+    }
+
+    /// Wants a broken link to be dialed if its pause is over, though nobody waits for it.
+    #[must_use]
+    fn dial_again(&mut self, now: Instant) -> bool {
+        let due = match &self.state {
+            State::Paused(until) => now >= *until,
+            State::Idle => true,
+            State::Wanted(_) | State::Dialing(_) | State::Ready(..) => false,
+        };
+        if due {
+            self.state = State::Wanted(Vec::new());
+        }
+        due
     }
 
     fn start_dialing(&mut self) -> Option<Target> {
@@ -227,39 +366,61 @@ impl Link {
         Some(self.target.clone())
     }
 
-    fn dialed(&mut self, result: Result<Connection, DialError>, now: Instant) {
+    /// Takes the result of a dial. Returns what waited for it in vain.
+    fn dialed(&mut self, result: Result<Connection, DialError>, now: Instant) -> Waiting {
         // A link that does not dial any more was closed meanwhile, and the result is unwanted.
-        let State::Dialing(waiting) = &mut self.state else { return };
+        let State::Dialing(waiting) = &mut self.state else { return Vec::new() };
         let waiting = std::mem::take(waiting);
         let Target { name, addr, .. } = &self.target;
         match result {
             Ok(connection) => {
-                debug!(peer = %name, %addr, "connected");
-                for job in waiting {
+                if self.broken {
+                    info!(peer = %name, %addr, "connected again");
+                } else {
+                    debug!(peer = %name, %addr, "connected");
+                }
+                for (job, _) in waiting {
                     // Given back because it is lost already: dropped, it says `Unreachable`.
                     connection.push(job).err();
                 }
-                self.state = State::Ready(connection);
+                self.state = State::Ready(connection, now);
+                self.broken = false;
                 self.pause = PAUSE_MIN;
+                Vec::new()
             }
             Err(error) => {
                 // Said once for each time that a node gets lost.
-                if self.pause == PAUSE_MIN {
+                if !self.broken {
                     info!(peer = %name, %addr, %error, "cannot connect");
                 }
-                drop(waiting);
                 self.state = State::Paused(now + self.pause);
+                self.broken = true;
                 self.pause = (self.pause * 2).min(PAUSE_MAX);
+                waiting
             }
         }
     }
 
     fn close(&mut self) {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Ready(connection) => connection.close(),
+            State::Ready(connection, _) => connection.close(),
             // What waits says `Unreachable` when it is dropped.
             State::Wanted(_) | State::Dialing(_) | State::Idle | State::Paused(_) => {}
         }
+    }
+
+    fn bypass(&mut self, now: Instant) -> bool {
+        match &self.state {
+            State::Ready(_, since) if now.saturating_duration_since(*since) >= SUSPECT_AFTER => {}
+            State::Ready(..)
+            | State::Wanted(_)
+            | State::Dialing(_)
+            | State::Idle
+            | State::Paused(_) => return false,
+        }
+        self.close();
+        self.broken = true;
+        true
     }
 }
 
@@ -374,17 +535,18 @@ mod tests {
     fn pauses_grow_to_their_bound_and_end() {
         let target =
             Target { name: name("app_node1"), addr: any_addr(), incarnation: Incarnation(1) };
-        let mut link = Link::new(target);
+        let mut link = Link::new(target, true);
         let mut now = clock::now();
         let mut pauses = Vec::new();
         for _ in 0..7 {
             let (job, _pending) = Job::new(ping());
-            assert!(link.send(job, now));
+            assert!(link.send(job, Way::Any, now));
             assert!(link.start_dialing().is_some());
-            link.dialed(Err(DialError::NoAnswer { addr: any_addr() }), now);
+            let stranded = link.dialed(Err(DialError::NoAnswer { addr: any_addr() }), now);
+            assert_eq!(stranded.len(), 1);
             let State::Paused(until) = link.state else { panic!("expected a pause") };
             let (early, _pending) = Job::new(ping());
-            assert!(!link.send(early, now));
+            assert!(!link.send(early, Way::Any, now));
             pauses.push((until - now).as_millis());
             now = until;
         }

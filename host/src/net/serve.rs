@@ -29,7 +29,7 @@ use super::{Endpoint, PeerIdentity, pulse};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::{
     CallReply, CallRequest, DirectoryReply, DirectoryRequest, KeeperReply, KeeperRequest, Lane,
-    MemberReply, MemberRequest, Reply, Request,
+    MemberReply, MemberRequest, Relay, Reply, Request,
 };
 
 /// Connections that are served at once: every other node twice, and people.
@@ -50,12 +50,14 @@ pub struct Inboxes {
     pub keeper: mpsc::Sender<Inbound<KeeperRequest, KeeperReply>>,
     /// For `player`.
     pub call: mpsc::Sender<Inbound<CallRequest, CallReply>>,
+    /// For the [`Relayer`](super::Relayer).
+    pub relay: mpsc::Sender<Inbound<Relay, Reply>>,
 }
 
 /// A request from another process.
 #[derive(Debug)]
 pub struct Inbound<Q, R> {
-    /// Who asks, as TLS has proved it.
+    /// Who asks, as TLS has proved it; for what was passed on, the node that did so.
     pub from: PeerIdentity,
     /// What is asked.
     pub request: Q,
@@ -126,6 +128,10 @@ impl Inboxes {
                 let responder = Responder { place, id, wrap: Reply::Call };
                 self.call.send(Inbound { from, request, responder }).await.is_err()
             }
+            Request::Relay(request) => {
+                let responder = Responder { place, id, wrap: std::convert::identity };
+                self.relay.send(Inbound { from, request, responder }).await.is_err()
+            }
         };
         if gone {
             debug!(id, "a request came for a room that is gone");
@@ -145,9 +151,10 @@ fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Drain => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) => false,
         },
-        (PeerIdentity::Client, Request::Member(_) | Request::Directory(_) | Request::Keeper(_)) => {
-            false
-        }
+        (
+            PeerIdentity::Client,
+            Request::Member(_) | Request::Directory(_) | Request::Keeper(_) | Request::Relay(_),
+        ) => false,
     }
 }
 

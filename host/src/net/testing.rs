@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, Identity, Inbound, Inboxes, PeerIdentity, Secret};
+use super::{Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Relayer, Secret};
 use crate::protocol::{
     Append, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, DirectoryReply,
     DirectoryRequest, Effect, Fetch, Generation, Incarnation, KeeperReply, KeeperRequest,
@@ -44,6 +44,8 @@ pub(super) struct Node {
     pub(super) cancel: CancellationToken,
     /// What arrived at the keeper's inbox.
     pub(super) heard: mpsc::Receiver<(PeerIdentity, KeeperRequest)>,
+    /// Its way to others, for what it passes on.
+    pub(super) links: Links,
     tasks: JoinSet<()>,
 }
 
@@ -84,8 +86,13 @@ impl Node {
         let (call, calls) = mpsc::channel(16);
         let (hear, heard) = mpsc::channel(32 * 1024);
         let cancel = CancellationToken::new();
+        let (links, links_driver) = Links::new(endpoint.clone());
+        let (relayer, relay) = Relayer::new(links.clone());
+        let inboxes = Inboxes { member, directory, keeper, call, relay };
         let mut tasks = JoinSet::new();
-        tasks.spawn(endpoint.serve(Inboxes { member, directory, keeper, call }, cancel.clone()));
+        tasks.spawn(endpoint.serve(inboxes, cancel.clone()));
+        tasks.spawn(links_driver.run(CancellationToken::new()));
+        tasks.spawn(relayer.run(CancellationToken::new()));
         tasks.spawn(answer_members(
             members,
             Writer { node: record.id, incarnation: record.incarnation },
@@ -93,7 +100,7 @@ impl Node {
         tasks.spawn(answer_directory(directories));
         tasks.spawn(answer_keepers(keepers, hear));
         tasks.spawn(answer_calls(calls, record.clone()));
-        Self { endpoint, record, cancel, heard, tasks }
+        Self { endpoint, record, cancel, heard, links, tasks }
     }
 
     /// Ends it without waiting for anything that it owes.

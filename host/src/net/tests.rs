@@ -1,5 +1,7 @@
 //! What two real endpoints do to each other.
 
+mod relays;
+
 use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicClientConfig;

@@ -165,7 +165,7 @@ async fn ask(
     match connection.ask(request).await.map_err(|error| error.to_string())? {
         Reply::Member(reply) => Ok(reply),
         Reply::Busy => Err("it is busy".to_owned()),
-        Reply::Directory(_) | Reply::Keeper(_) | Reply::Call(_) => {
+        Reply::Directory(_) | Reply::Keeper(_) | Reply::Call(_) | Reply::Unrelayed(_) => {
             Err("it answered something else".to_owned())
         }
     }

@@ -17,7 +17,7 @@ use crate::gateway::{self, Gateway};
 use crate::guest::{Engine, built_in};
 use crate::keeper::{self, Keepers, Naming};
 use crate::limits::INBOX_REQUESTS_MAX;
-use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse};
+use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse, Relayer};
 use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, PlayerId, PlayerRecord, Writer,
@@ -68,16 +68,19 @@ impl Node {
         let (member_inbox, member_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (directory_inbox, directory_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (call_inbox, mut call_requests) = gateway::inbox();
+        let (relayer, relay_inbox) = Relayer::new(links.clone());
         let inboxes = Inboxes {
             member: member_inbox,
             directory: directory_inbox,
             keeper: keeper_inboxes.remote,
             call: call_inbox,
+            relay: relay_inbox,
         };
 
         let (pulse_events, pulse_inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (pulse, pulse_driver) = Pulse::new(pulse_events);
         run.spawn("links", links_driver.run(stops.net.clone()));
+        run.spawn("relay", relayer.run(stops.net.clone()));
         run.spawn("endpoint", endpoint.serve(inboxes, stops.net.clone()));
         run.spawn("pulse", pulse_driver.run(stops.members.clone()));
         run.spawn_result("directory", directory_driver.run());

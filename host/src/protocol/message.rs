@@ -2,10 +2,13 @@
 
 #[cfg(test)]
 mod golden;
+mod relay;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use relay::{Relay, Relayed, Unrelayed};
 
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
@@ -16,7 +19,7 @@ use super::{
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Calls, appends, seeds, the directory and joining.
+    /// Calls, appends, seeds, the directory, joining and relays.
     V1 = 1,
 }
 
@@ -56,6 +59,8 @@ pub enum Request {
     Keeper(KeeperRequest),
     /// About players.
     Call(CallRequest),
+    /// Any of these for another node.
+    Relay(Relay),
 }
 
 impl Request {
@@ -66,6 +71,7 @@ impl Request {
             Self::Directory(_) => Lane::Directory,
             Self::Keeper(_) => Lane::Keeper,
             Self::Call(_) => Lane::Call,
+            Self::Relay(relay) => relay.request.lane(),
         }
     }
 }
@@ -83,6 +89,8 @@ pub enum Reply {
     Call(CallReply),
     /// The room that should answer is gone or full; nothing was done.
     Busy,
+    /// The node that should pass the request on has no reply.
+    Unrelayed(Unrelayed),
 }
 
 /// A node that tells the cluster about its new start.

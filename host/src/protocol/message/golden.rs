@@ -85,6 +85,7 @@ fn requests_have_their_golden_bytes() {
     let seed = Seed { player: player.clone(), copy, generation, writer, state: state() };
     let fetch = Fetch { player: player.clone(), copy, generation, writer };
     let release = Release { player: player.clone(), copy, generation, writer };
+    let relay = |request| Request::Relay(Relay { to: NodeId(3), request });
     check(vec![
         (Request::Member(MemberRequest::Ping { from: writer }), "00000102"),
         (Request::Member(MemberRequest::Join(announcement())), "000101026e31007f000001d12202"),
@@ -104,7 +105,7 @@ fn requests_have_their_golden_bytes() {
             Request::Keeper(KeeperRequest::Seed(seed)),
             "020202703107040102CODE0101400110010500010901030a",
         ),
-        (Request::Keeper(KeeperRequest::Fetch(fetch)), "020302703107040102"),
+        (Request::Keeper(KeeperRequest::Fetch(fetch.clone())), "020302703107040102"),
         (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
         (
             Request::Call(CallRequest::Call { call: call(), deadline_ms: 100 }),
@@ -118,6 +119,12 @@ fn requests_have_their_golden_bytes() {
         (Request::Call(CallRequest::Nodes), "0303"),
         (Request::Call(CallRequest::Code(CODE)), "0304CODE"),
         (Request::Call(CallRequest::Drain), "0305"),
+        (relay(Relayed::Ping { from: writer }), "0403000102"),
+        (relay(Relayed::Leave { from: writer }), "0403010102"),
+        (relay(Relayed::Drain { from: writer }), "0403020102"),
+        (relay(Relayed::Directory(DirectoryRequest::ReadIndex)), "04030304"),
+        (relay(Relayed::Keeper(KeeperRequest::Fetch(fetch))), "0403040302703107040102"),
+        (relay(Relayed::Call(CallRequest::Nodes)), "04030503"),
     ]);
 }
 
@@ -217,5 +224,8 @@ fn replies_have_their_golden_bytes() {
             "0304026e31030400",
         ),
         (Reply::Busy, "04"),
+        (Reply::Unrelayed(Unrelayed::Unreachable), "0500"),
+        (Reply::Unrelayed(Unrelayed::Lost), "0501"),
+        (Reply::Unrelayed(Unrelayed::Full), "0502"),
     ]);
 }
