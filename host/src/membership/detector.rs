@@ -9,12 +9,17 @@
 //!          +------------- process gone -------------+
 //! ```
 //!
-//! Each node runs one and watches all others. Only the directory's leader acts on it.
+//! Each node runs one and watches all others. Only the directory's leader acts on `Silent`.
+//!
+//! A node may live and its link be broken. So a sign of life counts wherever it comes from, also
+//! through another node, while answers over the link itself are counted apart: when those stop and
+//! the node goes on to show signs of life, it is *cut off*, and each node acts on that for itself.
+//! Both take their time, for a machine that stood still shows a sign first and answers right after.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::limits::{DOWN_AFTER, SUSPECT_AFTER};
+use crate::limits::{DOWN_AFTER, HEARTBEAT_INTERVAL, SUSPECT_AFTER};
 use crate::protocol::{NodeId, NodeRecord, Writer};
 
 /// A change of belief, for the log.
@@ -26,7 +31,13 @@ pub enum Turn {
     Suspect(Writer),
     /// The node is taken for dead: silent for too long, or its process ended.
     Silent(Writer),
+    /// The node lives and does not answer over its link. Said again and again while that is so.
+    CutOff(Writer),
 }
+
+/// Silence of a link after which the node behind it is looked for in other ways, and time for
+/// which it must be heard from in other ways until its link is given up.
+const QUIET_AFTER: Duration = SUSPECT_AFTER.checked_div(2).expect("two is not zero");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Belief {
@@ -39,10 +50,43 @@ enum Belief {
 struct Peer {
     writer: Writer,
     up: bool,
+    /// The last sign of life, wherever it came from.
     heard: Option<Instant>,
+    /// The last answer over the link itself.
+    answered: Option<Instant>,
+    /// The first sign of life after the link had fallen quiet.
+    beside: Option<Instant>,
+    cut_off: bool,
     since: Instant,
     gone: bool,
     belief: Belief,
+}
+
+impl Peer {
+    fn new(writer: Writer, up: bool, now: Instant) -> Self {
+        Self {
+            writer,
+            up,
+            heard: None,
+            answered: None,
+            beside: None,
+            cut_off: false,
+            since: now,
+            gone: false,
+            belief: Belief::Alive,
+        }
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.answered.unwrap_or(self.since)) >= QUIET_AFTER
+    }
+
+    /// Whether signs of life have gone on for a while since the link fell quiet.
+    fn was_heard_beside(&self, now: Instant) -> bool {
+        let (Some(first), Some(last)) = (self.beside, self.heard) else { return false };
+        now.saturating_duration_since(first) >= QUIET_AFTER
+            && last.saturating_duration_since(first) >= HEARTBEAT_INTERVAL / 2
+    }
 }
 
 /// What one node believes of the others.
@@ -67,20 +111,34 @@ impl Detector {
             let up = node.status.is_alive();
             let known = self.peers.get(&node.id);
             if known.is_none_or(|peer| peer.writer != writer || peer.up != up) {
-                let belief = Belief::Alive;
-                let peer = Peer { writer, up, heard: None, since: now, gone: false, belief };
-                self.peers.insert(node.id, peer);
+                self.peers.insert(node.id, Peer::new(writer, up, now));
             }
         }
     }
 
-    /// Notes a sign of life.
+    /// Notes a sign of life that came by itself or through another node.
     pub fn handle_heard(&mut self, from: Writer, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&from.node)
             && peer.writer == from
         {
             peer.heard = Some(now);
             peer.gone = false;
+            if peer.is_quiet(now) {
+                peer.beside.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Notes an answer over the link itself.
+    pub fn handle_answered(&mut self, from: Writer, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&from.node)
+            && peer.writer == from
+        {
+            peer.heard = Some(now);
+            peer.gone = false;
+            peer.answered = Some(now);
+            peer.beside = None;
+            peer.cut_off = false;
         }
     }
 
@@ -98,6 +156,8 @@ impl Detector {
         for peer in self.peers.values_mut().filter(|peer| peer.up) {
             peer.since = now;
             peer.heard = peer.heard.map(|_| now);
+            peer.answered = peer.answered.map(|_| now);
+            peer.beside = None;
         }
     }
 
@@ -121,8 +181,25 @@ impl Detector {
                     Belief::Silent => Turn::Silent(peer.writer),
                 });
             }
+            if belief == Belief::Alive && peer.was_heard_beside(now) {
+                peer.cut_off = true;
+                // The next sign of life begins the time anew.
+                peer.beside = None;
+                turns.push(Turn::CutOff(peer.writer));
+            }
         }
         turns
+    }
+
+    /// Whether this node, which the directory calls up, has not answered over its link for a while:
+    /// it is to be looked for in other ways.
+    pub fn is_quiet(&self, node: NodeId, now: Instant) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.up && peer.is_quiet(now))
+    }
+
+    /// Whether this node lives behind a broken link: what is seen of it directly says nothing.
+    pub fn is_cut_off(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.cut_off)
     }
 
     /// Returns the nodes that the directory calls up and this node takes for dead.
@@ -176,6 +253,54 @@ mod tests {
         detector.handle_heard(OTHER, start + DOWN_AFTER);
         assert_eq!(detector.poll(start + DOWN_AFTER), [Turn::Alive(OTHER)]);
         assert_eq!(detector.silent(), []);
+    }
+
+    #[test]
+    fn a_node_that_is_heard_and_does_not_answer_is_cut_off_until_it_answers() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_answered(OTHER, start);
+        let mut turns = Vec::new();
+        let mut now = start;
+        while now < start + 3 * SUSPECT_AFTER {
+            now += QUIET_AFTER / 4;
+            detector.handle_heard(OTHER, now);
+            turns.extend(detector.poll(now).into_iter().map(|turn| (now - start, turn)));
+        }
+        assert_eq!(turns.first(), Some(&(SUSPECT_AFTER, Turn::CutOff(OTHER))));
+        assert!(turns.len() > 1 && turns.iter().all(|(_, turn)| *turn == Turn::CutOff(OTHER)));
+        assert_eq!(detector.silent(), []);
+        assert!(detector.is_cut_off(OTHER.node) && detector.is_quiet(OTHER.node, now));
+
+        detector.handle_answered(OTHER, now);
+        assert!(!detector.is_cut_off(OTHER.node) && !detector.is_quiet(OTHER.node, now));
+        detector.handle_heard(OTHER, now + QUIET_AFTER / 2);
+        assert_eq!(detector.poll(now + QUIET_AFTER / 2), []);
+    }
+
+    #[test]
+    fn a_node_that_stood_still_is_not_cut_off() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_answered(OTHER, start);
+        // Back again, it asks before it gets to answering.
+        let back = start + SUSPECT_AFTER + QUIET_AFTER;
+        assert_eq!(detector.poll(back), [Turn::Suspect(OTHER)]);
+        detector.handle_heard(OTHER, back);
+        assert_eq!(detector.poll(back), [Turn::Alive(OTHER)]);
+        detector.handle_answered(OTHER, back + QUIET_AFTER / 4);
+        assert_eq!(detector.poll(back + QUIET_AFTER), []);
+    }
+
+    #[test]
+    fn a_node_that_is_heard_of_no_more_is_silent_and_not_cut_off() {
+        let start = crate::clock::now();
+        let mut detector = detector(start);
+        detector.handle_answered(OTHER, start);
+        let last = start + QUIET_AFTER;
+        detector.handle_heard(OTHER, last);
+        assert_eq!(detector.poll(last + SUSPECT_AFTER), [Turn::Suspect(OTHER)]);
+        assert_eq!(detector.poll(last + DOWN_AFTER), [Turn::Silent(OTHER)]);
     }
 
     #[test]

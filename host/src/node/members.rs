@@ -2,6 +2,9 @@
 //!
 //! Every node watches all others. Only the leader tells the directory: that a node is down, that
 //! one returned, and who votes. It does one thing at a time and looks anew after each.
+//!
+//! A node that does not answer directly is asked through others, too. If it lives, its link is
+//! bypassed, and nobody calls it down.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -34,11 +37,23 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
 /// A gap between two looks that means that this node itself stood still.
 const PAUSE_NOTICED: Duration = Duration::from_millis(200);
 
+/// Said once for each time that a link is given up.
+const CUT_OFF: &str = "lives but does not answer here: asked through others until it does; \
+                       check the network between";
+
 type Nodes = watch::Receiver<Arc<Vec<NodeRecord>>>;
 type MemberInbound = Inbound<MemberRequest, MemberReply>;
-type Pong = Pin<Box<dyn Future<Output = Result<Reply, AskError>> + Send>>;
+/// An answer to a heartbeat, and the way that it takes.
+type Pong = Pin<Box<dyn Future<Output = (Way, Result<Reply, AskError>)> + Send>>;
 /// Something that the leader does; whether it was done.
 type Duty = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// The way of a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Around,
+}
 
 /// Watches the other nodes for one node.
 pub(super) struct Members {
@@ -158,7 +173,7 @@ impl Members {
                 Some(event) = self.pulse_events.recv() => self.handle_pulse(event),
                 Some(inbound) = self.inbox.recv() => self.handle_request(inbound, &mut answering),
                 Some(_) = answering.join_next() => {}
-                Some(pong) = pongs.next(), if !pongs.is_empty() => self.handle_pong(pong),
+                Some((way, pong)) = pongs.next(), if !pongs.is_empty() => self.handle_pong(way, pong),
                 Some(done) = OptionFuture::from(duty.as_mut()) => {
                     duty = None;
                     resting = !done;
@@ -193,6 +208,10 @@ impl Members {
 
     fn handle_pulse(&mut self, event: PulseEvent) {
         let gone = Writer { node: event.node, incarnation: event.incarnation };
+        if self.detector.is_cut_off(gone.node) {
+            // Whatever breaks the link may have refused in the node's place.
+            return tracing::debug!(peer = self.name(gone), "its pulse says nothing: cut off");
+        }
         self.detector.handle_gone(gone);
         self.links.drop_connection(gone.node);
         self.directory.leader_gone(gone.node);
@@ -202,15 +221,24 @@ impl Members {
         if self.leaving.load(Ordering::SeqCst) {
             return;
         }
+        let now = clock::now();
+        let ping = || Request::Member(MemberRequest::Ping { from: self.me });
         for node in self.nodes.borrow().iter().filter(|node| node.id != self.me.node) {
-            let ping = Request::Member(MemberRequest::Ping { from: self.me });
-            pongs.push(Box::pin(self.links.send(node.id, ping)));
+            let direct = self.links.send_directly(node.id, ping());
+            pongs.push(Box::pin(async move { (Way::Direct, direct.await) }));
+            if self.detector.is_quiet(node.id, now) {
+                let around = self.links.send_around(node.id, ping());
+                pongs.push(Box::pin(async move { (Way::Around, around.await) }));
+            }
         }
     }
 
-    fn handle_pong(&mut self, pong: Result<Reply, AskError>) {
+    fn handle_pong(&mut self, way: Way, pong: Result<Reply, AskError>) {
         if let Ok(Reply::Member(MemberReply::Pong { from })) = pong {
-            self.detector.handle_heard(from, clock::now());
+            match way {
+                Way::Direct => self.detector.handle_answered(from, clock::now()),
+                Way::Around => self.detector.handle_heard(from, clock::now()),
+            }
         }
     }
 
@@ -268,6 +296,12 @@ impl Members {
                 Turn::Silent(peer) => {
                     tracing::warn!(peer = self.name(peer), "taken for dead");
                     self.directory.leader_gone(peer.node);
+                }
+                Turn::CutOff(peer) => {
+                    if self.links.bypass(peer.node) {
+                        let peer = self.name(peer);
+                        tracing::warn!(peer, "{CUT_OFF}");
+                    }
                 }
             }
         }

@@ -55,7 +55,7 @@ impl World {
         if self.has(Bug::EvictOnSuspicion) {
             let suspect = turns.iter().find_map(|turn| match turn {
                 Turn::Suspect(writer) | Turn::Silent(writer) => Some(*writer),
-                Turn::Alive(_) => None,
+                Turn::Alive(_) | Turn::CutOff(_) => None,
             });
             if let Some(suspect) = suspect
                 && self.can_commit(slot)
