@@ -49,6 +49,13 @@ impl Node {
         }
     }
 
+    /// Fixes where it listens before its first start.
+    #[must_use]
+    pub fn at(mut self, addr: SocketAddr) -> Self {
+        self.addr = Some(addr);
+        self
+    }
+
     /// Starts the process and returns at once; [`Node::await_ready`] waits for it to serve.
     ///
     /// # Panics

@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod membership;
 mod refusals;
+mod relay;
 mod restart;
 mod simulation;
 mod traps;
