@@ -75,6 +75,8 @@ coverage! {
     pauses,
     /// Links cut.
     cuts,
+    /// Connections that went through a third machine.
+    relays,
     /// Connections broken.
     breaks,
     /// Nodes that left in order.

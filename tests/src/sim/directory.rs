@@ -21,12 +21,16 @@ impl World {
     /// Whether a process reaches a leader that reaches a majority.
     pub(super) fn can_commit(&self, slot: Slot) -> bool {
         let Some(leader) = self.log.leader else { return false };
-        self.has_majority(leader) && self.net.both_ways(slot, leader)
+        self.has_majority(leader) && self.reach(slot, leader)
+    }
+
+    fn hears(&self, slot: Slot, other: Slot) -> bool {
+        self.net.one_way(other, slot) || self.relay_between(slot, other).is_some()
     }
 
     fn has_majority(&self, leader: Slot) -> bool {
         let running = self.running();
-        let near = running.iter().filter(|slot| self.net.both_ways(**slot, leader)).count();
+        let near = running.iter().filter(|slot| self.reach(**slot, leader)).count();
         running.contains(&leader) && near * 2 > self.machines.len()
     }
 
@@ -112,7 +116,7 @@ impl World {
 
     /// Applies the log to a node's view.
     pub(super) fn learn(&mut self, slot: Slot, index: usize) {
-        let hears = self.log.leader.is_none_or(|leader| self.net.one_way(leader, slot));
+        let hears = self.log.leader.is_none_or(|leader| self.hears(slot, leader));
         if !hears {
             return self.after_to(100 * MS, slot, What::Learn { index });
         }
@@ -209,7 +213,7 @@ impl World {
         outcomes: Vec<ChangeOutcome>,
         index: usize,
     ) {
-        let hears = self.log.leader.is_none_or(|leader| self.net.one_way(leader, slot));
+        let hears = self.log.leader.is_none_or(|leader| self.hears(slot, leader));
         if !hears {
             let wait = 100 * MS;
             return self.after_to(wait, slot, What::Decided { jobs, outcomes, index });

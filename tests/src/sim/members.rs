@@ -8,7 +8,8 @@ use super::happening::{Happening, MS, Slot, What};
 use super::world::World;
 
 impl World {
-    /// A node pings all others. A ping is heard where its direction works; the reply, too.
+    /// A node pings all others. A ping is heard where its direction works; the reply, too. One that
+    /// finds no way does so through a third node.
     pub(super) fn heartbeat(&mut self, slot: Slot) {
         self.after_to(100 * MS, slot, What::Heartbeat);
         let now = self.instant();
@@ -17,17 +18,19 @@ impl World {
         };
         let silent = self.machines[slot].process.as_ref().is_some_and(|p| p.leaving);
         for other in self.running() {
-            if other == slot || silent || self.rng.percent(2) || !self.net.one_way(slot, other) {
+            let around = self.relay_between(slot, other).is_some();
+            let there = self.net.one_way(slot, other);
+            if other == slot || silent || self.rng.percent(2) || !(there || around) {
                 continue;
             }
-            let back = self.net.one_way(other, slot);
+            let direct = self.net.both_ways(slot, other);
             let Some(peer) = &mut self.machines[other].process else { continue };
             peer.detector.handle_heard(me, now);
             let (peer, answers) = (peer.me, !peer.leaving);
-            if back
-                && answers
-                && let Some(process) = &mut self.machines[slot].process
-            {
+            let Some(process) = &mut self.machines[slot].process else { continue };
+            if answers && direct {
+                process.detector.handle_answered(peer, now);
+            } else if answers && around {
                 process.detector.handle_heard(peer, now);
             }
         }
@@ -52,6 +55,13 @@ impl World {
         let now = self.instant();
         let Some(process) = &mut self.machines[slot].process else { return };
         let turns = process.detector.poll(now);
+        for turn in &turns {
+            if let Turn::CutOff(writer) = turn
+                && let Some(other) = self.net.addresses.get(&writer.node).copied()
+            {
+                self.bypass(slot, other);
+            }
+        }
         if self.has(Bug::EvictOnSuspicion) {
             let suspect = turns.iter().find_map(|turn| match turn {
                 Turn::Suspect(writer) | Turn::Silent(writer) => Some(*writer),

@@ -1,7 +1,8 @@
 //! The network: connections between processes, with an order on the keeper's lane.
 //!
 //! A cut link delivers nothing in its direction; what is sent waits for the link to heal or for the
-//! connection to end. When a connection ends, some of what was on its way still arrives, in order,
+//! connection to end. Where two machines do not reach each other and a third one reaches both, a new
+//! connection goes through that one, as relays do. When a connection ends, some of what was on its way still arrives, in order,
 //! and everybody who waits for a reply learns that it is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,8 @@ use super::world::World;
 struct Connection {
     from: (Slot, Pid),
     to: (Slot, Pid),
+    /// The process that passes on, if it does not go directly.
+    via: Option<(Slot, Pid)>,
     /// When the last request of the ordered lane arrives.
     last: Time,
     /// Closed; what arrives later than this does not.
@@ -23,6 +26,21 @@ struct Connection {
     /// Requests that wait for the link, in order.
     held: Vec<(u64, Request)>,
     held_replies: Vec<(u64, Reply)>,
+}
+
+impl Connection {
+    /// The links that a request passes, in order.
+    fn hops(&self) -> Vec<(Slot, Slot)> {
+        let ((from, _), (to, _)) = (self.from, self.to);
+        match self.via {
+            None => vec![(from, to)],
+            Some((via, _)) => vec![(from, via), (via, to)],
+        }
+    }
+
+    fn passes(&self, from: Slot, to: Slot) -> bool {
+        self.hops().contains(&(from, to))
+    }
 }
 
 #[derive(Debug)]
@@ -49,6 +67,14 @@ impl Net {
 
     pub(super) fn one_way(&self, from: Slot, to: Slot) -> bool {
         !self.cuts.contains(&(from, to))
+    }
+
+    /// Whether a request on this connection would get through, and whether a reply would.
+    fn open_ways(&self, connection: &Connection) -> (bool, bool) {
+        let hops = connection.hops();
+        let there = hops.iter().all(|(from, to)| self.one_way(*from, *to));
+        let back = hops.iter().all(|(from, to)| self.one_way(*to, *from));
+        (there, back)
     }
 
     fn of(&self, ends: impl Fn(&Connection) -> bool) -> Vec<u64> {
@@ -107,16 +133,22 @@ impl World {
             && let Some(connection) = self.net.connections.get(id)
             && connection.closed.is_none()
             && (connection.from.1, connection.to.1) == pids
+            && (connection.via.is_none() || !self.net.both_ways(from, to))
         {
             return Some(*id);
         }
-        if !self.net.both_ways(from, to) {
-            return None;
-        }
+        let via = if self.net.both_ways(from, to) {
+            None
+        } else {
+            let relay = self.relay_between(from, to)?;
+            self.coverage.relays += 1;
+            Some((relay, self.pid(relay)?))
+        };
         let id = self.number();
         let connection = Connection {
             from: (from, pids.0),
             to: (to, pids.1),
+            via,
             last: self.now,
             closed: None,
             held: Vec::new(),
@@ -127,6 +159,17 @@ impl World {
         Some(id)
     }
 
+    /// A machine whose process reaches both others, if they do not reach each other.
+    pub(super) fn relay_between(&self, a: Slot, b: Slot) -> Option<Slot> {
+        let reaches = |slot: &Slot| self.net.both_ways(a, *slot) && self.net.both_ways(*slot, b);
+        self.running().into_iter().filter(|slot| *slot != a && *slot != b).find(reaches)
+    }
+
+    /// Whether the processes of two machines reach each other, directly or not.
+    pub(super) fn reach(&self, a: Slot, b: Slot) -> bool {
+        self.net.both_ways(a, b) || self.relay_between(a, b).is_some()
+    }
+
     pub(super) fn pid(&self, slot: Slot) -> Option<Pid> {
         self.machines[slot].process.as_ref().map(|process| process.pid)
     }
@@ -134,12 +177,13 @@ impl World {
     pub(super) fn arrive(&mut self, id: u64, ask: u64, request: Request) {
         let now = self.now;
         let Some(connection) = self.net.connections.get_mut(&id) else { return };
-        let ((from, _), (to, pid)) = (connection.from, connection.to);
+        let (to, pid) = connection.to;
         if connection.closed.is_some_and(|until| now > until) {
             return;
         }
         let waits = is_ordered(&request) && !connection.held.is_empty();
-        if self.net.cuts.contains(&(from, to)) || waits {
+        let cut = connection.hops().iter().any(|hop| self.net.cuts.contains(hop));
+        if cut || waits {
             connection.held.push((ask, request));
             return;
         }
@@ -156,8 +200,8 @@ impl World {
     pub(super) fn reply_arrives(&mut self, ask: u64, reply: Reply) {
         let Some(Ask { connection, .. }) = self.net.asks.get(&ask) else { return };
         let Some(connection) = self.net.connections.get_mut(connection) else { return };
-        let ((slot, pid), (to, _)) = (connection.from, connection.to);
-        if self.net.cuts.contains(&(to, slot)) {
+        let (slot, pid) = connection.from;
+        if connection.hops().iter().any(|(from, to)| self.net.cuts.contains(&(*to, *from))) {
             connection.held_replies.push((ask, reply));
             return;
         }
@@ -195,8 +239,17 @@ impl World {
 
     /// Some connection of these machines ends.
     pub(super) fn break_link(&mut self, a: Slot, b: Slot) {
-        for id in self.net.of(|c| (c.from.0, c.to.0) == (a, b)) {
+        for id in self.net.of(|c| c.passes(a, b)) {
             self.break_connection(id);
+        }
+    }
+
+    /// A node gives up its connections to one that lives and does not answer on them.
+    pub(super) fn bypass(&mut self, from: Slot, to: Slot) {
+        for id in self.net.of(|c| c.via.is_none() && (c.from.0, c.to.0) == (from, to)) {
+            if self.net.open_ways(&self.net.connections[&id]) != (true, true) {
+                self.break_connection(id);
+            }
         }
     }
 
@@ -205,9 +258,9 @@ impl World {
         for id in self.net.of(|c| c.from == (slot, pid)) {
             self.break_connection(id);
         }
-        for id in self.net.of(|c| c.to == (slot, pid)) {
-            let from = self.net.connections[&id].from.0;
-            let quick = self.net.both_ways(slot, from) && self.rng.percent(80);
+        for id in self.net.of(|c| c.to == (slot, pid) || c.via == Some((slot, pid))) {
+            let connection = &self.net.connections[&id];
+            let quick = self.net.open_ways(connection).1 && self.rng.percent(80);
             let wait = if quick { 5 * MS } else { 3 * SECOND };
             let wait = self.rng.between(0, wait);
             self.after(wait, Happening::Break { connection: id });
@@ -222,8 +275,7 @@ impl World {
         self.coverage.cuts += 1;
         self.tell(|| format!("cut {from}->{to}"));
         self.after(lasts, Happening::Uncut { from, to });
-        let ends = [(from, to), (to, from)];
-        for connection in self.net.of(|c| ends.contains(&(c.from.0, c.to.0))) {
+        for connection in self.net.of(|c| c.passes(from, to) || c.passes(to, from)) {
             let wait = self.rng.between(SECOND, 3 * SECOND);
             self.after(wait, Happening::Idle { connection });
         }
@@ -231,7 +283,7 @@ impl World {
 
     pub(super) fn idle_out(&mut self, id: u64) {
         let Some(connection) = self.net.connections.get(&id) else { return };
-        if !self.net.both_ways(connection.from.0, connection.to.0) {
+        if self.net.open_ways(connection) != (true, true) {
             self.break_connection(id);
         }
     }
@@ -241,13 +293,13 @@ impl World {
             return;
         }
         self.tell(|| format!("uncut {from}->{to}"));
-        for id in self.net.of(|c| (c.from.0, c.to.0) == (from, to)) {
+        for id in self.net.of(|c| c.passes(from, to)) {
             let held = self.net.connections.get_mut(&id).map(|c| std::mem::take(&mut c.held));
             for (ask, request) in held.into_iter().flatten() {
                 self.travel(id, ask, request);
             }
         }
-        for id in self.net.of(|c| (c.from.0, c.to.0) == (to, from)) {
+        for id in self.net.of(|c| c.passes(to, from)) {
             let held = self.net.connections.get_mut(&id);
             let held = held.map(|c| std::mem::take(&mut c.held_replies));
             for (ask, reply) in held.into_iter().flatten() {
