@@ -31,7 +31,7 @@ use super::relay::Relays;
 use super::{AskError, Connection, DialError, Endpoint, Pending};
 use crate::clock;
 use crate::limits::SUSPECT_AFTER;
-use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, NodeStatus, Request};
+use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, Request};
 
 /// Pause after a first failed dial. Each further failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -181,7 +181,7 @@ impl Table {
         self.relays.retain(is_known);
         for node in nodes {
             let target = Target::of(node);
-            let up = node.status == NodeStatus::Up;
+            let up = node.status.is_alive();
             match self.links.get_mut(&node.id) {
                 Some(link) if link.target == target => link.up = up,
                 Some(link) => {
