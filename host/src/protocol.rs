@@ -11,7 +11,7 @@ mod record;
 mod state;
 mod window;
 
-pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Term, sentence};
+pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Recovery, Term, sentence};
 pub use ids::{
     CallKey, CodeHash, CopyId, Generation, Incarnation, InvalidId, NodeId, NodeName, PlayerId, Seq,
     Writer, digest,

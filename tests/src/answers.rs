@@ -83,6 +83,15 @@ pub(crate) struct Players {
     pub(crate) silent: Vec<String>,
 }
 
+/// What a player was when it was forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Forgotten {
+    /// Always `true`.
+    pub forgotten: bool,
+    /// Its position, if it could be read.
+    pub seq: Option<u64>,
+}
+
 /// What a node that left has handed over.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Drained {

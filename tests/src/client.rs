@@ -97,6 +97,7 @@ impl Client {
             }
             match self.call(*node, call.clone(), left).await {
                 Ok(Answer::Returned { value, .. }) => return Ok(value),
+                Ok(Answer::Forgotten { .. }) => bail!("{player} was forgotten, not rewarded"),
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
                 Err(NoAnswer::Said(
                     error @ (CallError::KeyReused { .. } | CallError::KeyExpired { .. }),

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::Deserialize;
@@ -23,6 +23,8 @@ pub struct Node {
     args: Vec<String>,
     stdout: PathBuf,
     stderr: PathBuf,
+    /// Holds what the process takes for the machine's boot, if that is not the true one.
+    boot_id: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -45,8 +47,22 @@ impl Node {
             args: all,
             stdout: folder.join(format!("{name}.out")),
             stderr: folder.join(format!("{name}.log")),
+            boot_id: None,
             child: None,
         }
+    }
+
+    /// Makes later starts take the machine for rebooted, as far as a program can see that: the file
+    /// that holds the id of its boot has another one. Needs root.
+    ///
+    /// # Panics
+    ///
+    /// When the id cannot be written.
+    pub fn pretend_reboot(&mut self) {
+        let file = self.stdout.with_extension("boot");
+        let boots = fs::read_to_string(&file).map_or(0, |text| text.len()) + 1;
+        fs::write(&file, "r".repeat(boots)).expect("write a boot's id");
+        self.boot_id = Some(file);
     }
 
     /// Fixes where it listens before its first start.
@@ -67,7 +83,10 @@ impl Node {
         let listen = self.addr.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let stdout = File::create(&self.stdout).expect("create the node's output file");
         let log = OpenOptions::new().create(true).append(true).open(&self.stderr);
-        let mut command = host_command();
+        let mut command = match &self.boot_id {
+            None => host_command(),
+            Some(file) => after_reboot(file),
+        };
         command.args(&self.args).args(["--listen", &listen.to_string(), "--json"]);
         command.stdin(Stdio::null()).stdout(stdout).stderr(log.expect("open the node's log"));
         self.child = Some(command.spawn().expect("start the host"));
@@ -234,6 +253,21 @@ impl Node {
     fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("send a signal to the node");
     }
+}
+
+/// Returns the host's command in a mount namespace in which `file` holds the id of the boot.
+fn after_reboot(file: &Path) -> Command {
+    let host = host_command();
+    let script = r#"mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(file).arg(host.get_program());
+    for (name, value) in host.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 impl Drop for Node {

@@ -159,6 +159,19 @@ impl Via {
         Ok(nodes.nodes)
     }
 
+    /// Takes a copy that may miss calls.
+    #[track_caller]
+    pub fn recover(&self, player: &str, from: &str, seq: u64) -> Ran {
+        let seq = seq.to_string();
+        self.start(&["recover", player, "--from", from, "--accept-seq", &seq]).finish()
+    }
+
+    /// Ends a player.
+    #[track_caller]
+    pub fn forget(&self, player: &str) -> Ran {
+        self.start(&["forget", player]).finish()
+    }
+
     /// Has the asked node hand over what it has and stop, and returns how the command ended.
     #[track_caller]
     pub fn drain(&self) -> Ran {

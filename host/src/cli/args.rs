@@ -95,6 +95,29 @@ pub(super) enum Command {
         #[command(flatten)]
         reach: ReachArgs,
     },
+    /// Bring back a player whose only copy may miss acknowledged calls, and give those up
+    ///
+    /// For a player that is `unavailable`: the error names the nodes that hold copies, and their
+    /// positions. Nothing is given up while a better copy can be reached.
+    Recover {
+        /// Name the player
+        player: String,
+        /// Take the copy of this node
+        #[arg(long, value_name = "NODE")]
+        from: String,
+        /// Accept that the copy ends here; a copy at another position is not taken
+        #[arg(long, value_name = "SEQ")]
+        accept_seq: u64,
+        #[command(flatten)]
+        reach: ReachArgs,
+    },
+    /// End a player: its copies are dropped, and its next call begins a new one
+    Forget {
+        /// Name the player
+        player: String,
+        #[command(flatten)]
+        reach: ReachArgs,
+    },
     /// Have a node hand over its players and copies to the others, and stop
     Drain {
         /// Drain this node

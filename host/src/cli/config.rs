@@ -128,6 +128,13 @@ impl Config {
             Some(Command::Nodes { reach }) => {
                 Task::Ask(question(Question::Nodes, None, reach, &place)?)
             }
+            Some(Command::Recover { player, from, accept_seq, reach }) => {
+                let asked = Question::recover(player.parse()?, from.parse()?, accept_seq);
+                Task::Ask(question(asked, None, reach, &place)?)
+            }
+            Some(Command::Forget { player, reach }) => {
+                Task::Ask(question(Question::forget(player.parse()?), None, reach, &place)?)
+            }
             Some(Command::Drain { node, deadline }) => {
                 let reach = ReachArgs { node: vec![node], deadline };
                 Task::Ask(question(Question::Drain, None, reach, &place)?)

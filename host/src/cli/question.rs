@@ -1,6 +1,6 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
-use crate::protocol::{Operation, PlayerId, Term};
+use crate::protocol::{NodeName, Operation, PlayerId, Recovery, Seq, Term};
 
 /// A question that some node answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,17 @@ impl Question {
     /// Returns the call that adds `points`, a word as it was typed.
     pub(super) fn reward(player: PlayerId, points: &str) -> Self {
         Self::Call { player, operation: Operation::Reward(Term::from_word(points)) }
+    }
+
+    /// Returns the call that takes the copy of node `from`, which must be at `accept`.
+    pub(super) fn recover(player: PlayerId, from: NodeName, accept: u64) -> Self {
+        let recovery = Recovery { from, accept: Seq(accept) };
+        Self::Call { player, operation: Operation::Recover(recovery) }
+    }
+
+    /// Returns the call that ends a player.
+    pub(super) fn forget(player: PlayerId) -> Self {
+        Self::Call { player, operation: Operation::Forget }
     }
 
     /// Returns the call that asks for the points.

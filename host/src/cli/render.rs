@@ -9,7 +9,8 @@ use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
 use crate::protocol::{
-    Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Outcome, PlayerId,
+    Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
+    Recovery,
 };
 
 /// Who reads.
@@ -56,11 +57,12 @@ pub(super) struct Rendered {
 pub(super) fn call(
     format: Format,
     player: &PlayerId,
+    operation: &Operation,
     key: CallKey,
     end: &Result<Answer, Failed>,
 ) -> Rendered {
     let exit = match end {
-        Ok(Answer::Returned { .. }) => Exit::Done,
+        Ok(Answer::Returned { .. } | Answer::Forgotten { .. }) => Exit::Done,
         Ok(Answer::Trapped(_)) => Exit::NotApplied,
         Err(failed) => Exit::of(failed.outcome),
     };
@@ -69,8 +71,21 @@ pub(super) fn call(
             json::returned(*value, *seq, node, key)
         }
         (Format::Json, Ok(Answer::Trapped(crash))) => json::trapped(crash, key),
+        (Format::Json, Ok(Answer::Forgotten { seq, node })) => json::forgotten(*seq, node),
         (Format::Json, Err(failed)) => json::failed(failed, Some(key)),
-        (Format::Text, Ok(Answer::Returned { value, .. })) => value.to_string(),
+        (Format::Text, Ok(Answer::Returned { value, seq, node })) => match operation {
+            Operation::Recover(Recovery { from, .. }) => format!(
+                "{player} has {value} points at seq {seq} again, from {from}, and runs on {node}; \
+                 calls that were acknowledged after seq {seq} are given up"
+            ),
+            Operation::Reward(_) | Operation::Points | Operation::Forget => value.to_string(),
+        },
+        (Format::Text, Ok(Answer::Forgotten { seq: Some(seq), .. })) => {
+            format!("{player} is forgotten; it was at seq {seq}")
+        }
+        (Format::Text, Ok(Answer::Forgotten { seq: None, .. })) => {
+            format!("{player} is forgotten; no copy of it could be read, or there was none")
+        }
         (Format::Text, Ok(Answer::Trapped(crash))) => trapped(player, crash),
         (Format::Text, Err(failed)) => match failed.outcome {
             Outcome::NotApplied => format!("{}; nothing was applied", harmless(&failed.message)),

@@ -31,7 +31,7 @@ pub(super) async fn ask<A: Ask>(
     match question {
         Question::Call { player, operation } => {
             let (key, end) = client.call(reach, &player, &operation, key).await;
-            let rendered = render::call(format, &player, key, &end);
+            let rendered = render::call(format, &player, &operation, key, &end);
             Told { rendered, names: vec![player.to_string()] }
         }
         Question::Players { all } => match client.players(reach, all).await {

@@ -88,13 +88,15 @@ impl DirectoryState {
         self.players.get(player)
     }
 
-    /// Returns the players whose ids follow `after`, or all, in order.
+    /// Returns the players whose ids follow `after`, or all, in order, without those that were
+    /// forgotten.
     pub fn players_after(
         &self,
         after: Option<&PlayerId>,
     ) -> impl Iterator<Item = (&PlayerId, &PlayerRecord)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.players.range((after.map_or(Unbounded, Excluded), Unbounded))
+        let players = self.players.range((after.map_or(Unbounded, Excluded), Unbounded));
+        players.filter(|(_, record)| !record.is_forgotten())
     }
 
     /// Whether the player's record names this copy.
@@ -160,11 +162,17 @@ impl DirectoryState {
 
     fn allows(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
         let seen = current.map_or(Generation(0), |record| record.generation);
-        let same_code = current.is_none_or(|record| record.code == change.code);
+        let living = current.filter(|record| !record.is_forgotten());
+        let same_code = living.is_none_or(|record| record.code == change.code);
         change.expect == seen
             && same_code
-            && self.allows_owner(change, current)
-            && self.allows_keepers(change, current)
+            && self.allows_owner(change, living)
+            && if change.keepers.is_empty() {
+                // A player that exists is forgotten, or one that was forgotten is claimed.
+                current.is_some()
+            } else {
+                self.allows_keepers(change, living)
+            }
     }
 
     /// Whether the one who asks may do so: an owner that is alive, for itself or to hand the player
@@ -193,7 +201,7 @@ impl DirectoryState {
             let up = node.is_some_and(|node| node.status == NodeStatus::Up);
             kept_before || (up && keeper.node != change.owner.node)
         });
-        !nodes.is_empty() && nodes.len() == change.keepers.len() && known
+        nodes.len() == change.keepers.len() && known
     }
 }
 

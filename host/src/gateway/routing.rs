@@ -14,7 +14,7 @@ use crate::net::{AskError, Links};
 use crate::player::{Codes, RosterRequest};
 use crate::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName,
-    NodeRecord, NodeStatus, PlayerId, Reply, Request, Writer, name_of,
+    NodeRecord, NodeStatus, Operation, PlayerId, Reply, Request, Writer, name_of,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -94,6 +94,10 @@ impl Gateway {
     /// [`CallError::outcome`] says whether the call may have been applied by any attempt.
     pub async fn call(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
         self.check_key(call.key)?;
+        if call.operation == Operation::Forget {
+            // A player that this node has not heard of yet must not be taken for one that is not.
+            self.catch_up().await;
+        }
         let impatient = (clock::now() + PATIENCE).min(deadline);
         let mut may_be_applied = None;
         let mut pause = RETRY_PAUSE;
@@ -109,8 +113,11 @@ impl Gateway {
                 may_be_applied = Some(reason.clone());
             }
             let now = clock::now();
+            // A person who decides wants to read what came of it, not to wait for something better.
+            let decided = matches!(call.operation, Operation::Recover(_));
             let again = match failure.retry {
                 Retry::No => false,
+                Retry::ForAWhile if decided => false,
                 Retry::Yes => now < deadline,
                 Retry::ForAWhile => now < impatient,
             };
@@ -196,7 +203,8 @@ impl Gateway {
 
     /// The owner if it is alive; otherwise this node takes the player over, unless it will leave.
     fn route(&self, player: &PlayerId) -> Route {
-        let owner = self.directory.player(player).map(|record| record.owner);
+        let record = self.directory.player(player).filter(|record| !record.is_forgotten());
+        let owner = record.map(|record| record.owner);
         let nodes = self.nodes.borrow();
         let of = |writer: Writer| {
             let start = |node: &&NodeRecord| {
@@ -224,6 +232,7 @@ impl Gateway {
             | CallError::Broken { .. }
             | CallError::Overloaded { .. }
             | CallError::KeyReused { .. }
+            | CallError::Available { .. }
             | CallError::KeyExpired { .. }
             | CallError::KeyAhead { .. }
             | CallError::Stopping { .. }

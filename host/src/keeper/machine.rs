@@ -230,14 +230,20 @@ impl Keeper {
         fetch: &Fetch,
         writes: &mut Vec<Write>,
     ) -> Result<KeeperReply, Refusal> {
-        let Fetch { player, copy: id, generation, writer } = fetch;
+        let Fetch { player, copy: id, generation, writer, accept } = fetch;
         let held = self.fenced(player, *generation, *writer)?;
         held.speak(player, *id, *generation, *writer, writes);
         let copy = held.copy_mut(*id).ok_or(Refusal::Gap { have: None })?;
         if !copy.trusted {
-            return Err(Refusal::Stale { seq: copy.state.seq });
+            if *accept != Some(copy.state.seq) {
+                return Err(Refusal::Stale { seq: copy.state.seq });
+            }
+            // From now on this is what was acknowledged.
+            copy.trusted = true;
+            writes.push(Write::Base { player: player.clone(), copy: *id });
         }
-        Ok(KeeperReply::Fetched(Box::new(copy.state.clone())))
+        let state = copy.state.clone();
+        Ok(KeeperReply::Fetched(Box::new(state)))
     }
 
     fn handle_release(

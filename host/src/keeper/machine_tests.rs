@@ -46,7 +46,13 @@ fn append(copy: u64, generation: u64, writer: Writer, seq: u64) -> KeeperRequest
 
 fn fetch(copy: u64, generation: u64, writer: Writer) -> KeeperRequest {
     let generation = Generation(generation);
-    KeeperRequest::Fetch(Fetch { player: player(), copy: CopyId(copy), generation, writer })
+    KeeperRequest::Fetch(Fetch {
+        player: player(),
+        copy: CopyId(copy),
+        generation,
+        writer,
+        accept: None,
+    })
 }
 
 fn confirm(copy: u64, generation: u64, writer: Writer, seq: u64) -> KeeperRequest {
@@ -181,6 +187,24 @@ fn a_copy_that_may_miss_calls_is_not_handed_over_until_its_owner_proves_it() {
     keeper.load_copy(player(), copy);
     let fetched = KeeperReply::Fetched(Box::new(state(4)));
     run(&mut keeper, &[(append(7, 1, A, 4), acknowledged(4)), (fetch(7, 2, B), fetched)]);
+}
+
+#[test]
+fn a_copy_that_an_operator_accepts_counts_from_then_on() {
+    let mut keeper = Keeper::default();
+    let (seeded, writer, tail) = (Generation(0), A, Tail::default());
+    let copy = Copy { id: CopyId(7), seeded, writer, state: state(3), trusted: false, tail };
+    keeper.load_copy(player(), copy);
+    let accept = |seq| match fetch(7, 2, B) {
+        KeeperRequest::Fetch(fetch) => {
+            KeeperRequest::Fetch(Fetch { accept: Some(Seq(seq)), ..fetch })
+        }
+        other => panic!("{other:?}"),
+    };
+    let stale = || KeeperReply::Refused(Refusal::Stale { seq: Seq(3) });
+    let fetched = || KeeperReply::Fetched(Box::new(state(3)));
+    run(&mut keeper, &[(accept(4), stale()), (accept(2), stale()), (accept(3), fetched())]);
+    run(&mut keeper, &[(fetch(7, 2, B), fetched()), (append(7, 2, B, 4), acknowledged(4))]);
 }
 
 #[test]

@@ -241,6 +241,7 @@ pub(super) fn fetch() -> Request {
         copy: CopyId(1),
         generation: Generation(1),
         writer: Writer::default(),
+        accept: None,
     }))
 }
 

@@ -21,6 +21,7 @@
 mod copies;
 mod dialogue;
 mod handover;
+mod mending;
 mod opening;
 mod serving;
 
@@ -134,6 +135,10 @@ pub struct Machine {
     avoid: Vec<(NodeId, Instant)>,
     /// What the ids of new copies are mixed from, the same for one player and start of a node.
     copy_seed: u64,
+    /// The copy that is taken although it may miss acknowledged calls.
+    accepted: Option<KeeperCopy>,
+    /// The caller for whom the player is being forgotten.
+    forgetting: Option<Waiting>,
     /// What kept the oldest caller waiting, in words.
     trouble: String,
 }
@@ -175,6 +180,7 @@ impl Machine {
         let (record, state) = match origin {
             Origin::New(state) => (None, Some(state)),
             Origin::Known(record) => (Some(record), None),
+            Origin::Again(record, state) => (Some(record), Some(state)),
         };
         Self {
             player,
@@ -196,6 +202,8 @@ impl Machine {
             retries: 0,
             large_in_flight: false,
             avoid: Vec::new(),
+            accepted: None,
+            forgetting: None,
             trouble: "the player is being opened".to_owned(),
         }
     }
@@ -248,7 +256,13 @@ impl Machine {
     pub fn handle(&mut self, event: Event, view: View<'_>, out: &mut Vec<Action>) {
         match event {
             Event::Call { ticket, call, deadline } => {
-                self.queue.push_back(Waiting { ticket, call, deadline });
+                let pointless = self.is_pointless(&call);
+                let waiting = Waiting { ticket, call, deadline };
+                if pointless {
+                    self.forgetting = Some(waiting);
+                    return self.answer_forgotten(None, view, out);
+                }
+                self.queue.push_back(waiting);
                 if matches!(self.phase, Phase::New) && !self.stopping {
                     self.open(view, out);
                 }
@@ -409,9 +423,11 @@ impl Machine {
     }
 
     fn close_if_pointless(&mut self, out: &mut Vec<Action>) {
-        let idle = self.queue.is_empty() && self.unanswered.is_empty();
+        let waits = !self.queue.is_empty() || self.forgetting.is_some();
+        let idle = !waits && self.unanswered.is_empty();
         // Nobody waits and nothing is owned: there is no reason to go on trying.
-        let owned = self.record.as_ref().is_some_and(|record| record.owner == self.me);
+        let exists = self.record.as_ref().filter(|record| !record.is_forgotten());
+        let owned = exists.is_some_and(|record| record.owner == self.me);
         if idle && !owned && matches!(self.phase, Phase::Pausing { .. }) {
             self.phase = Phase::Closed;
             out.push(Action::Close);
@@ -436,8 +452,8 @@ impl Machine {
         self.phase = Phase::Closed;
         self.life = Life::None;
         let crashed = self.crashed.take().map(|(waiting, _)| waiting);
-        for waiting in crashed.into_iter().chain(self.executing.take()).chain(self.queue.drain(..))
-        {
+        let held = crashed.into_iter().chain(self.executing.take()).chain(self.forgetting.take());
+        for waiting in held.chain(self.queue.drain(..)) {
             out.push(Action::Answer { ticket: waiting.ticket, result: Err(error.clone()) });
         }
         for executed in self.unanswered.drain(..) {

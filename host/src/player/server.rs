@@ -139,13 +139,15 @@ impl Server {
     fn open(context: Arc<Context>, player: PlayerId) -> Self {
         let record = context.directory.player(&player);
         let was_known = record.is_some();
-        let origin = record.map_or_else(
-            || {
-                let code = context.codes.current();
-                Origin::New(PlayerState::new(code.hash(), code.initial()))
-            },
-            Origin::Known,
-        );
+        let fresh = || {
+            let code = context.codes.current();
+            PlayerState::new(code.hash(), code.initial())
+        };
+        let origin = match record {
+            None => Origin::New(fresh()),
+            Some(record) if record.is_forgotten() => Origin::Again(record, fresh()),
+            Some(record) => Origin::Known(record),
+        };
         let (me, want) = (context.me, context.keepers_wanted);
         let machine = Machine::new(player.clone(), me, want, origin, copy_seed(&player, me));
         let nodes = context.nodes.clone();
@@ -343,6 +345,14 @@ impl Words<'_> {
                 let cause = message.as_str();
                 tracing::info!(player, %generation, %seq, micros, cause, "trapped and restored");
             }
+            Story::Accepted { from, seq: accepted } => {
+                let peer = from.as_str();
+                tracing::warn!(
+                    player, %generation, peer, %accepted,
+                    "an operator accepts a copy that may miss acknowledged calls"
+                );
+            }
+            Story::Forgotten => say!("forgotten: its next call begins a new one"),
             Story::HandedOver { to } => say!(peer = to.as_str(), "handed over"),
             Story::Moved => say!("another node owns it now"),
             Story::Unavailable { holders } => {

@@ -31,6 +31,20 @@ pub enum Operation {
     Reward(Term),
     /// Answers the total.
     Points,
+    /// Takes a copy that may miss acknowledged calls, if no better one can be reached; answers the
+    /// total in it.
+    Recover(Recovery),
+    /// Ends the player: its copies are dropped, and the next call begins a new one.
+    Forget,
+}
+
+/// What an operator gives up on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Recovery {
+    /// The node whose copy is taken.
+    pub from: NodeName,
+    /// The position that the copy must have. Calls that were acknowledged after it are lost.
+    pub accept: Seq,
 }
 
 /// One call. The same key is the same call, however often and through whatever node it is sent.
@@ -58,6 +72,13 @@ pub enum Answer {
     },
     /// The guest trapped; nothing was applied and the player was restored.
     Trapped(Crash),
+    /// The player is no more.
+    Forgotten {
+        /// The position it had; `None` when there was none, or none that could be read.
+        seq: Option<Seq>,
+        /// The node that has ended it.
+        node: NodeName,
+    },
 }
 
 /// How a guest trapped and what it was restored to.
@@ -136,6 +157,16 @@ pub enum CallError {
         /// The key.
         key: CallKey,
     },
+    /// The player needs no recovery.
+    #[error("available: {player} is at seq {seq} on {node}, nothing has to be given up")]
+    Available {
+        /// The player.
+        player: PlayerId,
+        /// Its position.
+        seq: Seq,
+        /// Its owner.
+        node: NodeName,
+    },
     /// The node is stopping.
     #[error("stopping: {node} is shutting down")]
     Stopping {
@@ -200,6 +231,7 @@ impl CallError {
             | Self::Moved { .. }
             | Self::Overloaded { .. }
             | Self::KeyReused { .. }
+            | Self::Available { .. }
             | Self::Stopping { .. }
             | Self::Late { .. }
             | Self::KeyAhead { .. } => Outcome::NotApplied,

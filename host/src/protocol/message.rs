@@ -258,6 +258,9 @@ pub struct Fetch {
     pub generation: Generation,
     /// The new owner.
     pub writer: Writer,
+    /// Hand it over although it may miss acknowledged calls, if this is its position: an operator
+    /// gives up on what came after.
+    pub accept: Option<Seq>,
 }
 
 /// "The directory does not name this copy any more", for a former keeper.

@@ -66,10 +66,18 @@ pub struct PlayerRecord {
     pub generation: Generation,
     /// The start of the node that runs the player.
     pub owner: Writer,
-    /// The keepers.
+    /// The keepers; none when the player was forgotten.
     pub keepers: Vec<KeeperCopy>,
     /// The component that the player's memory belongs to.
     pub code: CodeHash,
+}
+
+impl PlayerRecord {
+    /// Whether the player is no more. Its number stays, so that old owners and copies of it are
+    /// fenced when it begins anew.
+    pub fn is_forgotten(&self) -> bool {
+        self.keepers.is_empty()
+    }
 }
 
 /// A compare-and-set on one player's generation.
@@ -83,7 +91,7 @@ pub struct PlayerChange {
     pub by: Writer,
     /// The new owner: the one who asks, or another one to whom the owner hands the player over.
     pub owner: Writer,
-    /// The new keepers, each of which holds the state already.
+    /// The new keepers, each of which holds the state already; none to forget the player.
     pub keepers: Vec<KeeperCopy>,
     /// The component that the player's memory belongs to.
     pub code: CodeHash,

@@ -203,7 +203,7 @@ impl World {
         self.tell(|| format!("client {client}: {key} {called:?}"));
         let ended = match called {
             Ok(Answer::Returned { value, .. }) => Ended::Returned(value),
-            Ok(Answer::Trapped(_)) => Ended::Trapped,
+            Ok(Answer::Trapped(_) | Answer::Forgotten { .. }) => Ended::Trapped,
             Err(CallError::KeyExpired { horizon, .. }) if self.renews(id) => {
                 return self.renew(id, horizon);
             }

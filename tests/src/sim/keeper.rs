@@ -35,7 +35,7 @@ impl Asked {
             KeeperRequest::Seed(Seed { player, copy, generation, writer, .. }) => {
                 (player, copy, generation, writer, false, "seed")
             }
-            KeeperRequest::Fetch(Fetch { player, copy, generation, writer }) => {
+            KeeperRequest::Fetch(Fetch { player, copy, generation, writer, .. }) => {
                 (player, copy, generation, writer, false, "fetch")
             }
             KeeperRequest::Release(Release { player, copy, generation, writer }) => {

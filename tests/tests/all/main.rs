@@ -10,6 +10,7 @@ mod house;
 mod keys;
 mod load;
 mod membership;
+mod recover;
 mod refusals;
 mod relay;
 mod restart;

@@ -316,6 +316,7 @@ fn code_of(error: &CallError) -> &'static str {
         CallError::Moved { .. } => "moved",
         CallError::Overloaded { .. } => "overloaded",
         CallError::KeyReused { .. } => "key_reused",
+        CallError::Available { .. } => "available",
         CallError::KeyExpired { .. } => "key_expired",
         CallError::KeyAhead { .. } => "key_ahead",
         CallError::Stopping { .. } => "stopping",
@@ -338,6 +339,7 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::NoCode { .. }
         | CallError::Broken { .. }
         | CallError::KeyReused { .. }
+        | CallError::Available { .. }
         | CallError::KeyExpired { .. } => false,
     }
 }

@@ -71,6 +71,17 @@ pub(super) fn problem(error: &str, message: &str) -> String {
     line(&Problem { error, message, applied: Some(false), key: None })
 }
 
+pub(super) fn forgotten(seq: Option<Seq>, node: &NodeName) -> String {
+    #[derive(Serialize)]
+    struct Forgotten<'a> {
+        forgotten: bool,
+        /// `null` when there was none, or none that could be read.
+        seq: Option<u64>,
+        node: &'a NodeName,
+    }
+    line(&Forgotten { forgotten: true, seq: seq.map(|seq| seq.0), node })
+}
+
 pub(super) fn drained(report: &DrainReport) -> String {
     #[derive(Serialize)]
     struct Drained<'a> {

@@ -10,8 +10,8 @@ fn name(text: &str) -> NodeName {
 
 fn both(end: &Result<Answer, Failed>) -> (Rendered, String) {
     let player = "player1".parse().unwrap();
-    let json = call(Format::Json, &player, KEY, end);
-    let text = call(Format::Text, &player, KEY, end);
+    let json = call(Format::Json, &player, &Operation::Points, KEY, end);
+    let text = call(Format::Text, &player, &Operation::Points, KEY, end);
     assert_eq!(json.exit, text.exit);
     (text, json.text)
 }
@@ -142,4 +142,20 @@ fn a_ready_line_can_be_read_back() {
     assert_eq!(parse_ready("app_node1 is ready"), None);
     let json = ready(Format::Json, &name("app_node1"), addr);
     assert_eq!(json, r#"{"ready":"app_node1","addr":"127.0.0.1:4433"}"#);
+}
+
+#[test]
+fn what_an_operator_gave_up_is_said() {
+    let player = "player1".parse().unwrap();
+    let recovery = Recovery { from: name("app_node3"), accept: Seq(41) };
+    let end = Ok(Answer::Returned { value: 17, seq: Seq(41), node: name("app_node1") });
+    let recovered = call(Format::Text, &player, &Operation::Recover(recovery), KEY, &end);
+    assert_eq!(
+        recovered.text,
+        "player1 has 17 points at seq 41 again, from app_node3, and runs on app_node1; calls that \
+         were acknowledged after seq 41 are given up"
+    );
+    let (text, json) = both(&Ok(Answer::Forgotten { seq: Some(Seq(41)), node: name("app_node1") }));
+    assert_eq!(text.text, "player1 is forgotten; it was at seq 41");
+    assert_eq!(json, r#"{"forgotten":true,"seq":41,"node":"app_node1"}"#);
 }

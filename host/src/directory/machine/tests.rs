@@ -347,3 +347,21 @@ proptest! {
         let _ = postcard::from_bytes::<DirectoryState>(&bytes).is_ok();
     }
 }
+
+#[test]
+fn a_forgotten_player_keeps_its_number_and_anybody_may_begin_it_anew() {
+    let mut state = four_nodes();
+    assert_eq!(apply(&mut state, change(0, writer(1, 1), &[])), None, "there is nothing to forget");
+    apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
+    assert_eq!(apply(&mut state, change(1, writer(3, 1), &[])), None, "another's");
+    assert_eq!(apply(&mut state, change(1, writer(1, 1), &[])), Some(2));
+    assert!(state.player(&player()).unwrap().is_forgotten());
+    assert_eq!(state.players_after(None).count(), 0);
+    assert!(!state.is_named(&player(), CopyId(20)));
+    // The next owner may be another one, with other code, and claims the number first.
+    assert_eq!(apply(&mut state, change(2, writer(3, 1), &[])), Some(3));
+    let other_code =
+        PlayerChange { code: CodeHash([2; 32]), ..change(3, writer(3, 1), &[keeper(4, 40)]) };
+    assert_eq!(apply(&mut state, other_code), Some(4));
+    assert_eq!(state.players_after(None).count(), 1);
+}

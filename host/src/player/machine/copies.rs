@@ -157,6 +157,15 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         match outcome {
+            Some(ChangeOutcome::Changed(generation)) if naming.change.keepers.is_empty() => {
+                let seq = self.state.as_ref().map(|state| state.seq);
+                let old = self.record.as_mut().map(|record| {
+                    record.generation = generation;
+                    std::mem::take(&mut record.keepers)
+                });
+                self.release_copies(old.into_iter().flatten(), out);
+                self.answer_forgotten(seq, view, out);
+            }
             Some(ChangeOutcome::Changed(_)) if naming.change.owner != self.me => {
                 out.push(Action::Tell(Story::HandedOver {
                     to: view.name(naming.change.owner.node),
@@ -175,7 +184,7 @@ impl Machine {
             Some(ChangeOutcome::Conflict(current)) => {
                 // The directory still says what it said: it only disliked the nodes. An earlier
                 // attempt of the same change may still win, so the copies stay.
-                if current == self.record {
+                if current == self.record && self.forgetting.is_none() {
                     return self.pause(Retry::Settle, "the directory refused the keeper", view.now);
                 }
                 // An earlier attempt may have won, and a rival after it: what the directory names
@@ -283,8 +292,8 @@ impl Machine {
             let result = Err(CallError::SingleNode { node: node.clone() });
             out.push(Action::Answer { ticket: waiting.ticket, result });
         }
-        // A player that never existed leaves nothing behind.
-        if self.record.is_none() {
+        // A player that does not exist leaves nothing behind.
+        if self.record.as_ref().is_none_or(PlayerRecord::is_forgotten) {
             self.phase = Phase::Closed;
             out.push(Action::Close);
         }

@@ -124,6 +124,15 @@ pub enum Story {
         /// Why.
         reason: String,
     },
+    /// Takes a copy that may miss acknowledged calls, because an operator said so.
+    Accepted {
+        /// The keeper that it comes from.
+        from: NodeName,
+        /// Its position.
+        seq: Seq,
+    },
+    /// The player is no more.
+    Forgotten,
     /// Sends full copies.
     Seeding {
         /// To these nodes.
@@ -171,4 +180,6 @@ pub enum Origin {
     New(PlayerState),
     /// The directory knows it: its keepers have the state.
     Known(PlayerRecord),
+    /// The directory has forgotten it: it begins in this state, above its old generation.
+    Again(PlayerRecord, PlayerState),
 }

@@ -22,13 +22,22 @@ pub(super) struct Fetching {
     pub(super) until: Instant,
 }
 
+impl Fetching {
+    /// Waits for one copy.
+    pub(super) fn one(copy: KeeperCopy, now: Instant) -> Self {
+        let until = now + FETCH_DEADLINE;
+        Self { waiting: vec![copy], got: Vec::new(), failed: Vec::new(), until }
+    }
+}
+
 impl Machine {
     /// Begins: a new player is seeded, a known one is claimed first.
     pub(super) fn open(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let Some(record) = self.record.clone() else {
             return self.settle(view, out);
         };
-        if !record.keepers.iter().any(|copy| is_reachable(copy, self.me.node, view)) {
+        let mut copies = record.keepers.iter();
+        if !record.is_forgotten() && !copies.any(|copy| is_reachable(copy, self.me.node, view)) {
             let down = record.keepers.iter().map(|copy| down(copy, view)).collect();
             return self.fail_unavailable(down, out);
         }
@@ -52,7 +61,7 @@ impl Machine {
         if !matches!(self.phase, Phase::New) || self.stopping {
             return;
         }
-        if self.record.is_some() {
+        if self.record.as_ref().is_some_and(|record| !record.is_forgotten()) {
             return self.open(view, out);
         }
         self.phase = Phase::Closed;
@@ -69,6 +78,9 @@ impl Machine {
             (Some(ChangeOutcome::Changed(generation)), Some(record)) => {
                 record.generation = generation;
                 record.owner = self.me;
+                if record.is_forgotten() {
+                    return self.settle(view, out);
+                }
                 out.push(Action::Tell(Story::Claimed));
                 self.fetch(view, out);
             }
@@ -91,7 +103,7 @@ impl Machine {
         let Phase::Fetching(fetching) = &self.phase else { return };
         for copy in &fetching.waiting {
             let (player, writer) = (self.player.clone(), self.me);
-            let fetch = Fetch { player, copy: copy.copy, generation, writer };
+            let fetch = Fetch { player, copy: copy.copy, generation, writer, accept: None };
             out.push(Action::Ask { copy: *copy, number: 0, request: KeeperRequest::Fetch(fetch) });
         }
     }
@@ -142,7 +154,10 @@ impl Machine {
         let Fetching { waiting, got, mut failed, .. } = fetching;
         failed.extend(waiting.iter().map(|copy| format!("{} (silent)", view.name(copy.node))));
         let Some(furthest) = got.iter().map(|(_, state)| state.seq).max() else {
-            return self.fail_unavailable(failed, out);
+            return match self.acceptable(view) {
+                Some((copy, seq)) => self.fetch_accepted(copy, seq, view, out),
+                None => self.fail_unavailable(failed, out),
+            };
         };
         for (copy, state) in got {
             if state.seq != furthest {
@@ -162,6 +177,9 @@ impl Machine {
     }
 
     pub(super) fn fail_unavailable(&mut self, holders: Vec<String>, out: &mut Vec<Action>) {
+        if let Some(waiting) = self.take_forgetter() {
+            return self.forget(waiting, out);
+        }
         out.push(Action::Tell(Story::Unavailable { holders: holders.clone() }));
         let player = self.player.clone();
         self.fail_all(&CallError::Unavailable { player, holders }, out);

@@ -35,6 +35,18 @@ impl Machine {
                 out.push(Action::Answer { ticket: waiting.ticket, result });
                 continue;
             }
+            match &waiting.call.operation {
+                Operation::Forget if self.unanswered.is_empty() => {
+                    return self.forget(waiting, out);
+                }
+                Operation::Forget => return self.queue.push_front(waiting),
+                // One caller is told what was recovered; the next one has nothing to give up.
+                Operation::Recover(_) if self.accepted.take().is_none() => {
+                    self.answer_available(waiting, view, out);
+                    continue;
+                }
+                Operation::Reward(_) | Operation::Points | Operation::Recover(_) => {}
+            }
             let Some(state) = &self.state else { return };
             match state.window.lookup(waiting.call.key, &waiting.call.operation) {
                 KeyLookup::New => {
@@ -78,7 +90,8 @@ impl Machine {
     ) {
         let Some(waiting) = self.executing.take() else { return };
         let Some(state) = &mut self.state else { return };
-        if delta.is_empty() && waiting.call.operation == Operation::Points {
+        let reads = matches!(waiting.call.operation, Operation::Points | Operation::Recover(_));
+        if delta.is_empty() && reads {
             let seq = state.seq;
             return self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
         }

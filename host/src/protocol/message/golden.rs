@@ -83,7 +83,7 @@ fn requests_have_their_golden_bytes() {
     let append = Append { player: player.clone(), copy, generation, writer, record: record() };
     let confirm = Confirm { player: player.clone(), copy, generation, writer, seq: Seq(1) };
     let seed = Seed { player: player.clone(), copy, generation, writer, state: state() };
-    let fetch = Fetch { player: player.clone(), copy, generation, writer };
+    let fetch = Fetch { player: player.clone(), copy, generation, writer, accept: None };
     let release = Release { player: player.clone(), copy, generation, writer };
     let relay = |request| Request::Relay(Relay { to: NodeId(3), request });
     check(vec![
@@ -105,7 +105,7 @@ fn requests_have_their_golden_bytes() {
             Request::Keeper(KeeperRequest::Seed(seed)),
             "020202703107040102CODE0101400110010500010901030a",
         ),
-        (Request::Keeper(KeeperRequest::Fetch(fetch.clone())), "020302703107040102"),
+        (Request::Keeper(KeeperRequest::Fetch(fetch.clone())), "02030270310704010200"),
         (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
         (
             Request::Call(CallRequest::Call { call: call(), deadline_ms: 100 }),
@@ -123,7 +123,7 @@ fn requests_have_their_golden_bytes() {
         (relay(Relayed::Leave { from: writer }), "0403010102"),
         (relay(Relayed::Drain { from: writer }), "0403020102"),
         (relay(Relayed::Directory(DirectoryRequest::ReadIndex)), "04030304"),
-        (relay(Relayed::Keeper(KeeperRequest::Fetch(fetch))), "0403040302703107040102"),
+        (relay(Relayed::Keeper(KeeperRequest::Fetch(fetch))), "040304030270310704010200"),
         (relay(Relayed::Call(CallRequest::Nodes)), "04030503"),
     ]);
 }
@@ -182,7 +182,7 @@ fn replies_have_their_golden_bytes() {
         (called(Err(CallError::Moved { player: player() })), "03000104027031"),
         (
             called(Err(CallError::Unknown { reason: "x".to_owned(), key: CallKey(9) })),
-            "03000109017809",
+            "0300010a017809",
         ),
         (
             called(Err(CallError::KeyExpired {
@@ -190,11 +190,11 @@ fn replies_have_their_golden_bytes() {
                 key: CallKey(9),
                 horizon: CallKey(10),
             })),
-            "0300010a027031090a",
+            "0300010b027031090a",
         ),
         (
             called(Err(CallError::KeyAhead { key: CallKey(9), node: name(), ahead_ms: 100 })),
-            "0300010b09026e3164",
+            "0300010c09026e3164",
         ),
         (
             Reply::Call(CallReply::Players {

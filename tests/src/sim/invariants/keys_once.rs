@@ -69,7 +69,13 @@ impl World {
     fn points(&self, op: usize) -> i64 {
         match self.ops.get(op).map(|op| &op.operation) {
             Some(Operation::Reward(Term::Integer(points))) => *points,
-            Some(Operation::Reward(Term::Text(_)) | Operation::Points) | None => 0,
+            Some(
+                Operation::Reward(Term::Text(_))
+                | Operation::Points
+                | Operation::Recover(_)
+                | Operation::Forget,
+            )
+            | None => 0,
         }
     }
 }

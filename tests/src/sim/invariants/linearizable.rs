@@ -30,7 +30,9 @@ impl Interval {
         let points = match &op.operation {
             Operation::Reward(Term::Integer(points)) => *points,
             Operation::Points => 0,
-            Operation::Reward(Term::Text(_)) => return None,
+            Operation::Reward(Term::Text(_)) | Operation::Recover(_) | Operation::Forget => {
+                return None;
+            }
         };
         let (ended, total) = match op.ended {
             Ended::Returned(total) => (op.ended_at, Some(total)),

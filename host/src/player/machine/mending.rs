@@ -1,0 +1,104 @@
+//! What an operator decides where the rules stop: to take a copy that may miss acknowledged calls,
+//! or to end the player.
+//!
+//! Both wait in the queue like calls, and neither does more than it must. A doubtful copy is asked
+//! for only when no trusted one came, and only at the position that the operator named. A player is
+//! forgotten by its owner, after its last acknowledgement; only when no copy can be had is it
+//! forgotten unread.
+
+use super::copies::Naming;
+use super::opening::Fetching;
+use super::{Action, Machine, Phase, Story, View, Waiting};
+use crate::protocol::{
+    Answer, Call, CallError, Fetch, KeeperCopy, KeeperRequest, Operation, PlayerChange, Recovery,
+    Seq,
+};
+
+impl Machine {
+    /// Returns the doubtful copy that a caller accepts, unless it was asked for already.
+    pub(super) fn acceptable(&self, view: View<'_>) -> Option<(KeeperCopy, Seq)> {
+        let recovery = self.queue.iter().find_map(|waiting| match &waiting.call.operation {
+            Operation::Recover(recovery) => Some(recovery),
+            Operation::Reward(_) | Operation::Points | Operation::Forget => None,
+        });
+        let Recovery { from, accept } = recovery.filter(|_| self.accepted.is_none())?;
+        let node = view.nodes.iter().find(|node| node.name == *from)?;
+        let record = self.record.as_ref()?;
+        let copy = record.keepers.iter().find(|copy| copy.node == node.id)?;
+        Some((*copy, *accept))
+    }
+
+    /// Asks for a copy that may miss acknowledged calls.
+    pub(super) fn fetch_accepted(
+        &mut self,
+        copy: KeeperCopy,
+        seq: Seq,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        self.accepted = Some(copy);
+        out.push(Action::Tell(Story::Accepted { from: view.name(copy.node), seq }));
+        self.phase = Phase::Fetching(Fetching::one(copy, view.now));
+        let fetch = Fetch {
+            player: self.player.clone(),
+            copy: copy.copy,
+            generation: self.generation(),
+            writer: self.me,
+            accept: Some(seq),
+        };
+        out.push(Action::Ask { copy, number: 0, request: KeeperRequest::Fetch(fetch) });
+    }
+
+    /// Says to one who wants a recovery that there is nothing to recover.
+    pub(super) fn answer_available(&self, waiting: Waiting, view: View<'_>, out: &mut Vec<Action>) {
+        let (player, seq) = (self.player.clone(), self.seq());
+        let result = Err(CallError::Available { player, seq, node: view.name(self.me.node) });
+        out.push(Action::Answer { ticket: waiting.ticket, result });
+    }
+
+    /// Whether a call wants a player to be forgotten that does not exist.
+    pub(super) fn is_pointless(&self, call: &Call) -> bool {
+        let exists = self.record.as_ref().is_some_and(|record| !record.is_forgotten());
+        call.operation == Operation::Forget && matches!(self.phase, Phase::New) && !exists
+    }
+
+    /// Takes the first caller out of the queue who wants the player to be forgotten.
+    pub(super) fn take_forgetter(&mut self) -> Option<Waiting> {
+        let forgets = |waiting: &Waiting| waiting.call.operation == Operation::Forget;
+        let at = self.queue.iter().position(forgets)?;
+        self.queue.remove(at)
+    }
+
+    /// Ends the player.
+    pub(super) fn forget(&mut self, waiting: Waiting, out: &mut Vec<Action>) {
+        let Some(record) = self.record.clone() else { return };
+        self.forgetting = Some(waiting);
+        let change = PlayerChange {
+            player: self.player.clone(),
+            expect: record.generation,
+            by: self.me,
+            owner: self.me,
+            keepers: Vec::new(),
+            code: record.code,
+        };
+        self.name(Naming { change, seeded: Vec::new() }, out);
+        "the directory has not confirmed that the player is forgotten"
+            .clone_into(&mut self.trouble);
+    }
+
+    /// The player is no more: those who wait begin a new one.
+    pub(super) fn answer_forgotten(
+        &mut self,
+        seq: Option<Seq>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(waiting) = self.forgetting.take() {
+            let result = Ok(Answer::Forgotten { seq, node: view.name(self.me.node) });
+            out.push(Action::Answer { ticket: waiting.ticket, result });
+        }
+        out.push(Action::Tell(Story::Forgotten));
+        self.phase = Phase::New;
+        self.close_moved(out);
+    }
+}

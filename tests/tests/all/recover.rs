@@ -1,0 +1,89 @@
+//! Where the rules stop, a person decides: what may be stale is never restored by itself.
+
+use tests::{Cluster, Failed, Forgotten, Returned};
+
+/// Three nodes and a player with 5 points, owned by `app_node1`. Returns its keeper and the third.
+#[track_caller]
+fn place() -> (Cluster, String, String) {
+    let cluster = Cluster::start(3);
+    assert_eq!(cluster.via("app_node1").rewarded("player1", 5).node, "app_node1");
+    let keeper = cluster.via("app_node1").player("player1").keepers.remove(0);
+    let third = cluster.names_without(&["app_node1", &keeper]).remove(0);
+    (cluster, keeper, third)
+}
+
+/// Kills the owner and the keeper at once.
+#[track_caller]
+fn kill_both(cluster: &mut Cluster, keeper: &str) {
+    cluster.node_mut("app_node1").kill();
+    cluster.node_mut(keeper).kill();
+}
+
+#[test]
+fn owner_and_keeper_killed_at_once_are_missed_and_the_player_returns_with_its_copy() {
+    let (mut cluster, keeper, third) = place();
+    kill_both(&mut cluster, &keeper);
+    let refused = cluster.via(&third).within("2s").reward("player1", 100);
+    assert_ne!(refused.code(), Some(0), "{}", refused.all());
+    // The owner's return alone makes a majority, and no copy.
+    cluster.node_mut("app_node1").restart();
+    let refused = cluster.via(&third).within("8s").reward("player1", 100);
+    let failed: Failed = refused.ended(1).unwrap();
+    assert_eq!((failed.error.as_str(), failed.applied), ("unavailable", Some(false)));
+    assert!(failed.message.contains(&keeper), "it names where the copy is: {}", failed.message);
+    // The keeper's machine has not rebooted, so its copy is whole.
+    cluster.node_mut(&keeper).restart();
+    assert_eq!(cluster.via(&third).within("20s").rewarded("player1", 1).points, 6);
+}
+
+#[test]
+fn a_copy_that_may_be_stale_is_restored_only_when_a_person_accepts_its_position() {
+    let (mut cluster, keeper, third) = place();
+    kill_both(&mut cluster, &keeper);
+    cluster.node_mut("app_node1").restart();
+    cluster.node_mut(&keeper).pretend_reboot();
+    cluster.node_mut(&keeper).restart();
+    cluster.await_settled();
+
+    let via = cluster.via(&third).within("8s");
+    let failed: Failed = via.reward("player1", 100).ended(1).unwrap();
+    assert_eq!(failed.error, "unavailable");
+    assert!(failed.message.contains("not trusted"), "{}", failed.message);
+    assert!(failed.message.contains("at seq 1"), "it names the position: {}", failed.message);
+
+    let wrong: Failed = via.recover("player1", &keeper, 7).ended(1).unwrap();
+    assert_eq!(wrong.error, "unavailable", "another position was accepted: {}", wrong.message);
+    let elsewhere: Failed = via.recover("player1", &third, 1).ended(1).unwrap();
+    assert_eq!(elsewhere.error, "unavailable", "it has no copy: {}", elsewhere.message);
+    let recovered: Returned = via.recover("player1", &keeper, 1).ended(0).unwrap();
+    assert_eq!((recovered.points, recovered.seq), (5, 1));
+    assert_eq!(cluster.via("app_node1").rewarded("player1", 1).points, 6);
+
+    let needless: Failed = via.recover("player1", &keeper, 2).ended(1).unwrap();
+    assert_eq!((needless.error.as_str(), needless.applied), ("available", Some(false)));
+}
+
+#[test]
+fn a_forgotten_player_begins_anew_and_its_old_copy_never_returns() {
+    let (mut cluster, keeper, third) = place();
+    kill_both(&mut cluster, &keeper);
+    cluster.node_mut("app_node1").restart();
+    let via = cluster.via(&third).within("8s");
+    let failed: Failed = via.reward("player1", 100).ended(1).unwrap();
+    assert_eq!(failed.error, "unavailable");
+    let unread: Forgotten = via.forget("player1").ended(0).unwrap();
+    assert_eq!(unread, Forgotten { forgotten: true, seq: None });
+    assert!(cluster.via(&third).try_player("player1").is_err(), "it is not listed");
+    assert_eq!(cluster.via("app_node1").rewarded("player1", 2).points, 2);
+
+    cluster.node_mut(&keeper).restart();
+    assert_eq!(cluster.via(&keeper).rewarded("player1", 1).points, 3);
+    // A player that lives is forgotten just as well, with its position.
+    let read: Forgotten = cluster.via(&keeper).forget("player1").ended(0).unwrap();
+    assert_eq!(read.seq, Some(2));
+    let again: Forgotten = cluster.via(&third).forget("player1").ended(0).unwrap();
+    assert_eq!(again.seq, None, "there is nothing left to forget");
+    for (name, points) in cluster.names().iter().zip(1..) {
+        assert_eq!(cluster.via(name).rewarded("player1", 1).points, points);
+    }
+}
