@@ -153,7 +153,10 @@ async fn ask(settings: AskSettings, format: Format) -> Rendered {
         Ok(dialer) => dialer,
         Err(error) => return render::not_done(format, &render::sentence(&error)),
     };
-    session::ask(&mut Client::new(dialer), &reach, question, key, format).await.rendered
+    let mut client = Client::new(dialer);
+    let told = session::ask(&mut client, &reach, question, key, format).await;
+    client.into_way().close().await;
+    told.rendered
 }
 
 fn block_on<T>(runtime: Runtime, task: impl Future<Output = T>) -> T {

@@ -68,6 +68,11 @@ impl<A: Ask> Client<A> {
         Self { way }
     }
 
+    /// Returns the way to nodes, to end it.
+    pub(super) fn into_way(self) -> A {
+        self.way
+    }
+
     /// Calls a player. Every attempt bears the call's key, so it is applied at most once. Without
     /// a key it makes one, and another one if that proves too old before anything can have been
     /// applied. Returns the key that counts, and the answer or why there is none: `Failed` says

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Ask, Problem};
 use crate::cli::render::sentence;
@@ -14,6 +14,9 @@ use crate::net::{
     self, AskError, BindError, Connection, DialError, Endpoint, Identity, IdentityError, Secret,
 };
 use crate::protocol::{Reply, Request};
+
+/// Time for a farewell to leave. Nobody waits for it to arrive.
+const FAREWELL: Duration = Duration::from_millis(5);
 
 /// Why no node can be dialled at all.
 #[derive(Debug, Error)]
@@ -41,6 +44,12 @@ impl Dialer {
     pub(in crate::cli) fn new(secret: &Secret) -> Result<Self, DialerError> {
         let endpoint = Endpoint::client(Identity::client(secret)?)?;
         Ok(Self { endpoint })
+    }
+
+    /// Lets the nodes that were asked know that nobody asks any more. Without it they would hold the
+    /// connections until these have been idle for seconds.
+    pub(in crate::cli) async fn close(self) {
+        drop(timeout(FAREWELL, self.endpoint.close()).await);
     }
 
     async fn dial(&self, target: &str) -> Result<Connection, Problem> {
