@@ -116,7 +116,7 @@ impl DirectoryState {
     fn node_up(&mut self, announcement: &Announcement) -> Result<(), JoinRefusal> {
         let Announcement { id, name, addr, incarnation } = announcement.clone();
         let namesake = self.nodes.values().find(|node| node.name == name && node.id != id);
-        let replaced = namesake.map(|node| node.id);
+        let mut replaced = namesake.map(|node| node.id);
         if let Some(node) = namesake.filter(|node| node.status.is_alive()) {
             return Err(JoinRefusal::NameTaken { name, addr: node.addr });
         }
@@ -127,7 +127,10 @@ impl DirectoryState {
             }
             Some(_) => {}
             None if replaced.is_none() && self.nodes.len() >= NODES_MAX => {
-                return Err(JoinRefusal::Full { nodes: self.nodes.len() as u64 });
+                replaced = self.dispensable();
+                if replaced.is_none() {
+                    return Err(JoinRefusal::Full { nodes: self.nodes.len() as u64 });
+                }
             }
             None => {}
         }
@@ -138,6 +141,17 @@ impl DirectoryState {
         let status = NodeStatus::Up;
         self.nodes.insert(id, NodeRecord { id, name, addr, incarnation, status });
         Ok(())
+    }
+
+    /// Returns a node that is down and keeps no copy: it makes room for one that comes.
+    fn dispensable(&self) -> Option<NodeId> {
+        let keepers: BTreeSet<NodeId> = self
+            .players
+            .values()
+            .flat_map(|record| record.keepers.iter().map(|keeper| keeper.node))
+            .collect();
+        let down = self.nodes.values().filter(|node| node.status == NodeStatus::Down);
+        down.map(|node| node.id).find(|id| !keepers.contains(id))
     }
 
     /// Sets what holds of a start of a node, if it is alive. Returns whether it was.

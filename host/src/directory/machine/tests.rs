@@ -234,11 +234,16 @@ fn a_cluster_has_a_largest_size() {
     let one_more = announcement(size + 1, "late", 1);
     let full = Err(JoinRefusal::Full { nodes: size });
     assert_eq!(up(&mut state, one_more.clone()), full);
+    apply(&mut state, change(0, writer(2, 1), &[keeper(1, 10)])).unwrap();
     assert!(down(&mut state, writer(1, 1)));
-    assert_eq!(up(&mut state, one_more), full);
+    assert_eq!(up(&mut state, one_more.clone()), full, "the one that is down keeps a copy");
     // A node that lost its disk takes its own place, and a known one may always come back.
-    assert_eq!(up(&mut state, announcement(size + 1, "n1", 1)), Ok(()));
+    assert_eq!(up(&mut state, announcement(size + 2, "n1", 1)), Ok(()));
     assert_eq!(up(&mut state, announcement(2, "n2", 2)), Ok(()));
+    // One that is down and keeps nothing makes room.
+    assert!(down(&mut state, writer(3, 1)));
+    assert_eq!(up(&mut state, one_more), Ok(()));
+    assert_eq!(state.node(NodeId(3)), None);
 }
 
 #[test]
