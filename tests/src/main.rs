@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use tests::measure::{Failure, Load, failovers, latency, throughput};
+use tests::measure::{Failure, Load, failovers, latency, rolling, throughput};
 use tests::sim::{self, Bug, Coverage, Settings};
 
 /// Measures a cluster of this build.
@@ -40,6 +40,12 @@ enum What {
         /// How long to measure.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
         seconds: u64,
+    },
+    /// What callers feel while one node of three after the other is restarted in order.
+    Rolling {
+        /// How often each node is restarted.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
     },
     /// Time of a reward on two nodes, one caller, through the owner's node.
     Latency {
@@ -74,6 +80,7 @@ fn main() -> Result<()> {
             let duration = Duration::from_secs(seconds);
             print(&throughput(Load { players, callers, duration })?, json)
         }
+        What::Rolling { rounds } => print(&rolling(rounds.into())?, json),
         What::Latency { seconds } => print(&latency(Duration::from_secs(seconds))?, json),
         What::Sim { seeds, from, bug } => simulate(from..from.saturating_add(seeds), bug),
     }

@@ -1,5 +1,6 @@
 //! Measures what a caller feels: how long a failover takes, and how long a reward.
 
+mod rolling;
 mod throughput;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
+pub use rolling::{Rolling, rolling};
 pub use throughput::{Load, Throughput, throughput};
 
 use crate::client::Client;

@@ -1,11 +1,7 @@
 //! A node that leaves on purpose hands over first: nobody waits for a death to be noticed.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
-
-use tests::{Client, Cluster, Drained, PATIENCE, eventually};
+use tests::measure::rolling;
+use tests::{Cluster, Drained, PATIENCE, eventually};
 
 #[test]
 fn a_drained_node_leaves_nothing_behind_and_ends_in_good_order() {
@@ -62,43 +58,9 @@ fn players_of_a_dead_node_get_their_copies_again_without_a_call() {
     assert_eq!(cluster.via("app_node3").rewarded("player7", 1).points, 6);
 }
 
-/// One call after the other, each through another node, until it is told to stop. Returns how many
-/// were answered.
-fn load(cluster: &Cluster, number: usize, stop: Arc<AtomicBool>) -> thread::JoinHandle<i64> {
-    let secret = cluster.secret().to_owned();
-    let mut nodes: Vec<_> = cluster.names().iter().map(|name| cluster.node(name).addr()).collect();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("start the caller's runtime").block_on(async {
-            let mut client = Client::new(&secret).expect("make a client");
-            let mut answered = 0;
-            while !stop.load(Ordering::Relaxed) {
-                let player = format!("player{}-{}", number, answered % 5);
-                nodes.rotate_left(1);
-                let total = client.reward(&nodes, &player, 1, PATIENCE).await.expect("an answer");
-                assert_eq!(total, answered / 5 + 1, "{player}");
-                answered += 1;
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-            answered
-        })
-    })
-}
-
 #[test]
 fn a_rolling_restart_under_load_fails_no_call() {
-    let mut cluster = Cluster::start(3);
-    let stop = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..4).map(|number| load(&cluster, number, stop.clone())).collect();
-    for name in cluster.names() {
-        cluster.node_mut(&name).terminate();
-        cluster.node_mut(&name).restart();
-        cluster.await_settled();
-    }
-    stop.store(true, Ordering::Relaxed);
-    let mut calls = 0;
-    for caller in callers {
-        calls += caller.join().expect("no call fails and no total is wrong");
-    }
-    assert!(calls > 100, "the load ran all the time: {calls}");
+    let rolling = rolling(1).expect("every call is answered and every total is right");
+    assert_eq!(rolling.restarts, 3);
+    assert!(rolling.calls > 100, "the load ran all the time: {rolling}");
 }
