@@ -50,7 +50,7 @@ pub use network::{Transport, TransportError};
 use crate::limits::{INBOX_REQUESTS_MAX, NODES_MAX, STEP_DEADLINE, STEP_RETRY};
 use crate::protocol::{
     ChangeOutcome, CopyId, DirectoryReply, DirectoryRequest, NodeId, NodeRecord, PlayerChange,
-    PlayerId, PlayerRecord, Writer,
+    PlayerId, PlayerRecord, Settings, SettingsChange, Writer,
 };
 use crate::storage::Store;
 use driver::Job;
@@ -153,6 +153,16 @@ impl Directory {
         self.0.view.watch_nodes()
     }
 
+    /// Returns what holds for the whole cluster, as far as this node has heard.
+    pub fn settings(&self) -> Settings {
+        self.0.view.look(DirectoryState::settings)
+    }
+
+    /// Returns a watch on what holds for the whole cluster.
+    pub fn watch_settings(&self) -> watch::Receiver<Settings> {
+        self.0.view.watch_settings()
+    }
+
     /// Returns a node.
     pub fn node(&self, id: NodeId) -> Option<NodeRecord> {
         self.0.view.look(|state| state.node(id).cloned())
@@ -222,6 +232,29 @@ impl Directory {
         .await
     }
 
+    /// Changes what holds for the whole cluster, wherever the leader is. Returns what holds now: the
+    /// settings before, if no cluster can have those that were asked for. When it returns, this
+    /// node's reads show it; each other node follows as soon as it hears of it.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Late`] when no majority answered within [`STEP_DEADLINE`]: it may still be
+    /// done. [`DirectoryError::Stopping`].
+    pub async fn configure(&self, change: SettingsChange) -> Result<Settings, DirectoryError> {
+        within_deadline(async {
+            loop {
+                match self.ask_leader(DirectoryRequest::Configure(change)).await {
+                    Some(DirectoryReply::Configured { settings, index }) => {
+                        self.applied(index).await?;
+                        return Ok(settings);
+                    }
+                    Some(_) | None => self.pause().await,
+                }
+            }
+        })
+        .await
+    }
+
     /// Waits until this node's reads show everything that was acknowledged before the call.
     ///
     /// # Errors
@@ -273,6 +306,7 @@ impl Directory {
             DirectoryRequest::InstallSnapshot(bytes) => RaftRequest::InstallSnapshot(bytes),
             DirectoryRequest::Change(changes) => return self.serve_changes(changes).await,
             DirectoryRequest::ReadIndex => return self.serve_read_index().await,
+            DirectoryRequest::Configure(change) => return self.serve_configure(change).await,
         };
         network::serve(&self.0.raft, raft_request).await
     }
@@ -297,6 +331,16 @@ impl Directory {
     async fn serve_changes(&self, changes: Vec<PlayerChange>) -> DirectoryReply {
         match self.commit(Command::Players(changes)).await {
             Ok((Outcome::Players(outcomes), index)) => DirectoryReply::Changed { outcomes, index },
+            Err(DirectoryError::NotLeader(leader)) => DirectoryReply::NotLeader(leader),
+            Ok(_) | Err(_) => DirectoryReply::NotLeader(None),
+        }
+    }
+
+    async fn serve_configure(&self, change: SettingsChange) -> DirectoryReply {
+        match self.commit(Command::Configure(change)).await {
+            Ok((Outcome::Configured(settings), index)) => {
+                DirectoryReply::Configured { settings, index }
+            }
             Err(DirectoryError::NotLeader(leader)) => DirectoryReply::NotLeader(leader),
             Ok(_) | Err(_) => DirectoryReply::NotLeader(None),
         }

@@ -59,6 +59,8 @@ pub const CHANGES_PER_ENTRY_MAX: usize = 1024;
 pub const LISTING_PAGE_PLAYERS: usize = 1000;
 /// Nodes in one cluster.
 pub const NODES_MAX: usize = 9;
+/// Keepers of one player: all nodes but its owner's.
+pub const KEEPERS_MAX: u8 = 8;
 /// Voters in the directory: more only slow it down.
 pub const VOTERS_MAX: usize = 5;
 

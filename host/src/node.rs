@@ -32,7 +32,7 @@ use crate::guest::EngineError;
 use crate::limits::{HEARTBEAT_INTERVAL, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
 use crate::player::{CodeError, RosterRequest};
-use crate::protocol::{DrainReport, JoinRefusal, NodeName, Writer};
+use crate::protocol::{DrainReport, JoinRefusal, NodeName, SettingsChange, Writer};
 use crate::storage::{Store, StoreError};
 
 /// Time that each part of a graceful stop may take.
@@ -52,6 +52,9 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// The component that new players run, with the path it came from; `None` is the built-in one.
     pub guest: Option<(PathBuf, Vec<u8>)>,
+    /// What holds for the whole cluster, if this node begins it. Otherwise what is named is compared
+    /// with what holds.
+    pub settings: SettingsChange,
     /// The cluster's secret.
     pub secret: Secret,
 }

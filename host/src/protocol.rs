@@ -8,6 +8,7 @@ mod call;
 mod ids;
 mod message;
 mod record;
+mod settings;
 mod state;
 mod window;
 
@@ -25,5 +26,6 @@ pub use record::{
     ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,
     PlayerRecord, name_of,
 };
+pub use settings::{Ack, InvalidSetting, Settings, SettingsChange};
 pub use state::{Effect, PlayerState, Record, StateMismatch};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

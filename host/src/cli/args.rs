@@ -42,6 +42,12 @@ pub(super) struct NodeArgs {
     /// Keep the node's data here instead of in the platform's state folder
     #[arg(long, value_name = "DIR", env = "PLAYER_HOST_DATA_DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    /// Keep each player on this many other nodes, 1 to 8; for the node that begins a cluster
+    #[arg(long, value_name = "K", env = "PLAYER_HOST_KEEPERS")]
+    pub(super) keepers: Option<String>,
+    /// Answer when keepers have a call in `memory` or on `disk`; for the node that begins a cluster
+    #[arg(long, value_name = "WHERE", env = "PLAYER_HOST_ACK")]
+    pub(super) ack: Option<String>,
     /// Stop when standard input closes, so that the node never outlives its parent
     #[arg(long, hide = true)]
     pub(super) stop_with_stdin: bool,
@@ -126,6 +132,17 @@ pub(super) enum Command {
         /// Give up waiting for its report after this time; the node goes on
         #[arg(long, value_name = "TIME", default_value = "60s")]
         deadline: String,
+    },
+    /// Change what holds for the whole cluster, or print it
+    Set {
+        /// Keep each player on this many nodes besides its owner, 1 to 8
+        #[arg(long, value_name = "K")]
+        keepers: Option<String>,
+        /// Answer when keepers have a call in `memory` or on `disk`
+        #[arg(long, value_name = "WHERE")]
+        ack: Option<String>,
+        #[command(flatten)]
+        reach: ReachArgs,
     },
     /// Make the secret that lets nodes and clients into a cluster
     Secret {

@@ -16,7 +16,7 @@ pub(super) use self::dialer::Dialer;
 use crate::clock;
 use crate::protocol::{
     Answer, Call, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,
-    Operation, PlayerId, PlayerListing, Reply, Request,
+    Operation, PlayerId, PlayerListing, Reply, Request, Settings, SettingsChange,
 };
 
 /// The way to a node.
@@ -176,10 +176,37 @@ impl<A: Ask> Client<A> {
                 CallReply::Called(Ok(_))
                 | CallReply::Players { .. }
                 | CallReply::Nodes { .. }
+                | CallReply::Settings(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;
         Ok(report)
+    }
+
+    /// Changes what holds for the whole cluster, or asks for it with an empty change. Returns what
+    /// holds now.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`, which says whether the change may have been made.
+    pub(super) async fn set(
+        &mut self,
+        reach: &Reach,
+        change: SettingsChange,
+    ) -> Result<Settings, Failed> {
+        let mut attempts = if change.is_empty() {
+            Attempts::of_reading(reach, clock::now())
+        } else {
+            Attempts::of_setting(reach, clock::now())
+        };
+        let request = |_, _| CallRequest::Configure(change);
+        let (settings, _) = self
+            .exchange(&mut attempts, reach, request, |reply| {
+                let CallReply::Settings(settings) = reply else { return Err(Problem::Alien) };
+                settings.map_err(Problem::Unanswered)
+            })
+            .await?;
+        Ok(settings)
     }
 
     /// Asks until `read` finds an answer; returns it and the node that gave it.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::question::Question;
-use crate::protocol::{InvalidId, NodeName};
+use crate::protocol::{InvalidId, InvalidSetting, NodeName, SettingsChange};
 
 /// Which prompt a line was typed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +17,12 @@ pub(super) enum Scope {
 impl Scope {
     /// Returns the words that begin a line.
     pub(super) fn commands(self) -> &'static [&'static str] {
-        const ALL: [&str; 10] = [
-            "reward", "points", "players", "nodes", "help", "quit", "kill", "start", "stop",
+        const ALL: [&str; 11] = [
+            "reward", "points", "players", "nodes", "set", "help", "quit", "kill", "start", "stop",
             "continue",
         ];
         match self {
-            Self::Node => &ALL[..6],
+            Self::Node => &ALL[..7],
             Self::Dev => &ALL,
         }
     }
@@ -41,6 +41,8 @@ reward <player> <points>  add points and print the new total
 points <player>           print a player's points
 players [--all]           list the players of this node, or of all nodes
 nodes                     list the nodes
+set [keepers K] [ack memory|disk]
+                          change what holds for the whole cluster, or print it
 help                      print this
 quit                      stop this node";
 
@@ -49,6 +51,8 @@ reward <player> <points>  add points and print the new total
 points <player>           print a player's points
 players [--all]           list the players of the asked node, or of all nodes
 nodes                     list the nodes
+set [keepers K] [ack memory|disk]
+                          change what holds for the whole cluster, or print it
 kill <node>               kill a node, as a dead machine would (SIGKILL)
 start <node>              start it again with the same command
 stop <node>               freeze a node (SIGSTOP)
@@ -110,6 +114,9 @@ pub(super) enum LineError {
     /// A player id or a node name that is none.
     #[error(transparent)]
     Id(#[from] InvalidId),
+    /// A setting that is none.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
 }
 
 impl Line {
@@ -147,6 +154,7 @@ impl Line {
             },
             "nodes" if arguments.is_empty() => ask(Question::Nodes),
             "nodes" => Err(LineError::Form("nodes")),
+            "set" => ask(Question::Set(read_settings(arguments)?)),
             "help" => Ok(Self::Help),
             "quit" => Ok(Self::Quit),
             "kill" => control(Action::Kill, arguments, "kill <node>"),
@@ -163,6 +171,24 @@ fn control(action: Action, arguments: &[&str], form: &'static str) -> Result<Lin
         [node] => Ok(Line::Control { action, node: node.parse()? }),
         _ => Err(LineError::Form(form)),
     }
+}
+
+/// Reads pairs of a setting and its value, written as at a shell or without the dashes.
+fn read_settings(arguments: &[&str]) -> Result<SettingsChange, LineError> {
+    const FORM: LineError = LineError::Form("set [keepers K] [ack memory|disk]");
+    let (mut keepers, mut ack) = (None, None);
+    let (pairs, rest) = arguments.as_chunks();
+    for [setting, value] in pairs {
+        let before = match *setting {
+            "keepers" | "--keepers" => keepers.replace(*value),
+            "ack" | "--ack" => ack.replace(*value),
+            _ => return Err(FORM),
+        };
+        if before.is_some() {
+            return Err(FORM);
+        }
+    }
+    if rest.is_empty() { Ok(SettingsChange::parse(keepers, ack)?) } else { Err(FORM) }
 }
 
 /// Takes `via <node>` off the end of a line.
@@ -204,7 +230,7 @@ fn split(line: &str) -> Result<Vec<String>, LineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Operation, PlayerId, Term};
+    use crate::protocol::{Ack, Operation, PlayerId, Term};
 
     fn dev(line: &str) -> Result<Line, LineError> {
         Line::parse(Scope::Dev, line)
@@ -230,6 +256,14 @@ mod tests {
         assert_eq!(asked("players"), Question::Players { all: false });
         assert_eq!(asked("players --all"), Question::Players { all: true });
         assert_eq!(asked("nodes"), Question::Nodes);
+        let change = SettingsChange { keepers: Some(2), ack: Some(Ack::Disk) };
+        for line in ["set keepers 2 ack disk", "set --ack disk --keepers 2"] {
+            assert_eq!(asked(line), Question::Set(change));
+        }
+        assert_eq!(asked("set"), Question::Set(SettingsChange::default()));
+        for line in ["set keepers", "set ack disk ack disk", "set what 1", "set keepers 0"] {
+            assert!(dev(line).is_err(), "{line}");
+        }
     }
 
     #[test]

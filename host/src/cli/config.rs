@@ -18,7 +18,7 @@ use super::question::Question;
 use super::render::Format;
 use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
 use crate::net::Secret;
-use crate::protocol::{CallKey, NodeName, PlayerId};
+use crate::protocol::{CallKey, NodeName, PlayerId, SettingsChange};
 
 /// Where a node listens if nobody says otherwise, so where it is looked for.
 const DEFAULT_NODE: &str = "127.0.0.1:4433";
@@ -64,6 +64,8 @@ pub(super) struct NodeSettings {
     pub(super) data_dir: PathBuf,
     /// The players' code and the file it came from, unless it is the built-in one.
     pub(super) guest: Option<(PathBuf, Vec<u8>)>,
+    /// What holds for the whole cluster, if this node begins it.
+    pub(super) settings: SettingsChange,
     /// The cluster's secret.
     pub(super) secret: Secret,
     /// Whether the end of standard input stops it.
@@ -139,6 +141,10 @@ impl Config {
                 let reach = ReachArgs { node: vec![node], deadline };
                 Task::Ask(question(Question::Drain, None, reach, &place)?)
             }
+            Some(Command::Set { keepers, ack, reach }) => {
+                let change = SettingsChange::parse(keepers.as_deref(), ack.as_deref())?;
+                Task::Ask(question(Question::Set(change), None, reach, &place)?)
+            }
             Some(Command::Secret { command: SecretCommand::New { file } }) => Task::NewSecret(file),
             Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
             Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
@@ -187,6 +193,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         return Err(UsageError::SecretNeeded { listen });
     }
     args.join.iter().try_for_each(|join| check_address(join))?;
+    let settings = SettingsChange::parse(args.keepers.as_deref(), args.ack.as_deref())?;
     let guest = match args.guest {
         Some(path) => {
             let code = read_guest(&path)?;
@@ -201,7 +208,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     let secret = place.secret()?;
     create(&data_dir)?;
     let (joins, stop_with_stdin) = (args.join, args.stop_with_stdin);
-    Ok(NodeSettings { name, listen, joins, data_dir, guest, secret, stop_with_stdin })
+    Ok(NodeSettings { name, listen, joins, data_dir, guest, settings, secret, stop_with_stdin })
 }
 
 fn call_question(call: Question, args: CallArgs, place: &Place) -> Result<AskSettings, UsageError> {

@@ -36,14 +36,22 @@ pub(super) async fn run(
         Ok(stops) => stops,
         Err(error) => return not_done(format!("cannot listen for signals: {error}")),
     };
-    let NodeSettings { name, listen, joins, data_dir, guest, secret, .. } = settings;
+    let NodeSettings { name, listen, joins, data_dir, guest, settings: chosen, secret, .. } =
+        settings;
     let dialer = match Dialer::new(&secret) {
         Ok(dialer) => dialer,
         Err(error) => return not_done(render::sentence(&error)),
     };
     let history = data_dir.join("history");
-    let config =
-        NodeConfig { name: name.clone(), listen, joins, data_dir: data_dir.clone(), guest, secret };
+    let config = NodeConfig {
+        name: name.clone(),
+        listen,
+        joins,
+        data_dir: data_dir.clone(),
+        guest,
+        settings: chosen,
+        secret,
+    };
     let mut node = tokio::select! {
         started = Box::pin(Node::start(config)) => match started {
             Ok(node) => node,

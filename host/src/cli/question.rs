@@ -1,6 +1,6 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
-use crate::protocol::{NodeName, Operation, PlayerId, Recovery, Seq, Term};
+use crate::protocol::{NodeName, Operation, PlayerId, Recovery, Seq, SettingsChange, Term};
 
 /// A question that some node answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) enum Question {
     Nodes,
     /// That the asked node hand over what it has, and stop.
     Drain,
+    /// A change of what holds for the whole cluster; an empty one asks for it.
+    Set(SettingsChange),
 }
 
 impl Question {

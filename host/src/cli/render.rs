@@ -10,7 +10,7 @@ use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
 use crate::protocol::{
     Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
-    Recovery,
+    Recovery, Settings,
 };
 
 /// Who reads.
@@ -201,6 +201,15 @@ pub(super) fn nodes(format: Format, list: &Nodes) -> Rendered {
     let text = match format {
         Format::Json => json::nodes(list),
         Format::Text => nodes_table(list),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Renders what holds for the whole cluster.
+pub(super) fn settings(format: Format, settings: Settings) -> Rendered {
+    let text = match format {
+        Format::Json => json::settings(settings),
+        Format::Text => format!("keepers {}\nack {}", settings.keepers, settings.ack),
     };
     Rendered { text, exit: Exit::Done }
 }

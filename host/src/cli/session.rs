@@ -52,5 +52,9 @@ pub(super) async fn ask<A: Ask>(
             Ok(report) => render::drained(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Set(change) => match client.set(reach, change).await {
+            Ok(settings) => render::settings(format, settings).into(),
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
     }
 }

@@ -8,7 +8,8 @@
 //!   one owner;
 //! - a player is taken from an owner only when that start of its node is not alive any more, or by
 //!   that owner itself;
-//! - at most one node of a name is up.
+//! - at most one node of a name is up;
+//! - the settings are ones that a cluster can have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::NODES_MAX;
 use crate::protocol::{
     Announcement, ChangeOutcome, CopyId, Generation, JoinRefusal, NodeId, NodeRecord, NodeStatus,
-    PlayerChange, PlayerId, PlayerRecord, Writer,
+    PlayerChange, PlayerId, PlayerRecord, Settings, SettingsChange, Writer,
 };
 
 /// A change of the directory, as it stands in Raft's log.
@@ -31,6 +32,8 @@ pub enum Command {
     NodeDown(Writer),
     /// Changes of players, applied in order, each for itself.
     Players(Vec<PlayerChange>),
+    /// A change of what holds for the whole cluster.
+    Configure(SettingsChange),
 }
 
 /// How a command ended.
@@ -46,6 +49,8 @@ pub enum Outcome {
     NodeDown(bool),
     /// One outcome for each change, in order.
     Players(Vec<ChangeOutcome>),
+    /// What holds now, changed or not.
+    Configured(Settings),
 }
 
 /// Who owns and who keeps what.
@@ -53,6 +58,7 @@ pub enum Outcome {
 pub struct DirectoryState {
     nodes: BTreeMap<NodeId, NodeRecord>,
     players: BTreeMap<PlayerId, PlayerRecord>,
+    settings: Settings,
 }
 
 impl DirectoryState {
@@ -70,7 +76,16 @@ impl DirectoryState {
             Command::Players(changes) => {
                 Outcome::Players(changes.iter().map(|change| self.change(change)).collect())
             }
+            Command::Configure(change) => {
+                self.settings = change.applied_to(self.settings).unwrap_or(self.settings);
+                Outcome::Configured(self.settings)
+            }
         }
+    }
+
+    /// Returns what holds for the whole cluster.
+    pub fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// Returns the nodes, up and down, in order of their numbers.

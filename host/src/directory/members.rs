@@ -7,15 +7,19 @@ use openraft::error::{InitializeError, RaftError};
 
 use super::error::Members;
 use super::{AnnounceError, Command, Directory, DirectoryError, Outcome, within_deadline};
-use crate::protocol::{Announcement, NodeId, NodeRecord};
+use crate::protocol::{Announcement, NodeId, NodeRecord, SettingsChange};
 
 impl Directory {
-    /// Begins a new cluster with this node as its only member.
+    /// Begins a new cluster with this node as its only member and these settings.
     ///
     /// # Errors
     ///
     /// [`DirectoryError::Initialized`] when the data folder knows a cluster already.
-    pub async fn initialize(&self, me: Announcement) -> Result<(), DirectoryError> {
+    pub async fn initialize(
+        &self,
+        me: Announcement,
+        settings: SettingsChange,
+    ) -> Result<(), DirectoryError> {
         let voter = BTreeMap::from([(self.0.me.0, EmptyNode::new())]);
         self.0.raft.initialize(voter).await.map_err(|error| match error {
             RaftError::Fatal(fatal) => fatal.into(),
@@ -29,6 +33,10 @@ impl Directory {
             elected.map(drop).map_err(|_| DirectoryError::Stopping)
         })
         .await?;
+        // Before the node is up, and so before any player: none is ever kept otherwise.
+        if !settings.is_empty() {
+            self.commit(Command::Configure(settings)).await?;
+        }
         self.commit(Command::NodeUp(me)).await.map(drop)
     }
 

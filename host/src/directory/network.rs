@@ -208,7 +208,8 @@ impl Peer {
             Ok(
                 DirectoryReply::Changed { .. }
                 | DirectoryReply::ReadIndex(_)
-                | DirectoryReply::NotLeader(_),
+                | DirectoryReply::NotLeader(_)
+                | DirectoryReply::Configured { .. },
             ) => return Err(NetworkError::new(&TransportError::Violation).into()),
             Err(error @ TransportError::Unreachable) => return Err(Unreachable::new(&error).into()),
             Err(error) => return Err(NetworkError::new(&error).into()),

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::log_store::block;
 use super::machine::{Command, DirectoryState, Outcome};
 use super::{DirectoryError, TypeConfig};
-use crate::protocol::NodeRecord;
+use crate::protocol::{NodeRecord, Settings};
 use crate::storage::{Durability, RaftStore, Slot, StoreError};
 
 type IoError = StorageIOError<u64>;
@@ -29,6 +29,7 @@ type Meta = SnapshotMeta<u64, EmptyNode>;
 pub(super) struct View {
     applied: RwLock<Applied>,
     nodes: watch::Sender<Arc<Vec<NodeRecord>>>,
+    settings: watch::Sender<Settings>,
     /// Log index after the last applied one.
     next_index: watch::Sender<u64>,
 }
@@ -43,8 +44,9 @@ struct Applied {
 impl View {
     fn new(applied: Applied) -> Self {
         let nodes = watch::Sender::new(nodes_of(&applied.state));
+        let settings = watch::Sender::new(applied.state.settings());
         let next_index = watch::Sender::new(next_index_of(&applied));
-        Self { applied: RwLock::new(applied), nodes, next_index }
+        Self { applied: RwLock::new(applied), nodes, settings, next_index }
     }
 
     /// Lets a reader look at the state.
@@ -55,6 +57,11 @@ impl View {
     /// Returns a watch on the nodes.
     pub(super) fn watch_nodes(&self) -> watch::Receiver<Arc<Vec<NodeRecord>>> {
         self.nodes.subscribe()
+    }
+
+    /// Returns a watch on the settings.
+    pub(super) fn watch_settings(&self) -> watch::Receiver<Settings> {
+        self.settings.subscribe()
     }
 
     /// Returns the nodes.
@@ -94,7 +101,7 @@ impl View {
                             Command::NodeUp(_)
                             | Command::NodeDraining(_)
                             | Command::NodeDown(_) => true,
-                            Command::Players(_) => false,
+                            Command::Players(_) | Command::Configure(_) => false,
                         };
                         applied.state.apply(&command)
                     }
@@ -113,12 +120,14 @@ impl View {
 
     fn publish(&self, applied: RwLockWriteGuard<'_, Applied>, nodes_changed: bool) {
         let nodes = nodes_changed.then(|| nodes_of(&applied.state));
+        let settings = applied.state.settings();
         let next_index = next_index_of(&applied);
         // Whoever is woken wants to look.
         drop(applied);
         if let Some(nodes) = nodes {
             self.nodes.send_replace(nodes);
         }
+        self.settings.send_if_modified(|known| std::mem::replace(known, settings) != settings);
         self.next_index.send_replace(next_index);
     }
 }

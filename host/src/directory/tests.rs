@@ -237,7 +237,7 @@ async fn only_the_leader_takes_nodes_in_and_says_who_it_is() {
     assert!(matches!(refused, Err(AnnounceError::NotLeader(Some(to))) if to == leader));
     let refused = node.directory.declare_down(node.writer()).await;
     assert!(matches!(refused, Err(DirectoryError::NotLeader(Some(to))) if to == leader));
-    let refused = node.directory.initialize(node.announcement()).await;
+    let refused = node.directory.initialize(node.announcement(), SettingsChange::default()).await;
     assert!(matches!(refused, Err(DirectoryError::Initialized)));
     let nobody = world.leader().directory.set_voters(BTreeSet::new()).await;
     assert!(matches!(nobody, Err(DirectoryError::NoVoters)));

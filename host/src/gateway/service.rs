@@ -10,7 +10,7 @@ use super::Gateway;
 use crate::clock;
 use crate::limits::{CALL_DEADLINE, CALLS_IN_FLIGHT_MAX, INBOX_REQUESTS_MAX};
 use crate::net::{Inbound, Responder};
-use crate::protocol::{CallError, CallKey, CallReply, CallRequest};
+use crate::protocol::{CallError, CallKey, CallReply, CallRequest, Settings, SettingsChange};
 
 /// Longest deadline that a caller may ask for.
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
@@ -80,7 +80,8 @@ impl Due {
             CallRequest::Players { .. }
             | CallRequest::Nodes
             | CallRequest::Code(_)
-            | CallRequest::Drain => None,
+            | CallRequest::Drain
+            | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
     }
@@ -114,6 +115,7 @@ impl Gateway {
             CallRequest::Players { all: true, after } => self.players_everywhere(after).await,
             CallRequest::Nodes => self.list_nodes(),
             CallRequest::Code(hash) => CallReply::Code(self.codes.bytes(hash)),
+            CallRequest::Configure(change) => CallReply::Settings(self.configure(change).await),
             CallRequest::Drain => self.drain().await,
         }
     }
@@ -128,6 +130,21 @@ impl Gateway {
                 CallReply::Called(Err(CallError::Stopping { node: self.name.clone() }))
             }
         }
+    }
+}
+
+impl Gateway {
+    /// Changes what holds for the whole cluster; an empty change only asks for it.
+    async fn configure(&self, change: SettingsChange) -> Result<Settings, String> {
+        if change.is_empty() {
+            return Ok(self.directory.settings());
+        }
+        let before = self.directory.settings();
+        let after = self.directory.configure(change).await.map_err(|error| error.to_string())?;
+        if after != before {
+            tracing::info!("the cluster's settings are {after} now, before {before}");
+        }
+        Ok(after)
     }
 }
 

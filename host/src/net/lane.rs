@@ -224,7 +224,8 @@ fn is_bulky_for_directory(request: &DirectoryRequest) -> bool {
         DirectoryRequest::AppendEntries(_)
         | DirectoryRequest::Vote(_)
         | DirectoryRequest::Change(_)
-        | DirectoryRequest::ReadIndex => false,
+        | DirectoryRequest::ReadIndex
+        | DirectoryRequest::Configure(_) => false,
     }
 }
 
@@ -238,7 +239,10 @@ fn is_bulky_for_keeper(request: &KeeperRequest) -> bool {
 fn is_bulky_call(request: &CallRequest) -> bool {
     match request {
         CallRequest::Players { .. } | CallRequest::Nodes | CallRequest::Code(_) => true,
-        CallRequest::Call { .. } | CallRequest::Forward { .. } | CallRequest::Drain => false,
+        CallRequest::Call { .. }
+        | CallRequest::Forward { .. }
+        | CallRequest::Drain
+        | CallRequest::Configure(_) => false,
     }
 }
 

@@ -148,7 +148,8 @@ fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             CallRequest::Call { .. }
             | CallRequest::Players { .. }
             | CallRequest::Nodes
-            | CallRequest::Drain => true,
+            | CallRequest::Drain
+            | CallRequest::Configure(_) => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) => false,
         },
         (

@@ -10,7 +10,8 @@ use crate::clock;
 use crate::directory::{AnnounceError, Directory};
 use crate::net::{Endpoint, Links, resolve};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, Reply, Request,
+    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, Reply, Request, Settings,
+    SettingsChange,
 };
 
 /// Time one member has to answer.
@@ -42,12 +43,13 @@ pub(super) async fn enter(
     cluster: &Cluster<'_>,
     me: &Announcement,
     joins: &[String],
+    settings: SettingsChange,
 ) -> Result<(), StartError> {
     let directory = cluster.directory;
     let returns = directory.is_initialized();
     if !returns && joins.is_empty() {
         tracing::info!(addr = %me.addr, "beginning a new cluster");
-        directory.initialize(me.clone()).await?;
+        directory.initialize(me.clone(), settings).await?;
     } else {
         announce(cluster, me, joins).await?;
     }
@@ -61,10 +63,22 @@ pub(super) async fn enter(
         }
         tracing::info!("waiting for the directory to arrive here");
     }
+    warn_of_other_settings(directory.settings(), settings);
     if returns {
         warn_of_strangers(directory, joins).await;
     }
     Ok(())
+}
+
+/// The cluster's settings were chosen when it began. Says so to a person who asked for others now.
+fn warn_of_other_settings(hold: Settings, asked: SettingsChange) {
+    let after = asked.applied_to(hold).unwrap_or(hold);
+    if after != hold {
+        tracing::warn!(
+            "this node was started with {after}, but the cluster has {hold}, which holds; \
+             `host set {after}` changes it for all nodes"
+        );
+    }
 }
 
 /// A data folder belongs to one cluster. Says so to a person who meant to join another one.

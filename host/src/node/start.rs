@@ -24,9 +24,6 @@ use crate::protocol::{
 };
 use crate::storage::{Durability, Store};
 
-/// Copies of a player besides its owner's.
-const KEEPERS_WANTED: usize = 1;
-
 /// Raft messages that are handled at the same time. Each waits for the disk at most.
 const RAFT_AT_ONCE: usize = 256;
 
@@ -44,7 +41,7 @@ impl Node {
     }
 
     async fn build(config: NodeConfig) -> Result<Self, StartError> {
-        let NodeConfig { name, listen, joins, data_dir, guest, secret } = config;
+        let NodeConfig { name, listen, joins, data_dir, guest, settings, secret } = config;
         let store = Store::open(&data_dir)?;
         store.bind_name(&name)?;
         let me = Writer { node: store.node_id(), incarnation: store.incarnation() };
@@ -96,7 +93,7 @@ impl Node {
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
         tokio::select! {
-            entered = joining::enter(&cluster, &announcement, &joins) => entered?,
+            entered = joining::enter(&cluster, &announcement, &joins, settings) => entered?,
             () = decline(&mut call_requests) => {}
         }
         run.spawn_result("keeper", keeper.run(stops.rooms.clone()));
@@ -104,11 +101,11 @@ impl Node {
         let context = Context {
             me,
             name: name.clone(),
-            keepers_wanted: KEEPERS_WANTED,
             directory: directory.clone(),
             keepers,
             codes: Arc::new(codes),
             nodes: directory.watch_nodes(),
+            settings: directory.watch_settings(),
         };
         let codes = context.codes.clone();
         let (roster, roster_inbox) = Roster::new(context, stops.players.clone());

@@ -109,8 +109,6 @@ enum Life {
 pub struct Machine {
     player: PlayerId,
     me: Writer,
-    /// How many keepers the cluster wants for a player.
-    want: usize,
     /// What the directory said last.
     record: Option<PlayerRecord>,
     /// What was executed so far; `None` until it was fetched.
@@ -133,6 +131,8 @@ pub struct Machine {
     /// A delta too large to share a stream is on its way: nothing may overtake it.
     large_in_flight: bool,
     avoid: Vec<(NodeId, Instant)>,
+    /// When a node that failed as a keeper is tried again, while the player has fewer than wanted.
+    short_until: Option<Instant>,
     /// What the ids of new copies are mixed from, the same for one player and start of a node.
     copy_seed: u64,
     /// The copy that is taken although it may miss acknowledged calls.
@@ -150,6 +150,8 @@ pub struct View<'a> {
     pub now: Instant,
     /// The directory's nodes.
     pub nodes: &'a [NodeRecord],
+    /// How many keepers the cluster wants for a player.
+    pub keepers_wanted: usize,
 }
 
 impl View<'_> {
@@ -173,10 +175,10 @@ impl View<'_> {
 }
 
 impl Machine {
-    /// Returns the server of one player on node `me`, which wants `want` keepers for it.
-    /// `copy_seed` is a number that differs for different players and different `me`, and is the same
-    /// each time: a server that is opened again seeds the same copies.
-    pub fn new(player: PlayerId, me: Writer, want: usize, origin: Origin, copy_seed: u64) -> Self {
+    /// Returns the server of one player on node `me`. `copy_seed` is a number that differs for
+    /// different players and different `me`, and is the same each time: a server that is opened
+    /// again seeds the same copies.
+    pub fn new(player: PlayerId, me: Writer, origin: Origin, copy_seed: u64) -> Self {
         let (record, state) = match origin {
             Origin::New(state) => (None, Some(state)),
             Origin::Known(record) => (Some(record), None),
@@ -185,7 +187,6 @@ impl Machine {
         Self {
             player,
             me,
-            want,
             record,
             state,
             copy_seed,
@@ -204,6 +205,7 @@ impl Machine {
             avoid: Vec::new(),
             accepted: None,
             forgetting: None,
+            short_until: None,
             trouble: "the player is being opened".to_owned(),
         }
     }
@@ -234,11 +236,14 @@ impl Machine {
             Phase::Pausing { until, .. } => Some(*until),
             Phase::Fetching(fetching) => Some(fetching.until),
             Phase::Seeding(seeding) => Some(seeding.until),
-            Phase::Active => match self.unanswered.front() {
-                Some(first) => Some(first.sent + APPEND_DEADLINE),
-                None if self.life == Life::Live => self.used.map(|at| at + IDLE_AFTER),
-                None => None,
-            },
+            Phase::Active => {
+                let calls = match self.unanswered.front() {
+                    Some(first) => Some(first.sent + APPEND_DEADLINE),
+                    None if self.life == Life::Live => self.used.map(|at| at + IDLE_AFTER),
+                    None => None,
+                };
+                calls.into_iter().chain(self.short_until).min()
+            }
             Phase::New
             | Phase::Claiming
             | Phase::Naming(_)
@@ -347,7 +352,7 @@ impl Machine {
             // What was missing may be there now.
             Phase::Pausing { .. } => self.retry(view, out),
             Phase::Fetching(_) => self.check_sources(view, out),
-            Phase::Seeding(_) => self.check_targets(view),
+            Phase::Seeding(_) => self.check_targets(view, out),
             // Each of these ends by itself and looks at the nodes then.
             Phase::New | Phase::Claiming | Phase::Naming(_) | Phase::Reviving | Phase::Closed => {}
         }
@@ -361,10 +366,11 @@ impl Machine {
                 self.finish_fetching(view, out);
             }
             Phase::Seeding(seeding) if seeding.until <= view.now => {
-                self.give_up_seeding(view);
+                self.end_seeding(|_| true, view, out);
             }
             Phase::Active => {
                 self.replace_silent_keepers(view, out);
+                self.try_again_when_short(view, out);
                 self.rest(view, out);
             }
             Phase::Pausing { .. }

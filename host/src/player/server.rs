@@ -22,7 +22,7 @@ use crate::keeper::Keepers;
 use crate::net::AskError;
 use crate::protocol::{
     Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName, NodeRecord,
-    PlayerId, PlayerState, Seq, Writer, digest, sentence,
+    PlayerId, PlayerState, Seq, Settings, Writer, digest, sentence,
 };
 
 /// What every player server of a node shares.
@@ -32,8 +32,6 @@ pub struct Context {
     pub me: Writer,
     /// This node's name.
     pub name: NodeName,
-    /// How many keepers a player has.
-    pub keepers_wanted: usize,
     /// The directory.
     pub directory: Directory,
     /// All nodes' keepers.
@@ -42,6 +40,8 @@ pub struct Context {
     pub codes: Arc<Codes>,
     /// The directory's nodes.
     pub nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+    /// What holds for the whole cluster.
+    pub settings: watch::Receiver<Settings>,
 }
 
 /// One call in a mailbox.
@@ -81,6 +81,7 @@ struct Server {
     player: PlayerId,
     machine: Machine,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+    settings: watch::Receiver<Settings>,
     instance: Option<Instance>,
     callers: HashMap<Ticket, Reply>,
     /// Those that wait until the player is served.
@@ -119,6 +120,7 @@ pub(super) async fn serve(
             }
             Some(mail) = mailbox.recv(), if server.machine.has_room() => server.take_in(mail),
             Ok(()) = server.nodes.changed() => server.look_around(),
+            Ok(()) = server.settings.changed() => server.look_around(),
             Some(()) = OptionFuture::from(wake) => Event::Tick,
             () = cancel.cancelled(), if !stopping => {
                 stopping = true;
@@ -148,14 +150,15 @@ impl Server {
             Some(record) if record.is_forgotten() => Origin::Again(record, fresh()),
             Some(record) => Origin::Known(record),
         };
-        let (me, want) = (context.me, context.keepers_wanted);
-        let machine = Machine::new(player.clone(), me, want, origin, copy_seed(&player, me));
-        let nodes = context.nodes.clone();
+        let me = context.me;
+        let machine = Machine::new(player.clone(), me, origin, copy_seed(&player, me));
+        let (nodes, settings) = (context.nodes.clone(), context.settings.clone());
         Self {
             context,
             player,
             machine,
             nodes,
+            settings,
             instance: None,
             callers: HashMap::new(),
             openers: Vec::new(),
@@ -183,7 +186,7 @@ impl Server {
         }
     }
 
-    /// The nodes changed: this one may have been called down and have lost the player meanwhile.
+    /// The nodes or the settings changed: this one may have been called down and have lost the player meanwhile.
     fn look_around(&self) -> Event {
         let held = self.machine.generation();
         let lost = self
@@ -198,13 +201,15 @@ impl Server {
     fn apply(&mut self, event: Event) {
         // Not marked as seen: whoever looks while something else happens must still be told.
         let nodes = self.nodes.borrow().clone();
+        let keepers_wanted = usize::from(self.settings.borrow().keepers);
+        let view = || View { now: clock::now(), nodes: &nodes, keepers_wanted };
         let mut actions = Vec::new();
-        self.machine.handle(event, View { now: clock::now(), nodes: &nodes }, &mut actions);
+        self.machine.handle(event, view(), &mut actions);
         let mut todo = VecDeque::from(actions);
         while let Some(action) = todo.pop_front() {
             if let Some(event) = self.perform(action, &nodes) {
                 let mut more = Vec::new();
-                self.machine.handle(event, View { now: clock::now(), nodes: &nodes }, &mut more);
+                self.machine.handle(event, view(), &mut more);
                 todo.extend(more);
             }
         }

@@ -13,7 +13,7 @@ pub use relay::{Relay, Relayed, Unrelayed};
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
     NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Record, Seq,
-    Writer,
+    Settings, SettingsChange, Writer,
 };
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
@@ -182,6 +182,8 @@ pub enum DirectoryRequest {
     Change(Vec<PlayerChange>),
     /// "How far must I have applied to see all that was acknowledged?", for the leader.
     ReadIndex,
+    /// A change of the cluster's settings, for the leader.
+    Configure(SettingsChange),
 }
 
 /// About the directory.
@@ -200,6 +202,13 @@ pub enum DirectoryReply {
     ReadIndex(u64),
     /// Not the leader; this one may be.
     NotLeader(Option<NodeId>),
+    /// What holds in the cluster now, and the log index that says so.
+    Configured {
+        /// The settings.
+        settings: Settings,
+        /// Log index of the entry.
+        index: u64,
+    },
 }
 
 /// One call's record, for a keeper.
@@ -365,6 +374,8 @@ pub enum CallRequest {
     Code(CodeHash),
     /// "Hand over what you have, and stop."
     Drain,
+    /// A change of the cluster's settings; an empty one only asks for them.
+    Configure(SettingsChange),
 }
 
 /// About players.
@@ -396,4 +407,7 @@ pub enum CallReply {
     Code(Option<Vec<u8>>),
     /// What the node has handed over; it stops now.
     Drained(DrainReport),
+    /// What holds in the cluster now, or why nobody could decide the change yet; then it may still
+    /// be done.
+    Settings(Result<Settings, String>),
 }

@@ -91,6 +91,8 @@ coverage! {
     downs,
     /// Elections.
     elections,
+    /// Changes of what holds for the whole cluster.
+    settings,
     /// Players whose every copy was lost or is not trusted.
     unavailable,
     /// Players that answered after the faults stopped.

@@ -3,7 +3,9 @@
 
 use host::directory::{Command, DirectoryState, Outcome};
 use host::player::Event;
-use host::protocol::{Announcement, ChangeOutcome, PlayerChange, PlayerRecord, Writer};
+use host::protocol::{
+    Announcement, ChangeOutcome, PlayerChange, PlayerRecord, SettingsChange, Writer,
+};
 
 use super::happening::{Happening, Job, MS, Pid, SECOND, Slot, What};
 use super::world::World;
@@ -73,7 +75,8 @@ impl World {
                     Outcome::Nothing
                     | Outcome::NodeUp(_)
                     | Outcome::NodeDraining(_)
-                    | Outcome::NodeDown(_) => vec![],
+                    | Outcome::NodeDown(_)
+                    | Outcome::Configured(_) => vec![],
                 };
                 format!("directory: {} {short:?}", changes.join(", "))
             }
@@ -103,6 +106,17 @@ impl World {
         }
     }
 
+    /// A person chooses what holds for the whole cluster.
+    pub(super) fn choose_settings(&mut self) {
+        let keepers = match self.rng.index(8) {
+            0 => 3,
+            1..=3 => 2,
+            _ => 1,
+        };
+        let change = SettingsChange { keepers: Some(keepers), ack: None };
+        self.append(Command::Configure(change));
+    }
+
     /// The leader calls a start of a node down.
     pub(super) fn call_down(&mut self, writer: Writer) {
         self.coverage.downs += 1;
@@ -121,13 +135,14 @@ impl World {
             return self.after_to(100 * MS, slot, What::Learn { index });
         }
         let Some(process) = &mut self.machines[slot].process else { return };
+        let settings = process.view.settings();
         let new = process.applied..index.max(process.applied);
         for command in &self.log.entries[new] {
             process.view.apply(command);
         }
         process.applied = process.applied.max(index);
         let nodes: Vec<_> = process.view.nodes().cloned().collect();
-        if nodes == process.nodes {
+        if nodes == process.nodes && settings == process.view.settings() {
             return;
         }
         process.nodes = nodes;

@@ -56,6 +56,10 @@ impl World {
         let wait = self.rng.between(5 * MS, self.plan.pause);
         self.after(wait, Happening::Fault);
         let slot = self.some_machine();
+        if self.rng.percent(4) && self.log.leader.is_some_and(|leader| self.can_commit(leader)) {
+            self.coverage.settings += 1;
+            return self.choose_settings();
+        }
         if self.plan.reboots > 0 && self.rng.percent(8) {
             self.plan.reboots -= 1;
             return self.reboot(slot);

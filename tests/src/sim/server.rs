@@ -137,7 +137,7 @@ impl World {
 
     /// Returns the player's server on a node, a new one if there is none.
     fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
-        let (id, want, bounds) = (self.number(), self.want, self.bounds);
+        let (id, bounds) = (self.number(), self.bounds);
         let process = self.machines[slot].process.as_mut()?;
         Some(process.servers.entry(player.clone()).or_insert_with(|| {
             let record = process.view.player(player).cloned();
@@ -145,7 +145,7 @@ impl World {
             // As in the product: the same for one player and one start of a node.
             let mut seed = DefaultHasher::new();
             (player, process.me).hash(&mut seed);
-            let machine = Machine::new(player.clone(), process.me, want, origin, seed.finish());
+            let machine = Machine::new(player.clone(), process.me, origin, seed.finish());
             let callers = BTreeMap::new();
             Server { id, machine, memory: None, callers, wake: None, hidden: 0 }
         }))
@@ -176,7 +176,9 @@ impl World {
         let Some(process) = &mut self.machines[slot].process else { return };
         let Some(server) = process.servers.get_mut(player).filter(|s| s.id == id) else { return };
         let mut out = Vec::new();
-        server.machine.handle(event, View { now, nodes: &process.nodes }, &mut out);
+        let keepers_wanted = usize::from(process.view.settings().keepers);
+        let view = View { now, nodes: &process.nodes, keepers_wanted };
+        server.machine.handle(event, view, &mut out);
         todo.extend(out);
     }
 
@@ -397,7 +399,7 @@ impl World {
         self.server_event(slot, player, server, Event::Kept { copy, number, reply });
     }
 
-    /// The directory's nodes changed: all servers look whether they still own their players.
+    /// The directory's nodes or settings changed: all servers look whether they still own their players.
     pub(super) fn servers_look_around(&mut self, slot: Slot) {
         let Some(process) = &self.machines[slot].process else { return };
         let servers: Vec<(PlayerId, u64, bool)> = process

@@ -40,8 +40,6 @@ pub(super) struct World {
     numbers: u64,
     pub(super) machines: Vec<Machine>,
     pub(super) players: Vec<PlayerId>,
-    /// How many keepers each player has.
-    pub(super) want: usize,
     /// How many keys each player remembers.
     pub(super) bounds: KeyBounds,
     /// How far clients' clocks are off at most, in either direction.
@@ -63,8 +61,6 @@ impl World {
         let mut rng = Rng::new(settings.seed);
         let machines = 3 + rng.index(3);
         let players = 1 + rng.index(3);
-        // The product has one keeper; the machines know more.
-        let want = if rng.percent(25) { 2 } else { 1 };
         // Few runs have as many calls as the product remembers.
         let few = rng.percent(40);
         let bounds = if few { few_keys(&mut rng) } else { KeyBounds::default() };
@@ -81,7 +77,6 @@ impl World {
             players: (1..=players)
                 .map(|n| format!("player{n}").parse().expect("a valid id"))
                 .collect(),
-            want,
             bounds,
             skew_max,
             net: Net::default(),
@@ -110,9 +105,9 @@ impl World {
 
     fn begin(&mut self) {
         let (machines, players) = (self.machines.len(), self.players.len());
-        let want = self.want;
-        self.tell(|| format!("{machines} machines, {players} players, {want} keepers each"));
+        self.tell(|| format!("{machines} machines, {players} players"));
         self.log.leader = Some(0);
+        self.choose_settings();
         for slot in 0..self.machines.len() {
             self.boot(slot);
         }

@@ -109,6 +109,17 @@ pub(in crate::cli) struct Failed {
     pub(in crate::cli) outcome: Outcome,
 }
 
+/// What a question may have done without an answer.
+#[derive(Debug, Clone, Copy)]
+enum Effect {
+    /// Nothing.
+    None,
+    /// The call of this key.
+    Call(Key),
+    /// A change that does no harm when it is made twice.
+    Setting,
+}
+
 /// The attempts of one question so far.
 #[derive(Debug)]
 pub(super) struct Attempts {
@@ -116,8 +127,7 @@ pub(super) struct Attempts {
     patience: Patience,
     until: Instant,
     attempt_min: Duration,
-    /// The key of a call; a reading has no effect that could be unknown.
-    key: Option<Key>,
+    effect: Effect,
     renewals: u32,
     next: usize,
     /// Whether the latest attempt ended a round, and the pause was not yet taken.
@@ -133,21 +143,26 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Starts to call a player.
     pub(super) fn of_call(reach: &Reach, now: Instant, key: Key) -> Self {
-        Self::new(reach, now, Some(key))
+        Self::new(reach, now, Effect::Call(key))
     }
 
     /// Starts to ask something that changes nothing.
     pub(super) fn of_reading(reach: &Reach, now: Instant) -> Self {
-        Self::new(reach, now, None)
+        Self::new(reach, now, Effect::None)
     }
 
-    fn new(reach: &Reach, now: Instant, key: Option<Key>) -> Self {
+    /// Starts to ask for a change that does no harm when it is made twice.
+    pub(super) fn of_setting(reach: &Reach, now: Instant) -> Self {
+        Self::new(reach, now, Effect::Setting)
+    }
+
+    fn new(reach: &Reach, now: Instant, effect: Effect) -> Self {
         Self {
             targets: reach.targets.len(),
             patience: reach.patience,
             until: now + reach.deadline,
             attempt_min: (reach.deadline / ATTEMPT_MIN_PART).min(ATTEMPT_MIN_MAX),
-            key,
+            effect,
             renewals: 0,
             next: 0,
             pause_due: false,
@@ -160,7 +175,10 @@ impl Attempts {
 
     /// Returns the key that the next attempt bears, if this is a call.
     pub(super) fn key(&self) -> Option<CallKey> {
-        self.key.map(|(Key::Given(key) | Key::Made(key))| key)
+        match self.effect {
+            Effect::Call(Key::Given(key) | Key::Made(key)) => Some(key),
+            Effect::Setting | Effect::None => None,
+        }
     }
 
     /// Returns what to do now. A try is followed by [`Attempts::failed`] or by an answer.
@@ -220,18 +238,19 @@ impl Attempts {
 
     /// Whether nothing can have been applied with the key.
     fn is_unused(&self) -> bool {
-        matches!(self.key, Some(Key::Made(_))) && !self.maybe_applied
+        matches!(self.effect, Effect::Call(Key::Made(_))) && !self.maybe_applied
     }
 
     /// Takes a key that the player takes for a new one. Returns whether that may still help.
     fn renew(&mut self, horizon: CallKey) -> bool {
-        let Some(Key::Made(key)) = self.key else { return false };
+        let Effect::Call(Key::Made(key)) = self.effect else { return false };
         if self.renewals >= RENEWALS_MAX {
             return false;
         }
         self.renewals += 1;
         let lead = u64::try_from(RENEWAL_LEAD.as_millis()).unwrap_or(u64::MAX);
-        self.key = Some(Key::Made(key.moved_to(horizon.millis().saturating_add(lead))));
+        let later = key.moved_to(horizon.millis().saturating_add(lead));
+        self.effect = Effect::Call(Key::Made(later));
         true
     }
 
@@ -259,13 +278,18 @@ impl Attempts {
             Some((target, problem)) => account(&target, problem, self.patience),
             None => ("late", "no node was asked within the deadline".to_owned()),
         };
-        match self.key() {
-            Some(key) if self.maybe_applied => {
-                let message = format!("unknown outcome: {message}; retry with the same key {key}");
-                Failed { code: "unknown", message, outcome: Outcome::Unknown }
+        let again = match self.effect {
+            Effect::Call(_) if self.maybe_applied => {
+                let key = self.key().map(|key| key.to_string()).unwrap_or_default();
+                format!("retry with the same key {key}")
             }
-            Some(_) | None => Failed { code, message, outcome: Outcome::NotApplied },
-        }
+            Effect::Setting if self.maybe_applied => "set it again".to_owned(),
+            Effect::Call(_) | Effect::Setting | Effect::None => {
+                return Failed { code, message, outcome: Outcome::NotApplied };
+            }
+        };
+        let message = format!("unknown outcome: {message}; {again}");
+        Failed { code: "unknown", message, outcome: Outcome::Unknown }
     }
 }
 

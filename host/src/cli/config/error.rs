@@ -10,7 +10,7 @@ use tracing_subscriber::filter::ParseError;
 use super::DEADLINE_MAX;
 use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
 use crate::net::SecretError;
-use crate::protocol::InvalidId;
+use crate::protocol::{InvalidId, InvalidSetting};
 
 /// Why a command line means nothing. Nothing was asked of any node.
 #[derive(Debug, Error)]
@@ -48,6 +48,9 @@ pub(in crate::cli) enum UsageError {
         /// What was typed.
         given: String,
     },
+    /// A setting of the cluster that is none.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// The secret cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),

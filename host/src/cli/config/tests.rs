@@ -36,6 +36,9 @@ fn a_wrong_word_gets_one_clear_sentence() {
         ("host points p --deadline 0s", "`0s` is not a deadline"),
         ("host points p\u{1b}", "a player id has printable characters only"),
         ("host nodes --log =,=", "is not a log filter"),
+        ("host --name n --keepers 0", "a player has 1 to 8 keepers, not 0"),
+        ("host set --keepers many", "a player has 1 to 8 keepers, not many"),
+        ("host set --ack paper", "`paper` is not a way to acknowledge; expected memory or disk"),
         ("host dev --nodes 10", "runs 1 to 9 nodes, not 10"),
     ] {
         let message = refused(line);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::status;
 use crate::cli::client::{Failed, Nodes, Players};
-use crate::protocol::{CallKey, Crash, DrainReport, NodeName, Outcome, PlayerId, Seq};
+use crate::protocol::{CallKey, Crash, DrainReport, NodeName, Outcome, PlayerId, Seq, Settings};
 
 pub(super) fn returned(points: i64, seq: Seq, node: &NodeName, key: CallKey) -> String {
     #[derive(Serialize)]
@@ -199,6 +199,15 @@ pub(super) fn nodes(list: &Nodes) -> String {
         })
         .collect();
     line(&List { nodes, asked: &list.asked })
+}
+
+pub(super) fn settings(settings: Settings) -> String {
+    #[derive(Serialize)]
+    struct Hold {
+        keepers: u8,
+        ack: &'static str,
+    }
+    line(&Hold { keepers: settings.keepers, ack: settings.ack.word() })
 }
 
 fn line(value: &impl Serialize) -> String {

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{CodeHash, Incarnation, KeeperCopy};
+use crate::protocol::{Ack, CodeHash, Incarnation, KeeperCopy};
 
 const CODE: CodeHash = CodeHash([1; 32]);
 
@@ -369,4 +369,21 @@ fn a_forgotten_player_keeps_its_number_and_anybody_may_begin_it_anew() {
         PlayerChange { code: CodeHash([2; 32]), ..change(3, writer(3, 1), &[keeper(4, 40)]) };
     assert_eq!(apply(&mut state, other_code), Some(4));
     assert_eq!(state.players_after(None).count(), 1);
+}
+
+#[test]
+fn settings_change_one_by_one_and_never_to_what_no_cluster_can_have() {
+    let mut state = DirectoryState::default();
+    let mut configure = |keepers, ack| {
+        let outcome = state.apply(&Command::Configure(SettingsChange { keepers, ack }));
+        assert_eq!(outcome, Outcome::Configured(state.settings()));
+        let Settings { keepers, ack } = state.settings();
+        (keepers, ack)
+    };
+    assert_eq!(configure(None, None), (1, Ack::Memory));
+    assert_eq!(configure(Some(2), None), (2, Ack::Memory));
+    assert_eq!(configure(None, Some(Ack::Disk)), (2, Ack::Disk));
+    for wrong in [0, 9] {
+        assert_eq!(configure(Some(wrong), Some(Ack::Memory)), (2, Ack::Disk));
+    }
 }

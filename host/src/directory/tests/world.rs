@@ -122,7 +122,7 @@ impl World {
         let mut world = Self { net: Net::default(), nodes: Vec::new() };
         let first = world.spare("n0").await;
         assert!(!first.directory.is_initialized());
-        first.directory.initialize(first.announcement()).await.unwrap();
+        first.directory.initialize(first.announcement(), SettingsChange::default()).await.unwrap();
         assert!(first.directory.is_initialized());
         world.nodes.push(first);
         for nth in 1..count {

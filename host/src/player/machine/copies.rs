@@ -7,8 +7,8 @@ use crate::limits::{APPEND_DEADLINE, STEP_DEADLINE};
 use crate::membership::keepers_for;
 use crate::net::AskError;
 use crate::protocol::{
-    CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, PlayerChange,
-    PlayerRecord, PlayerState, Release, Seed,
+    CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeRecord,
+    PlayerChange, PlayerRecord, PlayerState, Release, Seed,
 };
 
 /// Shortest time for a seed, and what each million bytes of state adds: a slow network moves ten
@@ -34,6 +34,7 @@ impl Machine {
     /// Goes on from `keepers`, those that hold the state: seeds what is missing, has the directory
     /// name what differs, or serves.
     pub(super) fn settle(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        self.drop_spare(view);
         let targets = self.targets(view);
         if !targets.is_empty() {
             return self.seed(&targets, view, out);
@@ -55,8 +56,34 @@ impl Machine {
         self.avoid.retain(|(_, until)| *until > view.now);
         let avoid: Vec<NodeId> = self.avoid.iter().map(|(node, _)| *node).collect();
         let taken: Vec<NodeId> = self.keepers.iter().map(|keeper| keeper.copy.node).collect();
-        let missing = self.want.saturating_sub(taken.len());
-        keepers_for(&self.player, self.me.node, &taken, &avoid, view.nodes, missing)
+        let missing = view.keepers_wanted.saturating_sub(taken.len());
+        let mut targets =
+            keepers_for(&self.player, self.me.node, &taken, &avoid, view.nodes, missing);
+        self.short_until = None;
+        // With a good keeper, callers do not wait for a node that failed a moment ago.
+        if !taken.is_empty() {
+            targets.retain(|node| !avoid.contains(node));
+            if targets.len() < missing {
+                self.short_until = self.avoid.iter().map(|(_, until)| *until).min();
+            }
+        }
+        targets
+    }
+
+    /// Takes keepers that the cluster does not want any more off the list of those that hold the
+    /// state, worst first.
+    fn drop_spare(&mut self, view: View<'_>) {
+        if self.keepers.len() <= view.keepers_wanted {
+            return;
+        }
+        let is_keeper = |node: &&NodeRecord| self.keepers.iter().any(|k| k.copy.node == node.id);
+        let nodes: Vec<NodeRecord> = view.nodes.iter().filter(is_keeper).cloned().collect();
+        let best =
+            keepers_for(&self.player, self.me.node, &[], &[], &nodes, view.keepers_wanted.max(1));
+        // Those that are all down are lost, not spare.
+        if !best.is_empty() {
+            self.keepers.retain(|keeper| best.contains(&keeper.copy.node));
+        }
     }
 
     fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
@@ -84,11 +111,8 @@ impl Machine {
     }
 
     /// Does not wait for a target that went down.
-    pub(super) fn check_targets(&mut self, view: View<'_>) {
-        let Phase::Seeding(seeding) = &self.phase else { return };
-        if !seeding.new.iter().all(|(copy, done)| *done || view.is_alive(copy.node)) {
-            self.give_up_seeding(view);
-        }
+    pub(super) fn check_targets(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        self.end_seeding(|copy| !view.is_alive(copy.node), view, out);
     }
 
     pub(super) fn is_being_seeded(&self, copy: CopyId) -> bool {
@@ -108,29 +132,43 @@ impl Machine {
         let Phase::Seeding(seeding) = &mut self.phase else { return };
         if !matches!(reply, Ok(KeeperReply::Acknowledged { .. })) {
             let reason = super::opening::problem(reply);
-            self.avoid_node(copy.node, reason, view, out);
-            return self.give_up_seeding(view);
+            let keeper = view.name(copy.node);
+            out.push(Action::Tell(Story::KeeperLost { keeper, reason }));
+            return self.end_seeding(|new| *new == copy, view, out);
         }
         for (new, done) in &mut seeding.new {
             *done |= *new == copy;
         }
-        if seeding.new.iter().all(|(_, done)| *done) {
-            let seeded = seeding.new.iter().map(|(new, _)| *new).collect();
-            self.name_with(seeded, out);
-        }
+        self.end_seeding(|_| false, view, out);
     }
 
-    /// Starts over, with other targets if there are any. What was sent stays where it is: a later
-    /// attempt under this generation replaces it, and once the generation has moved it is dead.
-    pub(super) fn give_up_seeding(&mut self, view: View<'_>) {
-        let pausing = Phase::Pausing { until: view.now, then: Retry::Settle };
-        let Phase::Seeding(seeding) = std::mem::replace(&mut self.phase, pausing) else { return };
-        for (copy, done) in &seeding.new {
-            if !done {
-                self.avoid.push((copy.node, view.now + AVOID));
+    /// Gives up targets that have not taken their copy, and goes on once none is waited for: with
+    /// those that have taken one, be they fewer than wanted, or else with other targets. What was
+    /// sent to the others stays where it is: a later attempt under this generation replaces it, and
+    /// once the generation has moved it is dead.
+    pub(super) fn end_seeding(
+        &mut self,
+        given_up: impl Fn(&KeeperCopy) -> bool,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Phase::Seeding(seeding) = &mut self.phase else { return };
+        let avoid = &mut self.avoid;
+        seeding.new.retain(|(copy, done)| {
+            let failed = !done && given_up(copy);
+            if failed {
+                avoid.push((copy.node, view.now + AVOID));
             }
+            !failed
+        });
+        if !seeding.new.iter().all(|(_, done)| *done) {
+            return;
         }
-        self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
+        let seeded: Vec<KeeperCopy> = seeding.new.iter().map(|(copy, _)| *copy).collect();
+        if seeded.is_empty() {
+            return self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
+        }
+        self.name_with(seeded, out);
     }
 
     /// Has the directory name those that hold the state, and those that were just seeded.
@@ -245,8 +283,17 @@ impl Machine {
                 self.lose(copy, "the node is going to leave".to_owned(), view, out);
             }
         }
-        if !self.is_named() || !self.targets(view).is_empty() {
+        let spare = self.keepers.len() > view.keepers_wanted;
+        if spare || !self.is_named() || !self.targets(view).is_empty() {
             self.settle(view, out);
+        }
+    }
+
+    /// Gives a node that failed as a keeper another chance, while the player has fewer than wanted.
+    pub(super) fn try_again_when_short(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let due = self.short_until.is_some_and(|at| at <= view.now);
+        if due && matches!(self.phase, Phase::Active) {
+            self.check_keepers(view, out);
         }
     }
 
@@ -279,11 +326,6 @@ impl Machine {
     ) {
         self.keepers.retain(|keeper| keeper.copy != copy);
         out.push(Action::Tell(Story::KeeperLost { keeper: view.name(copy.node), reason }));
-    }
-
-    fn avoid_node(&mut self, node: NodeId, reason: String, view: View<'_>, out: &mut Vec<Action>) {
-        self.avoid.push((node, view.now + AVOID));
-        out.push(Action::Tell(Story::KeeperLost { keeper: view.name(node), reason }));
     }
 
     pub(super) fn refuse_while_alone(&mut self, view: View<'_>, out: &mut Vec<Action>) {

@@ -56,7 +56,7 @@ pub enum Event {
         /// The reply.
         reply: Result<KeeperReply, AskError>,
     },
-    /// The directory's nodes changed.
+    /// The directory's nodes changed, or how many keepers the cluster wants.
     Nodes,
     /// The directory names another owner.
     Superseded,

@@ -1,5 +1,7 @@
 //! The rules of a player's server as dialogues: what happened, and all that it does about it.
 
+mod keepers;
+
 use super::*;
 use crate::protocol::{
     CallKey, CodeHash, CopyId, Fetch, Incarnation, KeeperRequest, KeyBounds, KeyWindow, Operation,
@@ -28,6 +30,7 @@ fn fresh() -> PlayerState {
 struct World {
     machine: Machine,
     nodes: Vec<NodeRecord>,
+    wanted: usize,
     now: Instant,
     copies: Vec<KeeperCopy>,
     change: Option<PlayerChange>,
@@ -36,10 +39,10 @@ struct World {
 
 impl World {
     fn new(origin: Origin, up: &[u64]) -> Self {
-        let machine = Machine::new("player1".parse().unwrap(), ME, 1, origin, 7);
+        let machine = Machine::new("player1".parse().unwrap(), ME, origin, 7);
         let nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
         let (copies, change) = (Vec::new(), None);
-        Self { machine, nodes, now: crate::clock::now(), copies, change, total: 0 }
+        Self { machine, nodes, wanted: 1, now: crate::clock::now(), copies, change, total: 0 }
     }
 
     /// A player that is served with one keeper, node 2.
@@ -66,7 +69,8 @@ impl World {
 
     fn feed(&mut self, event: Event) -> Vec<String> {
         let mut out = Vec::new();
-        self.machine.handle(event, View { now: self.now, nodes: &self.nodes }, &mut out);
+        let (now, nodes, keepers_wanted) = (self.now, &self.nodes[..], self.wanted);
+        self.machine.handle(event, View { now, nodes, keepers_wanted }, &mut out);
         out.into_iter().filter_map(|action| self.note(action)).collect()
     }
 

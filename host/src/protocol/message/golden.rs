@@ -1,6 +1,8 @@
 //! Golden bytes: one line a message. A change here is a change of the wire: raise `Version`.
 
-use super::super::{CallKey, Crash, Effect, KeeperCopy, NodeStatus, Operation, PlayerRecord, Term};
+use super::super::{
+    Ack, CallKey, Crash, Effect, KeeperCopy, NodeStatus, Operation, PlayerRecord, Term,
+};
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
@@ -86,6 +88,7 @@ fn requests_have_their_golden_bytes() {
     let fetch = Fetch { player: player.clone(), copy, generation, writer, accept: None };
     let release = Release { player: player.clone(), copy, generation, writer };
     let relay = |request| Request::Relay(Relay { to: NodeId(3), request });
+    let settings = SettingsChange { keepers: Some(2), ack: Some(Ack::Disk) };
     check(vec![
         (Request::Member(MemberRequest::Ping { from: writer }), "00000102"),
         (Request::Member(MemberRequest::Join(announcement())), "000101026e31007f000001d12202"),
@@ -119,6 +122,8 @@ fn requests_have_their_golden_bytes() {
         (Request::Call(CallRequest::Nodes), "0303"),
         (Request::Call(CallRequest::Code(CODE)), "0304CODE"),
         (Request::Call(CallRequest::Drain), "0305"),
+        (Request::Call(CallRequest::Configure(settings)), "030601020101"),
+        (Request::Directory(DirectoryRequest::Configure(settings)), "010501020101"),
         (relay(Relayed::Ping { from: writer }), "0403000102"),
         (relay(Relayed::Leave { from: writer }), "0403010102"),
         (relay(Relayed::Drain { from: writer }), "0403020102"),
@@ -151,6 +156,7 @@ fn replies_have_their_golden_bytes() {
     };
     let conflict = ChangeOutcome::Conflict(Some(player_record()));
     let outcomes = vec![ChangeOutcome::Changed(Generation(5)), conflict];
+    let settings = Settings { keepers: 2, ack: Ack::Disk };
     check(vec![
         (Reply::Member(MemberReply::Pong { from: WRITER }), "00000102"),
         (
@@ -223,6 +229,9 @@ fn replies_have_their_golden_bytes() {
             })),
             "0304026e31030400",
         ),
+        (Reply::Directory(DirectoryReply::Configured { settings, index: 8 }), "0104020108"),
+        (Reply::Call(CallReply::Settings(Ok(settings))), "0305000201"),
+        (Reply::Call(CallReply::Settings(Err("x".to_owned()))), "0305010178"),
         (Reply::Busy, "04"),
         (Reply::Unrelayed(Unrelayed::Unreachable), "0500"),
         (Reply::Unrelayed(Unrelayed::Lost), "0501"),

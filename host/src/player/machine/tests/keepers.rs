@@ -1,0 +1,126 @@
+//! Several keepers, and a cluster that changes its mind about how many.
+
+use super::*;
+
+impl World {
+    /// A player that is served with keepers on nodes 2 and 3, and node 4 is up.
+    fn serving_with_two() -> Self {
+        let mut world = Self::serving();
+        world.wanted = 2;
+        world.set_up(&[1, 2, 3]);
+        assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
+        world.seeded(Ok(()));
+        assert_eq!(world.changed(2), Vec::<String>::new());
+        world.set_up(&[1, 2, 3, 4]);
+        world
+    }
+
+    fn acknowledged_by(&mut self, node: u64, number: u64) -> Vec<String> {
+        let copy = self.copy_on(node);
+        let reply = Ok(KeeperReply::Acknowledged { seq: Seq(number) });
+        self.feed(Event::Kept { copy, number, reply })
+    }
+
+    fn seed_ends(&mut self, node: u64, reply: Result<KeeperReply, AskError>) -> Vec<String> {
+        let copy = self.copy_on(node);
+        self.feed(Event::Kept { copy, number: 0, reply })
+    }
+
+    fn copy_on(&self, node: u64) -> KeeperCopy {
+        *self.copies.iter().rev().find(|copy| copy.node.0 == node).unwrap()
+    }
+}
+
+const TAKEN: Result<KeeperReply, AskError> = Ok(KeeperReply::Acknowledged { seq: Seq(0) });
+
+fn disk_full() -> Result<KeeperReply, AskError> {
+    Ok(KeeperReply::Refused(Refusal::Disk { reason: "full".to_owned() }))
+}
+
+#[test]
+fn more_keepers_are_seeded_live_and_calls_wait_only_meanwhile() {
+    let mut world = World::serving();
+    world.wanted = 2;
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
+    assert_eq!(world.call(2, 5), Vec::<String>::new());
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
+    assert_eq!(world.changed(2), ["execute"]);
+    assert_eq!(world.returned(), ["append 2 #2 seq2", "append 3 #2 seq2"]);
+    assert_eq!(world.acknowledged_by(2, 2), Vec::<String>::new());
+    assert_eq!(world.acknowledged_by(3, 2), ["answer 2: 5"]);
+}
+
+#[test]
+fn fewer_keepers_are_named_first_and_released_then() {
+    let mut world = World::serving_with_two();
+    world.call(2, 5);
+    world.returned();
+    assert_eq!(world.acknowledged_by(2, 2), Vec::<String>::new());
+    assert_eq!(world.acknowledged_by(3, 2), ["answer 2: 5"]);
+    world.wanted = 1;
+    let named = world.feed(Event::Nodes);
+    let kept = world.change.as_ref().unwrap().keepers.clone();
+    let [kept] = &kept[..] else { panic!("one keeper: {kept:?}") };
+    let kept = kept.node.0;
+    let other = 5 - kept;
+    assert_eq!(named, [format!("change 2 -> [{kept}]")]);
+    assert_eq!(world.changed(3), [format!("release {other}")]);
+    // What was on its way to both is answered when the remaining one has it.
+    assert_eq!(world.call(3, 1), ["execute"]);
+    assert_eq!(world.returned(), [format!("append {kept} #3 seq3")]);
+}
+
+#[test]
+fn there_are_as_many_keepers_as_nodes_and_more_when_they_join() {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2]);
+    world.wanted = 3;
+    assert_eq!(world.call(1, 5), ["seed 2 at 0 under 0"]);
+    assert_eq!(world.seeded(Ok(())), ["change 0 -> [2]"]);
+    assert_eq!(world.changed(1), ["restore"]);
+    assert_eq!(world.restored(), ["serving 0", "execute"]);
+    world.returned();
+    assert_eq!(world.acknowledged_by(2, 1), ["answer 1: 5"]);
+    world.set_up(&[1, 2, 4]);
+    assert_eq!(world.feed(Event::Nodes), ["seed 4 at 1 under 1"]);
+}
+
+#[test]
+fn a_node_that_takes_no_copy_does_not_keep_a_new_player_from_its_callers() {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2, 3]);
+    world.wanted = 2;
+    let mut seeds = world.call(1, 5);
+    seeds.sort();
+    assert_eq!(seeds, ["seed 2 at 0 under 0", "seed 3 at 0 under 0"]);
+    assert_eq!(world.seed_ends(3, disk_full()), Vec::<String>::new());
+    assert_eq!(world.seed_ends(2, TAKEN), ["change 0 -> [2]"]);
+    assert_eq!(world.changed(1), ["restore"]);
+    assert_eq!(world.restored(), ["serving 0", "execute"]);
+    world.returned();
+    assert_eq!(world.acknowledged_by(2, 1), ["answer 1: 5"]);
+    // It gets another chance by itself, for it may be well again.
+    assert_eq!(world.wait(), ["seed 3 at 1 under 1"]);
+}
+
+#[test]
+fn a_player_goes_on_with_the_keepers_it_has_when_no_other_node_takes_a_copy() {
+    let mut world = World::serving_with_two();
+    world.set_up(&[1, 2, 3]);
+    world.call(2, 5);
+    world.returned();
+    world.acknowledged_by(2, 2);
+    let copy = world.copy_on(3);
+    let told = world.feed(Event::Kept { copy, number: 2, reply: Err(AskError::Lost) });
+    assert_eq!(told, ["change 2 -> [2]"]);
+    assert_eq!(world.changed(3), ["release 3", "answer 2: 5"]);
+    assert_eq!(world.call(3, 1), ["execute"]);
+}
+
+#[test]
+fn a_player_that_rests_follows_without_waking() {
+    let mut world = World::serving();
+    assert_eq!(world.wait(), ["rest"]);
+    world.wanted = 2;
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
+    assert_eq!(world.changed(2), Vec::<String>::new());
+}
