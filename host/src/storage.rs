@@ -233,8 +233,26 @@ impl Shared {
         batch.durability(Some(durability.mode())).commit().attempt("write copies")
     }
 
-    /// Notes on disk, once per session and before the first such write, that this session has
-    /// acknowledged writes that a reboot may take back.
+    /// Syncs what was only buffered so far, and notes then that a reboot can take nothing back.
+    fn sync_copies(&self) -> Result<(), StoreError> {
+        // Alone, for a buffered write that slipped in between would not be noted.
+        let open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if !*open {
+            return Err(StoreError::Closed);
+        }
+        let mut session = self.session();
+        if session.buffered {
+            self.copies.persist(PersistMode::SyncAll).attempt("sync the copies")?;
+            let mut noted = session.clone();
+            noted.buffered = false;
+            self.node_table.put_session(&self.directory, &noted)?;
+            *session = noted;
+        }
+        Ok(())
+    }
+
+    /// Notes on disk, before the first such write of a session and before the first one after a
+    /// sync of all, that this session has acknowledged writes that a reboot may take back.
     fn note_buffered(&self) -> Result<(), StoreError> {
         let mut session = self.session();
         if !session.buffered {

@@ -5,15 +5,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::machine::{Copy, Keeper, Tail, Write};
 use crate::limits::INBOX_REQUESTS_MAX;
 use crate::net::{AskError, Inbound, Links, Responder};
 use crate::protocol::{
-    CopyId, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId, PlayerRecord, Refusal, Reply,
-    Request, Writer,
+    Ack, CopyId, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId, PlayerRecord, Refusal,
+    Reply, Request, Settings, Writer,
 };
 use crate::storage::{Batch, Copies, Durability, StoreError, StoredCopy, StoredFloor};
 
@@ -64,7 +64,7 @@ pub trait Naming: Send + 'static {
 pub struct Service<N> {
     machine: Keeper,
     copies: Copies,
-    durability: Durability,
+    settings: watch::Receiver<Settings>,
     naming: N,
     inbox: mpsc::Receiver<KeeperInbound>,
     local: mpsc::Receiver<KeeperLocal>,
@@ -80,24 +80,25 @@ pub struct KeeperInboxes {
 }
 
 impl<N: Naming> Service<N> {
-    /// Loads all copies and returns the keeper and the ways into it.
+    /// Loads all copies and returns the keeper and the ways into it. `settings` says when a request
+    /// may be acknowledged.
     ///
     /// # Errors
     ///
     /// When the store cannot be read. Damaged copies are named in the log and left out.
     pub fn load(
         copies: Copies,
-        durability: Durability,
+        settings: watch::Receiver<Settings>,
         naming: N,
     ) -> Result<(Self, KeeperInboxes), StoreError> {
         let (remote, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (local_sender, local) = mpsc::channel(INBOX_REQUESTS_MAX);
         let machine = load(&copies)?;
-        let service = Self { machine, copies, durability, naming, inbox, local };
+        let service = Self { machine, copies, settings, naming, inbox, local };
         Ok((service, KeeperInboxes { remote, local: local_sender }))
     }
 
-    /// Serves until cancelled. Run it once the directory here is as new as this start of the node,
+    /// Serves until cancelled, on a runtime of several threads. Run it once the directory here is as new as this start of the node,
     /// for that is where forgotten fences are raised from.
     ///
     /// # Errors
@@ -124,7 +125,27 @@ impl<N: Naming> Service<N> {
                     self.serve(vec![(request, ReplyTo::Here(reply))])?;
                 }
                 _ = sweep.tick() => self.sweep()?,
+                Ok(()) = self.settings.changed() => self.follow_settings()?,
             }
+        }
+    }
+
+    /// From the moment on at which acknowledgements say that the disk has it, it has all before, too.
+    fn follow_settings(&self) -> Result<(), StoreError> {
+        match self.durability() {
+            Durability::Buffered => Ok(()),
+            Durability::Synced => {
+                tokio::task::block_in_place(|| self.copies.sync())?;
+                tracing::info!("copies are synced from now on");
+                Ok(())
+            }
+        }
+    }
+
+    fn durability(&self) -> Durability {
+        match self.settings.borrow().ack {
+            Ack::Memory => Durability::Buffered,
+            Ack::Disk => Durability::Synced,
         }
     }
 
@@ -158,7 +179,11 @@ impl<N: Naming> Service<N> {
         for write in writes {
             self.stage(&mut batch, write, &based);
         }
-        batch.commit(self.durability)
+        match self.durability() {
+            Durability::Buffered => batch.commit(Durability::Buffered),
+            // It takes as long as the disk does; this thread's other tasks go on elsewhere.
+            Durability::Synced => tokio::task::block_in_place(|| batch.commit(Durability::Synced)),
+        }
     }
 
     fn stage(&self, batch: &mut Batch, write: Write, based: &BTreeSet<CopyId>) {

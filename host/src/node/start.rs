@@ -22,7 +22,7 @@ use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, PlayerId, PlayerRecord, Writer,
 };
-use crate::storage::{Durability, Store};
+use crate::storage::Store;
 
 /// Raft messages that are handled at the same time. Each waits for the disk at most.
 const RAFT_AT_ONCE: usize = 256;
@@ -59,8 +59,11 @@ impl Node {
         let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
 
         let (directory, directory_driver) = Directory::open(&store, links.clone()).await?;
-        let (keeper, keeper_inboxes) =
-            keeper::Service::load(store.copies(), Durability::Buffered, Named(directory.clone()))?;
+        let (keeper, keeper_inboxes) = keeper::Service::load(
+            store.copies(),
+            directory.watch_settings(),
+            Named(directory.clone()),
+        )?;
         let keepers = Keepers::new(me.node, links.clone(), keeper_inboxes.local);
         let (member_inbox, member_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (directory_inbox, directory_requests) = mpsc::channel(INBOX_REQUESTS_MAX);

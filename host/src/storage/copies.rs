@@ -157,6 +157,16 @@ impl Copies {
         Batch::new(Arc::clone(&self.shared))
     }
 
+    /// Syncs everything that was committed with [`Durability::Buffered`](super::Durability): from
+    /// then on a reboot of the machine takes nothing back, until the next such commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] or [`StoreError::Closed`]; the store then counts as not synced.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.shared.sync_copies()
+    }
+
     fn load_copy(
         &self,
         key: &[u8],

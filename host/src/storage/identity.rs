@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) incarnation: Incarnation,
     /// The boot of the machine that it runs on, if the system tells.
     boot: Option<String>,
-    /// Whether it acknowledged writes that were only buffered.
+    /// Whether it acknowledged writes that are only buffered.
     pub(super) buffered: bool,
     /// Whether it was closed after all its writes were synced.
     pub(super) clean: bool,

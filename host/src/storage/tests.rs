@@ -228,6 +228,42 @@ fn a_session_that_synced_all_it_wrote_survives_a_reboot() {
 }
 
 #[test]
+fn a_switch_to_synced_writes_vouches_for_what_was_buffered_before() {
+    let dir = TempDir::new().unwrap();
+    let open = |name| Store::open_on(dir.path(), boot(name)).unwrap();
+    let store = open("monday");
+    write(&store, |batch| put_base(batch, "player1", COPY, 0));
+    store.copies().sync().unwrap();
+    let mut batch = store.copies().batch();
+    batch.put_record(COPY, &record(1));
+    batch.commit(Durability::Synced).unwrap();
+    drop(store);
+
+    let store = open("tuesday");
+    assert_eq!(store.trust(), Trust::Complete);
+    assert_eq!((load(&store).copies[0].state.seq, load(&store).copies[0].trusted), (Seq(1), true));
+    // And back: the first buffered write is in doubt again, with all before it.
+    store.copies().sync().unwrap();
+    write(&store, |batch| batch.put_record(COPY, &record(2)));
+    drop(store);
+    let store = open("wednesday");
+    assert_eq!(store.trust(), Trust::Doubtful);
+    assert!(!load(&store).copies[0].trusted);
+}
+
+#[test]
+fn one_synced_write_does_not_vouch_for_its_session() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open_on(dir.path(), boot("monday")).unwrap();
+    write(&store, |batch| put_base(batch, "player1", COPY, 0));
+    let mut batch = store.copies().batch();
+    batch.put_record(COPY, &record(1));
+    batch.commit(Durability::Synced).unwrap();
+    drop(store);
+    assert_eq!(Store::open_on(dir.path(), boot("tuesday")).unwrap().trust(), Trust::Doubtful);
+}
+
+#[test]
 fn a_closed_store_takes_no_writes() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -237,6 +273,7 @@ fn a_closed_store_takes_no_writes() {
     put_base(&mut batch, "player1", COPY, 0);
     assert!(matches!(batch.commit(Durability::Buffered), Err(StoreError::Closed)));
     assert!(matches!(store.raft().append(&[(0, vec![])]), Err(StoreError::Closed)));
+    assert!(matches!(store.copies().sync(), Err(StoreError::Closed)));
 }
 
 #[test]
