@@ -120,6 +120,15 @@ pub struct NodeSeen {
     pub leader: bool,
 }
 
+/// What holds for the whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Settings {
+    /// Keepers of each player.
+    pub keepers: u8,
+    /// `memory` or `disk`.
+    pub ack: String,
+}
+
 /// A listing of nodes.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Nodes {

@@ -21,6 +21,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     secret: PathBuf,
     guest: Option<PathBuf>,
+    flags: Vec<String>,
     folder: TempDir,
     _slot: Slot,
 }
@@ -33,7 +34,17 @@ impl Cluster {
     /// When one does not come up.
     #[track_caller]
     pub fn start(nodes: usize) -> Self {
-        Self::launch(nodes, None)
+        Self::launch(nodes, None, &[])
+    }
+
+    /// Starts nodes with these flags besides those that every node gets.
+    ///
+    /// # Panics
+    ///
+    /// When one does not come up.
+    #[track_caller]
+    pub fn start_with(nodes: usize, flags: &[&str]) -> Self {
+        Self::launch(nodes, None, flags)
     }
 
     /// Starts nodes that run this player code.
@@ -43,11 +54,11 @@ impl Cluster {
     /// When one does not come up.
     #[track_caller]
     pub fn start_with_guest(nodes: usize, code: &[u8]) -> Self {
-        Self::launch(nodes, Some(code))
+        Self::launch(nodes, Some(code), &[])
     }
 
     #[track_caller]
-    fn launch(nodes: usize, code: Option<&[u8]>) -> Self {
+    fn launch(nodes: usize, code: Option<&[u8]>, flags: &[&str]) -> Self {
         let slot = Slot::take();
         let folder = TempDir::with_prefix("cluster-").expect("create the cluster's folder");
         let secret = folder.path().join("secret");
@@ -58,7 +69,8 @@ impl Cluster {
             fs::write(&guest, code).expect("write the guest");
             guest
         });
-        let mut cluster = Self { nodes: Vec::new(), secret, guest, folder, _slot: slot };
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut cluster = Self { nodes: Vec::new(), secret, guest, flags, folder, _slot: slot };
         for _ in 0..nodes {
             cluster.add_node();
         }
@@ -78,6 +90,7 @@ impl Cluster {
         let mut args = vec!["--secret-file", path(&self.secret)];
         args.extend(members.iter().flat_map(|addr| ["--join", addr]));
         args.extend(self.guest.iter().flat_map(|guest| ["--guest", path(guest)]));
+        args.extend(self.flags.iter().map(String::as_str));
         let node = Node::new(&name, self.folder.path(), &args);
         self.nodes.push(node);
         self.node_mut(&name).restart();

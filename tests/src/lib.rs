@@ -28,7 +28,7 @@ mod slots;
 mod via;
 mod wait;
 
-pub use answers::{Drained, Failed, Forgotten, Listed, NodeSeen, Returned, Trapped};
+pub use answers::{Drained, Failed, Forgotten, Listed, NodeSeen, Returned, Settings, Trapped};
 pub use client::{Client, NoAnswer};
 pub use cluster::Cluster;
 pub use command::{Ran, Running, host, host_binary, spawn_host};

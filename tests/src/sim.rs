@@ -14,8 +14,9 @@
 //! which calls made it). In some runs players remember only a few keys.
 //!
 //! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
-//! machines reboot and lose what was not synced, disks are lost or refuse writes, links are cut in
-//! one direction or both, connections break, replies and outcomes get lost. Then all of it heals,
+//! machines reboot, alone or all at once, and lose what was not synced, disks are lost or refuse
+//! writes, links are cut in one direction or both, connections break, replies and outcomes get lost,
+//! and a person changes the cluster's settings. Then all of it heals,
 //! and every player must answer within a bound.
 //!
 //! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::answers::{Listed, NodeSeen, Nodes, Players, Returned};
+use crate::answers::{Listed, NodeSeen, Nodes, Players, Returned, Settings};
 use crate::cluster::path;
 use crate::command::{Ran, Running, spawn_host};
 
@@ -176,6 +176,17 @@ impl Via {
     #[track_caller]
     pub fn drain(&self) -> Ran {
         self.start(&["drain"]).finish()
+    }
+
+    /// Changes what holds for the whole cluster with these flags of `host set`, or asks for it
+    /// without any. Returns what holds now.
+    ///
+    /// # Panics
+    ///
+    /// When the command did not answer.
+    #[track_caller]
+    pub fn set(&self, flags: &[&str]) -> Settings {
+        expect(self.start(&[&["set"], flags].concat()).finish().done())
     }
 
     #[track_caller]

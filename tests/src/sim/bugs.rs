@@ -21,11 +21,13 @@ pub enum Bug {
     ForgetHorizon,
     /// A client takes another key although the one before may have been applied.
     RenewUsedKey,
+    /// A keeper that should sync first acknowledges what the disk does not have.
+    AnswerBeforeSync,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AnswerBeforeAcknowledgement,
         Self::NoGenerationCheck,
         Self::RestoreStale,
@@ -34,6 +36,7 @@ impl Bug {
         Self::EvictOnSuspicion,
         Self::ForgetHorizon,
         Self::RenewUsedKey,
+        Self::AnswerBeforeSync,
     ];
 }
 

@@ -67,6 +67,10 @@ coverage! {
     crashes,
     /// Machines rebooted.
     reboots,
+    /// Of these, without a write that was acknowledged before it was synced.
+    reboots_without_doubt,
+    /// Times at which all machines rebooted at once.
+    outages,
     /// Committed batches that reboots took.
     batches_lost,
     /// Disks lost.

@@ -4,7 +4,7 @@
 use host::directory::{Command, DirectoryState, Outcome};
 use host::player::Event;
 use host::protocol::{
-    Announcement, ChangeOutcome, PlayerChange, PlayerRecord, SettingsChange, Writer,
+    Ack, Announcement, ChangeOutcome, PlayerChange, PlayerRecord, SettingsChange, Writer,
 };
 
 use super::happening::{Happening, Job, MS, Pid, SECOND, Slot, What};
@@ -113,7 +113,8 @@ impl World {
             1..=3 => 2,
             _ => 1,
         };
-        let change = SettingsChange { keepers: Some(keepers), ack: None };
+        let ack = if self.rng.percent(50) { Ack::Disk } else { Ack::Memory };
+        let change = SettingsChange { keepers: Some(keepers), ack: Some(ack) };
         self.append(Command::Configure(change));
     }
 
@@ -141,6 +142,10 @@ impl World {
             process.view.apply(command);
         }
         process.applied = process.applied.max(index);
+        if process.view.settings().ack == Ack::Disk && settings.ack == Ack::Memory {
+            self.machines[slot].disk.sync();
+        }
+        let Some(process) = &mut self.machines[slot].process else { return };
         let nodes: Vec<_> = process.view.nodes().cloned().collect();
         if nodes == process.nodes && settings == process.view.settings() {
             return;

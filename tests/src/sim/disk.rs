@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use host::keeper::{Keeper, Write};
 use host::protocol::{
-    CopyId, Generation, Incarnation, KeeperRequest, NodeId, PlayerId, PlayerState, Record, Seed,
-    StateMismatch, Writer,
+    Ack, CopyId, Generation, Incarnation, KeeperRequest, NodeId, PlayerId, PlayerState, Record,
+    Seed, StateMismatch, Writer,
 };
 
 use super::rng::Rng;
@@ -67,6 +67,8 @@ pub(super) struct Disk {
     /// Refuses writes for now.
     pub(super) troubled: bool,
     untrusted_through: Incarnation,
+    /// Whether writes were acknowledged that are not synced, as the session notes it on disk.
+    buffered: bool,
     all: Tables,
     synced: Tables,
     tail: Vec<Vec<Entry>>,
@@ -79,6 +81,7 @@ impl Disk {
             incarnation: Incarnation(0),
             troubled: false,
             untrusted_through: Incarnation(0),
+            buffered: false,
             all: Tables::default(),
             synced: Tables::default(),
             tail: Vec::new(),
@@ -96,8 +99,15 @@ impl Disk {
             self.all.apply(&batch).ok();
         }
         self.synced = self.all.clone();
-        self.untrusted_through = self.incarnation;
+        if std::mem::take(&mut self.buffered) {
+            self.untrusted_through = self.incarnation;
+        }
         lost
+    }
+
+    /// Whether a reboot may take something that was acknowledged.
+    pub(super) fn is_buffered(&self) -> bool {
+        self.buffered
     }
 
     /// A process opens the folder.
@@ -110,13 +120,15 @@ impl Disk {
     pub(super) fn close(&mut self) {
         self.synced = self.all.clone();
         self.tail.clear();
+        self.buffered = false;
     }
 
-    /// Commits a batch. `Err` when a record does not follow its copy.
+    /// Commits a batch, on disk when it returns or in the kernel. `Err` when a record does not follow its copy.
     pub(super) fn commit(
         &mut self,
         keeper: &Keeper,
         writes: Vec<Write>,
+        ack: Ack,
     ) -> Result<(), StateMismatch> {
         let session = self.incarnation;
         let mut batch = Vec::new();
@@ -153,15 +165,29 @@ impl Disk {
         }
         self.all.apply(&batch)?;
         self.tail.push(batch);
+        match ack {
+            Ack::Memory => self.buffered = true,
+            // One journal: what was only buffered before is on disk with it.
+            Ack::Disk => {
+                for batch in std::mem::take(&mut self.tail) {
+                    self.synced.apply(&batch)?;
+                }
+            }
+        }
         if self.tail.len() > TAIL_BATCHES_MAX {
             self.synced.apply(&self.tail.remove(0))?;
         }
         Ok(())
     }
 
-    /// Everything so far is synced, as the engine does now and then.
+    /// Everything so far is synced, and noted to be.
     pub(super) fn sync(&mut self) {
         self.close();
+    }
+
+    /// [`Bug::AnswerBeforeSync`](super::Bug::AnswerBeforeSync).
+    pub(super) fn claim_synced(&mut self) {
+        self.buffered = false;
     }
 
     /// Returns a keeper with what is stored.

@@ -22,6 +22,8 @@ pub(super) struct Plan {
     /// Machines that may still reboot, and disks that may still get lost.
     reboots: u64,
     losses: u64,
+    /// Times at which all machines may still lose their power at once.
+    outages: u64,
     /// Outcomes of changes that get lost, of a hundred.
     pub(super) lost_outcomes: u64,
 }
@@ -43,6 +45,7 @@ impl Plan {
             leave,
             reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
+            outages: if rng.percent(20) { rng.between(1, 2) } else { 0 },
             lost_outcomes: rng.between(0, 15),
         }
     }
@@ -63,6 +66,11 @@ impl World {
         if self.plan.reboots > 0 && self.rng.percent(8) {
             self.plan.reboots -= 1;
             return self.reboot(slot);
+        }
+        if self.plan.outages > 0 && self.rng.percent(5) {
+            self.plan.outages -= 1;
+            self.coverage.outages += 1;
+            return (0..self.machines.len()).for_each(|slot| self.reboot(slot));
         }
         if self.plan.losses > 0 && self.rng.percent(5) {
             self.plan.losses -= 1;
@@ -129,11 +137,17 @@ impl World {
         self.coverage.reboots += 1;
         self.kill(slot);
         let machine = &mut self.machines[slot];
+        // What was synced before it was acknowledged must all be there, and be trusted.
+        let doubtful = machine.disk.is_buffered();
         let ids = machine.disk.ids();
         let lost = machine.disk.reboot(&mut self.rng);
         self.coverage.batches_lost += lost as u64;
         self.tell(|| format!("machine {slot} reboots and loses {lost} batches"));
-        self.watch.damaged.extend(ids);
+        if doubtful {
+            self.watch.damaged.extend(ids);
+        } else {
+            self.coverage.reboots_without_doubt += 1;
+        }
         let wait = self.some_time(100, 4000);
         self.after(wait, Happening::Boot { slot });
     }

@@ -2,7 +2,7 @@
 
 use host::keeper::Keeper;
 use host::protocol::{
-    Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId,
+    Ack, Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId,
     Refusal, Release, Seed, Writer,
 };
 
@@ -120,7 +120,8 @@ impl World {
                 | Bug::RestoreStale
                 | Bug::LoseKeys
                 | Bug::ForgetHorizon
-                | Bug::RenewUsedKey,
+                | Bug::RenewUsedKey
+                | Bug::AnswerBeforeSync,
             )
             | None => {}
         }
@@ -159,8 +160,13 @@ impl World {
         }
         let machine = &mut self.machines[slot];
         let Some(process) = &machine.process else { return };
-        if let Err(mismatch) = machine.disk.commit(&process.keeper, writes) {
+        let ack = process.view.settings().ack;
+        let lies = self.settings.bug == Some(Bug::AnswerBeforeSync) && ack == Ack::Disk;
+        let ack = if lies { Ack::Memory } else { ack };
+        if let Err(mismatch) = machine.disk.commit(&process.keeper, writes, ack) {
             self.watch_gap(slot, &mismatch);
+        } else if lies {
+            machine.disk.claim_synced();
         }
     }
 

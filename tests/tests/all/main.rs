@@ -14,5 +14,6 @@ mod recover;
 mod refusals;
 mod relay;
 mod restart;
+mod settings;
 mod simulation;
 mod traps;

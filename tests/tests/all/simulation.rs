@@ -108,3 +108,8 @@ fn an_owner_that_keeps_the_generation_of_the_one_before_is_noticed() {
 fn an_eviction_on_suspicion_is_noticed() {
     is_found(Bug::EvictOnSuspicion);
 }
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_noticed() {
+    is_found(Bug::AnswerBeforeSync);
+}
