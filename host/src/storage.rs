@@ -7,6 +7,7 @@
 //! <data folder>/lock               held while a process uses the folder
 //! <data folder>/store/directory    who the node is, and Raft's log, vote and snapshot
 //! <data folder>/store/copies       copies of players and their fences, for `keeper`
+//! <data folder>/store/copies.damaged-1   copies that could not be read, out of the way
 //! ```
 //!
 //! Invariants:
@@ -14,7 +15,8 @@
 //! - Raft's log, vote and snapshot are on disk when their functions return;
 //! - a copy is loaded as trusted only if nothing that was acknowledged can be missing from it
 //!   ([`Trust`]);
-//! - each value carries a checksum, and a damaged one is reported, never used.
+//! - each value carries a checksum, and a damaged one is reported, never used;
+//! - a damaged file is found when the store is opened, and never read as if it ended early.
 //!
 //! What is not here: any decision about copies (`keeper`) or about Raft (`directory`). All
 //! functions block; the synced ones for as long as the disk takes.
@@ -23,8 +25,10 @@ mod copies;
 mod error;
 mod files;
 mod identity;
+mod journal;
 mod raft;
 mod sealed;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +47,7 @@ pub use raft::{RaftStore, Slot};
 use crate::protocol::{Incarnation, NodeId, NodeName};
 use error::Attempt;
 use identity::{NodeTable, Session};
+use journal::Past;
 
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +74,7 @@ pub struct Store {
     node: NodeId,
     incarnation: Incarnation,
     trust: Trust,
+    lost_copies: bool,
 }
 
 /// What the handles of one store have in common.
@@ -102,7 +108,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::InUse`] when another process uses the folder, [`StoreError::Folder`] when it
-    /// cannot be created or written, [`StoreError::Corrupt`] when what it holds cannot be read.
+    /// cannot be created or written, [`StoreError::Directory`] when the directory's part of it cannot
+    /// be read. If the copies cannot be read, they are set aside and the store opens without them.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_on(dir, identity::boot_id())
     }
@@ -110,29 +117,35 @@ impl Store {
     /// Opens the store on a machine whose current boot has this id, or an unknown one.
     fn open_on(dir: &Path, boot: Option<String>) -> Result<Self, StoreError> {
         let lock = files::lock(dir)?;
-        let (directory, copies) = files::open_databases(dir)?;
+        files::prepare(dir)?;
+        let same_boot = files::is_same_boot(dir, boot.as_deref());
+        let past = if same_boot { Past::SameBoot } else { Past::Synced };
+        let files::Opened { database: directory, tables: [node_table, log, slots] } =
+            files::open_directory(dir, past)?;
+        let node_table = NodeTable::new(node_table);
+        let node = node_table.node_id(&directory)?;
+        let previous = node_table.session()?;
+        let mut trust = identity::judge(previous.as_ref(), boot.as_deref());
+        let past = if trust == Trust::Doubtful { Past::Doubtful } else { past };
+        let (copies, lost_copies) = files::open_copies(dir, past)?;
+        if lost_copies {
+            // Were they ever put back, nobody could say what they lack.
+            trust = Trust::Doubtful;
+        }
+        let files::Opened { database: copies, tables: [bases, records, floors] } = copies;
         // What an earlier process left in the kernel becomes part of the past that a later reboot
         // cannot take back: this session only answers for its own writes.
         copies.persist(PersistMode::SyncAll).attempt("sync the copies")?;
 
-        let node_table = NodeTable::open(&directory)?;
-        let node = node_table.node_id(&directory)?;
-        let previous = node_table.session()?;
-        let trust = identity::judge(previous.as_ref(), boot.as_deref());
+        files::note_boot(dir, boot.as_deref())?;
         let session = Session::after(previous.as_ref(), trust, boot);
         node_table.put_session(&directory, &session)?;
-
-        let keyspace = |database: &Database, name, memtable_bytes| {
-            database
-                .keyspace(name, || files::keyspace_options(memtable_bytes))
-                .attempt("open a table of the store")
-        };
         let shared = Shared {
-            log: keyspace(&directory, "log", files::SMALL_MEMTABLE_BYTES)?,
-            slots: keyspace(&directory, "slots", files::SMALL_MEMTABLE_BYTES)?,
-            bases: keyspace(&copies, "bases", files::LARGE_MEMTABLE_BYTES)?,
-            records: keyspace(&copies, "records", files::LARGE_MEMTABLE_BYTES)?,
-            floors: keyspace(&copies, "floors", files::SMALL_MEMTABLE_BYTES)?,
+            log,
+            slots,
+            bases,
+            records,
+            floors,
             directory,
             copies,
             node_table,
@@ -141,7 +154,7 @@ impl Store {
             _lock: lock,
         };
         let incarnation = session.incarnation;
-        Ok(Self { shared: Arc::new(shared), node, incarnation, trust })
+        Ok(Self { shared: Arc::new(shared), node, incarnation, trust, lost_copies })
     }
 
     /// Returns the node's number, drawn once per data folder.
@@ -157,6 +170,11 @@ impl Store {
     /// Returns whether this open found all that was ever acknowledged.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// Whether this open found the copies damaged or gone, and began without any.
+    pub fn has_lost_copies(&self) -> bool {
+        self.lost_copies
     }
 
     /// Binds the folder to the node's name; the first name stays.

@@ -232,6 +232,11 @@ impl Node {
         Pid::from_child(child.unwrap_or_else(|| panic!("{} does not run", self.name)))
     }
 
+    /// Returns what its latest start has written to standard output.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.stdout).unwrap_or_default()
+    }
+
     /// Returns all it logged so far, over all its starts.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()

@@ -15,7 +15,7 @@ use crate::protocol::{
     Ack, CopyId, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId, PlayerRecord, Refusal,
     Reply, Request, Settings, Writer,
 };
-use crate::storage::{Batch, Copies, Durability, StoreError, StoredCopy, StoredFloor};
+use crate::storage::{Batch, Copies, Damaged, Durability, StoreError, StoredCopy, StoredFloor};
 
 /// Requests that are decided and committed together at most. Enough for a full pipeline of many
 /// players; small enough that the first of them does not wait for milliseconds.
@@ -260,7 +260,10 @@ fn base_of(write: &Write) -> Option<CopyId> {
 fn load(copies: &Copies) -> Result<Keeper, StoreError> {
     let loaded = copies.load()?;
     for damaged in &loaded.damaged {
-        tracing::error!(?damaged, "a copy in the store is damaged; it is not used");
+        let Damaged { player, copy, reason } = damaged;
+        let player = player.as_ref().map_or("unknown", PlayerId::as_str);
+        let copy = copy.map_or_else(|| "its fence".to_owned(), |copy| copy.to_string());
+        tracing::error!(player, copy, %reason, "a copy in the store is damaged; it is not used");
     }
     let mut machine = Keeper::default();
     for StoredCopy { player, copy, generation, writer, state, trusted } in loaded.copies {

@@ -16,13 +16,17 @@ use crate::directory::Directory;
 use crate::gateway::{self, Gateway};
 use crate::guest::{Engine, built_in};
 use crate::keeper::{self, Keepers, Naming};
-use crate::limits::INBOX_REQUESTS_MAX;
+use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
 use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse, Relayer};
 use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
-    Announcement, DirectoryReply, DirectoryRequest, PlayerId, PlayerRecord, Writer,
+    Announcement, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, PlayerId, PlayerRecord,
+    Writer,
 };
 use crate::storage::Store;
+
+/// Lost copies that are named one by one in the log; the rest is counted.
+const LOST_NAMED_MAX: usize = 100;
 
 /// Raft messages that are handled at the same time. Each waits for the disk at most.
 const RAFT_AT_ONCE: usize = 256;
@@ -98,6 +102,9 @@ impl Node {
         tokio::select! {
             entered = joining::enter(&cluster, &announcement, &joins, settings) => entered?,
             () = decline(&mut call_requests) => {}
+        }
+        if store.has_lost_copies() {
+            name_lost_copies(&directory, me.node);
         }
         run.spawn_result("keeper", keeper.run(stops.rooms.clone()));
 
@@ -206,6 +213,28 @@ impl Naming for Named {
     fn is_over(&self, writer: Writer) -> bool {
         self.0.node(writer.node).is_some_and(|node| node.incarnation > writer.incarnation)
     }
+}
+
+/// Says of which players the copies were that the store has lost: their owners replace them, and
+/// those without an owner are restored from other copies, if there are any.
+fn name_lost_copies(directory: &Directory, me: NodeId) {
+    let mut after: Option<PlayerId> = None;
+    let mut lost = 0;
+    loop {
+        let page = directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for (player, record) in page {
+            let mine = record.keepers.iter().find(|keeper| keeper.node == me);
+            let Some(KeeperCopy { copy, .. }) = mine else { continue };
+            lost += 1;
+            if lost <= LOST_NAMED_MAX {
+                let (player, others) = (player.as_str(), record.keepers.len() - 1);
+                tracing::error!(player, %copy, others, "its copy on this node is lost");
+            }
+        }
+    }
+    tracing::error!(copies = lost, "copies on this node are lost; their owners replace them");
 }
 
 /// Answers other nodes' questions about the directory.

@@ -51,6 +51,23 @@ pub enum StoreError {
         #[source]
         source: Option<fjall::Error>,
     },
+    /// The directory cannot be read: the node does not know its vote any more, and must not vote
+    /// again under its number. Nothing was changed. The other nodes have what it kept; with an empty
+    /// folder it takes its place as a new node.
+    #[error(
+        "{} is damaged ({reason}): this node does not know how it voted and must not take part with \
+         it; move the data folder {} away and start with --join to take its place as a new node",
+        folder.display(),
+        dir.display()
+    )]
+    Directory {
+        /// The data folder.
+        dir: PathBuf,
+        /// The database in it.
+        folder: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// The disk did not take it. Whether the write survives is unknown; no later write is taken
     /// before the store is opened anew: stop the node.
     #[error("cannot {action}")]

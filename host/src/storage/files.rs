@@ -2,11 +2,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
-use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
 use super::StoreError;
+use super::journal::{self, Past};
+use super::tables::{self, Unusable};
 
 /// Memory of a table before it is written out, in bytes: for tables that stay small.
 pub(super) const SMALL_MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
@@ -43,13 +46,171 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens the directory's database and the copies' database, making them at the first time.
-pub(super) fn open_databases(dir: &Path) -> Result<(Database, Database), StoreError> {
+/// The tables of each database and the memory of each before it is written out, in bytes.
+pub(super) const DIRECTORY: [(&str, u64); 3] = [
+    ("node", SMALL_MEMTABLE_BYTES),
+    ("log", SMALL_MEMTABLE_BYTES),
+    ("slots", SMALL_MEMTABLE_BYTES),
+];
+pub(super) const COPIES: [(&str, u64); 3] = [
+    ("bases", LARGE_MEMTABLE_BYTES),
+    ("records", LARGE_MEMTABLE_BYTES),
+    ("floors", SMALL_MEMTABLE_BYTES),
+];
+
+/// A database and its tables, all of which can be read.
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) tables: [Keyspace; 3],
+}
+
+/// Why a database was not opened.
+enum Unopened {
+    /// What it holds cannot be read.
+    Damaged(String),
+    /// The system refused, which says nothing about what it holds.
+    Refused(StoreError),
+}
+
+/// Makes the databases at the first time.
+pub(super) fn prepare(dir: &Path) -> Result<(), StoreError> {
     let store = dir.join(STORE);
-    if !store.try_exists().map_err(|source| refused(&store, source))? {
-        make(dir)?;
+    let exists = store.try_exists().map_err(|source| refused(&store, source))?;
+    if exists { Ok(()) } else { make(dir) }
+}
+
+/// Opens the directory's database.
+pub(super) fn open_directory(dir: &Path, past: Past) -> Result<Opened, StoreError> {
+    let folder = dir.join(STORE).join("directory");
+    open_whole(&folder, &DIRECTORY, past).map_err(|unopened| match unopened {
+        Unopened::Damaged(reason) => {
+            StoreError::Directory { dir: dir.to_owned(), folder: folder.clone(), reason }
+        }
+        Unopened::Refused(error) => error,
+    })
+}
+
+/// Opens the copies' database. If it is damaged or gone, makes an empty one in its place; then the
+/// second value is true, and what was damaged is kept aside.
+pub(super) fn open_copies(dir: &Path, past: Past) -> Result<(Opened, bool), StoreError> {
+    let store = dir.join(STORE);
+    let folder = store.join("copies");
+    if folder.try_exists().map_err(|source| refused(&folder, source))? {
+        // What a copy's own checksum covers is judged when it is loaded, one by one.
+        match open_whole(&folder, &COPIES, past) {
+            Ok(opened) => return Ok((opened, false)),
+            Err(Unopened::Damaged(reason)) => set_aside(&store, &folder, &reason)?,
+            Err(Unopened::Refused(error)) => return Err(error),
+        }
+    } else {
+        tracing::error!(
+            folder = %folder.display(),
+            "the copies that this node kept of players are gone; those on other nodes are used"
+        );
     }
-    Ok((open(&store.join("directory"))?, open(&store.join("copies"))?))
+    make_database(&folder, &COPIES)?;
+    sync_folder(&store).map_err(|source| refused(&store, source))?;
+    match open_whole(&folder, &COPIES, past) {
+        Ok(opened) => Ok((opened, true)),
+        Err(Unopened::Refused(error)) => Err(error),
+        Err(Unopened::Damaged(_)) => {
+            Err(StoreError::Corrupt { what: "its copies, made a moment ago", source: None })
+        }
+    }
+}
+
+fn set_aside(store: &Path, folder: &Path, reason: &str) -> Result<(), StoreError> {
+    let aside = free_name(store, "copies.damaged")?;
+    std::fs::rename(folder, &aside).map_err(|source| refused(folder, source))?;
+    tracing::error!(
+        reason, folder = %aside.display(),
+        "the copies that this node kept of players cannot be read; they were moved aside and count \
+         as lost here, and the copies on other nodes are used; keep the folder until all players \
+         answer again"
+    );
+    Ok(())
+}
+
+/// Opens a database after all of it was read once, so that damage is found before anybody relies on
+/// what is left.
+fn open_whole(
+    folder: &Path,
+    tables: &[(&'static str, u64); 3],
+    past: Past,
+) -> Result<Opened, Unopened> {
+    let judged = journal::examine(folder, past).map_err(|source| unreadable(folder, source))?;
+    judged.map_err(|broken| {
+        let journal::Broken { file, at } = broken;
+        Unopened::Damaged(format!("{} does not match its checksum at byte {at}", file.display()))
+    })?;
+    tables::examine(folder).map_err(|unusable| match unusable {
+        Unusable::Damaged(reason) => Unopened::Damaged(reason),
+        Unusable::Io(path, source) => unreadable(&path, source),
+    })?;
+    // The engine trusts much of what it reads, and panics where that is wrong.
+    let opened = catch_unwind(AssertUnwindSafe(|| open_tables(folder, tables)));
+    opened.map_err(|_| Unopened::Damaged(format!("{} makes no sense", folder.display())))?
+}
+
+fn open_tables(folder: &Path, tables: &[(&'static str, u64); 3]) -> Result<Opened, Unopened> {
+    let failed = |error| match error {
+        fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => {
+            unreadable(folder, source)
+        }
+        error => Unopened::Damaged(format!("{}: {error}", folder.display())),
+    };
+    let database = engine(folder).map_err(failed)?;
+    let open = |(name, memtable_bytes): (&str, u64)| {
+        database.keyspace(name, || keyspace_options(memtable_bytes)).map_err(failed)
+    };
+    let [first, second, third] = *tables;
+    let tables = [open(first)?, open(second)?, open(third)?];
+    Ok(Opened { database, tables })
+}
+
+/// Tells a system that does not let us read from files that lack something.
+fn unreadable(folder: &Path, source: io::Error) -> Unopened {
+    const EIO: i32 = 5;
+    let damaged = match source.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::Other => true,
+        _ => source.raw_os_error() == Some(EIO),
+    };
+    if damaged {
+        Unopened::Damaged(format!("{}: {source}", folder.display()))
+    } else {
+        Unopened::Refused(refused(folder, source))
+    }
+}
+
+/// Returns the first of `name-1`, `name-2` and so on that is not there.
+fn free_name(folder: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    for number in 1_u64.. {
+        let path = folder.join(format!("{name}-{number}"));
+        if !path.try_exists().map_err(|source| refused(&path, source))? {
+            return Ok(path);
+        }
+    }
+    Err(refused(folder, io::ErrorKind::AlreadyExists.into()))
+}
+
+/// The boot under which the store was used last, as a file: it must be known before the databases
+/// are opened. Not synced, for after a power loss it may as well be missing.
+const BOOT: &str = "boot";
+
+/// Whether the machine runs since the store was used last.
+pub(super) fn is_same_boot(dir: &Path, boot: Option<&str>) -> bool {
+    let noted = std::fs::read_to_string(dir.join(STORE).join(BOOT)).ok();
+    boot.is_some() && noted.as_deref() == boot
+}
+
+/// Notes the boot under which the store is used now.
+pub(super) fn note_boot(dir: &Path, boot: Option<&str>) -> Result<(), StoreError> {
+    let path = dir.join(STORE).join(BOOT);
+    std::fs::write(&path, boot.unwrap_or_default()).map_err(|source| refused(&path, source))
 }
 
 /// Makes empty databases aside and moves them into place at once: a process that is killed while
@@ -62,25 +223,29 @@ fn make(dir: &Path) -> Result<(), StoreError> {
         }
         Ok(()) | Err(_) => {}
     }
-    for name in ["directory", "copies"] {
-        let folder = aside.join(name);
-        std::fs::create_dir_all(&folder).map_err(|source| refused(&folder, source))?;
-        let database = open(&folder)?;
-        database
-            .persist(PersistMode::SyncAll)
-            .map_err(|source| StoreError::Failed { action: "make the store", source })?;
+    for (name, tables) in [("directory", &DIRECTORY), ("copies", &COPIES)] {
+        make_database(&aside.join(name), tables)?;
     }
     std::fs::rename(&aside, dir.join(STORE)).map_err(|source| refused(&aside, source))?;
     sync_folder(dir).map_err(|source| refused(dir, source))
 }
 
-fn open(folder: &Path) -> Result<Database, StoreError> {
-    Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(WORKER_THREADS).open().map_err(
-        |source| match source {
-            fjall::Error::Io(source) => refused(folder, source),
-            source => StoreError::Corrupt { what: "its databases", source: Some(source) },
-        },
-    )
+fn make_database(folder: &Path, tables: &[(&'static str, u64); 3]) -> Result<(), StoreError> {
+    std::fs::create_dir_all(folder).map_err(|source| refused(folder, source))?;
+    let made = engine(folder).and_then(|database| {
+        for (name, memtable_bytes) in tables {
+            database.keyspace(name, || keyspace_options(*memtable_bytes))?;
+        }
+        database.persist(PersistMode::SyncAll)
+    });
+    made.map_err(|source| match source {
+        fjall::Error::Io(source) => refused(folder, source),
+        source => StoreError::Failed { action: "make the store", source },
+    })
+}
+
+fn engine(folder: &Path) -> fjall::Result<Database> {
+    Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(WORKER_THREADS).open()
 }
 
 pub(super) fn keyspace_options(memtable_bytes: u64) -> KeyspaceCreateOptions {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Attempt;
-use super::{Durability, StoreError, files, sealed};
+use super::{Durability, StoreError, sealed};
 use crate::protocol::{Incarnation, NodeId, NodeName};
 
 const ID: &str = "id";
@@ -16,7 +16,7 @@ const SESSION: &str = "session";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     /// It does: the last session was closed cleanly, or it synced all it wrote, or the machine has
-    /// not restarted since.
+    /// not restarted since; and nothing was damaged.
     Complete,
     /// The machine restarted while the last session had writes that were not synced. Copies from
     /// before are loaded as untrusted, in this session and all later ones, until a fresh seed
@@ -74,9 +74,8 @@ pub(super) fn boot_id() -> Option<String> {
 pub(super) struct NodeTable(Keyspace);
 
 impl NodeTable {
-    pub(super) fn open(directory: &Database) -> Result<Self, StoreError> {
-        let options = || files::keyspace_options(files::SMALL_MEMTABLE_BYTES);
-        Ok(Self(directory.keyspace("node", options).attempt("open a table of the store")?))
+    pub(super) fn new(table: Keyspace) -> Self {
+        Self(table)
     }
 
     /// Returns the node's number, drawing it at the first time.

@@ -1,0 +1,195 @@
+//! A look at the engine's journals before the engine takes them.
+//!
+//! The engine reads a journal up to the first thing that it does not understand, cuts the rest off
+//! and goes on. That is right for a batch that was being written when the process or the machine
+//! died: nobody was told of it. But after one wrong byte in the middle it would lose all later
+//! batches without a word. So what would be cut is judged here first.
+//!
+//! ```text
+//! journal   batch … batch, zeros (the file is longer than what was written)
+//! batch     1, items: u32, number: u64,  item …,  3, checksum of the items: u64, "FJL" 3
+//! item      2, kind: u8, 0, table: u64, key: u16, value: u32, value: u32,  key, value
+//! ```
+//!
+//! All numbers are little-endian. This is format 3 of the engine; a test with real journals fails if
+//! a new version of it writes another one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+const BATCH: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const TRAILER: &[u8; 4] = b"FJL\x03";
+
+/// Bytes that are read at once. A journal is mostly zeros, which are not kept.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// What may be missing at the end of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Nothing but the one batch that a killed process was writing: the machine runs since.
+    SameBoot,
+    /// Nothing but the one batch that was being synced when the machine died.
+    Synced,
+    /// Any of what was not synced when the machine died. Nothing that is left is trusted.
+    Doubtful,
+}
+
+/// A journal that lost something in the middle.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// The file, or the folder that has none.
+    pub(super) file: PathBuf,
+    /// Where the first batch that is not whole begins.
+    pub(super) at: usize,
+}
+
+/// Judges the journals of a database that no process uses and that has one at least. What was being written at the end is cut
+/// off.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn examine(folder: &Path, past: Past) -> io::Result<Result<(), Broken>> {
+    let mut journals = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if let Some(number) = number.filter(|_| path.extension().is_some_and(|e| e == "jnl")) {
+            journals.push((number, path));
+        }
+    }
+    if journals.is_empty() {
+        return Ok(Err(Broken { file: folder.to_owned(), at: 0 }));
+    }
+    journals.sort();
+    let newest = journals.len().saturating_sub(1);
+    for (nth, (_, file)) in journals.into_iter().enumerate() {
+        let bytes = written_part(&file)?;
+        let at = whole_batches(&bytes);
+        let rest = &bytes[at..];
+        if rest.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        // An older journal was synced before the next one was begun.
+        let is_torn = nth == newest
+            && match past {
+                Past::SameBoot => !contains_trailer(rest),
+                Past::Synced => !contains_batch(rest),
+                Past::Doubtful => true,
+            };
+        if !is_torn {
+            return Ok(Err(Broken { file, at }));
+        }
+        tracing::info!(
+            file = %file.display(), bytes = rest.len(),
+            "cut off what was being written when the node or its machine died"
+        );
+        cut(&file, at)?;
+    }
+    Ok(Ok(()))
+}
+
+/// Reads a file without the zeros at its end, or at least without most of them.
+fn written_part(file: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let (mut bytes, mut zeros) = (Vec::new(), 0);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let empty = vec![0; CHUNK_BYTES];
+    loop {
+        let len = file.read(&mut chunk)?;
+        if len == 0 {
+            return Ok(bytes);
+        }
+        if chunk[..len] == empty[..len] {
+            zeros += len;
+        } else {
+            bytes.resize(bytes.len() + std::mem::take(&mut zeros), 0);
+            bytes.extend_from_slice(&chunk[..len]);
+        }
+    }
+}
+
+/// Returns where the whole batches at the beginning end.
+fn whole_batches(bytes: &[u8]) -> usize {
+    let (mut at, mut last) = (0, None);
+    while let Some((number, len)) = batch(&bytes[at..]) {
+        // The numbers rise; the checksum does not cover them.
+        if last.is_some_and(|last| number <= last) {
+            break;
+        }
+        last = Some(number);
+        at += len;
+    }
+    at
+}
+
+/// Reads one batch: its number and its length.
+fn batch(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut rest = Cursor(bytes);
+    if rest.byte()? != BATCH {
+        return None;
+    }
+    let items = u32::from_le_bytes(rest.array()?);
+    let number = u64::from_le_bytes(rest.array()?);
+    let begin = rest.0;
+    for _ in 0..items {
+        rest.skip_item()?;
+    }
+    let checked = &begin[..begin.len() - rest.0.len()];
+    let is_end = rest.byte()? == END;
+    let checksum = u64::from_le_bytes(rest.array()?);
+    let is_whole = is_end && rest.array::<4>()? == *TRAILER && xxh3_64(checked) == checksum;
+    is_whole.then_some((number, bytes.len() - rest.0.len()))
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn skip_item(&mut self) -> Option<()> {
+        match self.byte()? {
+            ITEM => {
+                let [_kind, compression] = self.array()?;
+                let _table: [u8; 8] = self.array()?;
+                let key = usize::from(u16::from_le_bytes(self.array()?));
+                let _unpacked: [u8; 4] = self.array()?;
+                let value = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
+                self.0 = self.0.get(key.checked_add(value)?..)?;
+                (compression == 0).then_some(())
+            }
+            CLEAR => self.array::<8>().map(|_| ()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a whole batch begins anywhere behind the first byte: it was written after what is broken.
+fn contains_batch(rest: &[u8]) -> bool {
+    (1..rest.len()).any(|at| rest[at] == BATCH && batch(&rest[at..]).is_some())
+}
+
+/// Whether a batch was written up to its end.
+fn contains_trailer(rest: &[u8]) -> bool {
+    rest.windows(TRAILER.len()).any(|bytes| bytes == TRAILER)
+}
+
+fn cut(file: &Path, at: usize) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(file)?;
+    file.set_len(at as u64)?;
+    file.sync_all()
+}
