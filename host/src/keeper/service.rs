@@ -13,7 +13,7 @@ use crate::limits::INBOX_REQUESTS_MAX;
 use crate::net::{AskError, Inbound, Links, Responder};
 use crate::protocol::{
     Ack, CopyId, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId, PlayerRecord, Refusal,
-    Reply, Request, Settings, Writer,
+    Reply, Request, Settings, Writer, sentence,
 };
 use crate::storage::{Batch, Copies, Damaged, Durability, StoreError, StoredCopy, StoredFloor};
 
@@ -103,7 +103,8 @@ impl<N: Naming> Service<N> {
     ///
     /// # Errors
     ///
-    /// When the store failed and could not be read again. Nothing was acknowledged that it lacks.
+    /// When the store failed, most likely because the disk is full: it takes nothing more until it is
+    /// opened anew. Who asked was refused, and nothing was acknowledged that the store lacks.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), StoreError> {
         self.raise_floors()?;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
@@ -155,18 +156,17 @@ impl<N: Naming> Service<N> {
             .into_iter()
             .map(|(request, to)| (to, self.machine.handle(request, &mut writes)))
             .collect();
-        if let Err(error) = self.commit(writes) {
-            tracing::error!(%error, "the store refused copies; nothing of this batch is kept");
-            let refusal = Refusal::Disk { reason: error.to_string() };
+        let committed = self.commit(writes);
+        if let Err(error) = &committed {
+            let refusal = Refusal::Disk { reason: sentence(error) };
             for (_, reply) in &mut replies {
                 *reply = KeeperReply::Refused(refusal.clone());
             }
-            self.machine = load(&self.copies)?;
         }
         for (to, reply) in replies {
             to.send(reply);
         }
-        Ok(())
+        committed
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
@@ -231,11 +231,7 @@ impl<N: Naming> Service<N> {
         for (player, copy) in dead {
             self.machine.collect(&player, copy, &mut writes);
         }
-        if let Err(error) = self.commit(writes) {
-            tracing::warn!(%error, "the store did not collect copies; the next sweep tries again");
-            self.machine = load(&self.copies)?;
-        }
-        Ok(())
+        self.commit(writes)
     }
 
     fn is_dead(&self, player: &PlayerId, copy: &Copy) -> bool {

@@ -21,7 +21,7 @@ use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse, Relayer};
 use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, PlayerId, PlayerRecord,
-    Writer,
+    Writer, sentence,
 };
 use crate::storage::Store;
 
@@ -197,7 +197,7 @@ impl Runner<'_> {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        let task = async move { (name, task.await.map_err(|error| error.to_string())) };
+        let task = async move { (name, task.await.map_err(|error| sentence(&error))) };
         self.tasks.spawn(task.in_current_span());
     }
 }

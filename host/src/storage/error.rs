@@ -70,7 +70,10 @@ pub enum StoreError {
     },
     /// The disk did not take it. Whether the write survives is unknown; no later write is taken
     /// before the store is opened anew: stop the node.
-    #[error("cannot {action}")]
+    #[error(
+        "cannot {action}; what was acknowledged before is kept: make room or repair the disk, then \
+         start the node again"
+    )]
     Failed {
         /// What was tried.
         action: &'static str,

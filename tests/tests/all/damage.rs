@@ -12,13 +12,14 @@ fn copies(cluster: &Cluster, node: &str) -> PathBuf {
 
 /// Flips a byte in the middle of what was written to the newest journal in a folder.
 fn flip_in_journal(folder: &Path) {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("list the journals");
+    let entries = entries.map(|entry| entry.expect("read the folder").path());
     let journal = entries.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max();
     let journal = journal.expect("a journal");
-    let mut bytes = fs::read(&journal).unwrap();
+    let mut bytes = fs::read(&journal).expect("read the journal");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
     bytes[used / 2] ^= 0x10;
-    fs::write(&journal, bytes).unwrap();
+    fs::write(&journal, bytes).expect("write the journal");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod dev;
 mod drain;
 mod failover;
 mod fencing;
+mod full_disk;
 mod guests;
 mod house;
 mod keys;
