@@ -94,3 +94,28 @@ fn a_node_with_a_full_disk_ends_and_comes_back_when_there_is_room() {
     cluster.node_mut("app_node1").kill();
     assert_eq!(cluster.via(&full).within("20s").rewarded("player1", 1).points, total + 3);
 }
+
+#[test]
+fn a_node_whose_directory_does_not_fit_any_more_ends_and_the_others_decide() {
+    let mut cluster = Cluster::start(2);
+    let Some(disk) = SmallDisk::mount(&cluster.folder().join("app_node3")) else {
+        return eprintln!("skipped: this user cannot mount a small disk");
+    };
+    let full = cluster.add_node();
+    cluster.await_settled();
+    disk.fill();
+    eventually(PATIENCE, || {
+        for keepers in ["2", "1"] {
+            cluster.via("app_node1").set(&["--keepers", keepers]);
+        }
+        if cluster.node_mut(&full).is_alive() { Err("it runs".to_owned()) } else { Ok(()) }
+    });
+    assert_eq!(cluster.node_mut(&full).await_end().code(), Some(1));
+    let said = cluster.node(&full).output();
+    assert!(said.contains("make room") && said.contains("No space left"), "{said}");
+    assert_eq!(cluster.via("app_node1").within("20s").rewarded("player1", 1).points, 1);
+    disk.make_room();
+    cluster.node_mut(&full).restart();
+    cluster.await_settled();
+    assert_eq!(cluster.via(&full).within("20s").rewarded("player1", 1).points, 2);
+}

@@ -250,8 +250,11 @@ impl Machine {
 
     /// Whether the directory names exactly the keepers that hold the state.
     pub(super) fn is_named(&self) -> bool {
-        let held = self.keepers.iter().map(|keeper| &keeper.copy);
-        self.record.as_ref().is_some_and(|record| record.keepers.iter().eq(held))
+        // In whatever order: copies arrive as the network brings them.
+        self.record.as_ref().is_some_and(|record| {
+            let named = |keeper: &Acking| record.keepers.contains(&keeper.copy);
+            record.keepers.len() == self.keepers.len() && self.keepers.iter().all(named)
+        })
     }
 
     /// Tells keepers that copies can never be named again.

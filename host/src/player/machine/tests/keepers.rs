@@ -116,6 +116,19 @@ fn a_player_goes_on_with_the_keepers_it_has_when_no_other_node_takes_a_copy() {
 }
 
 #[test]
+fn copies_that_arrive_in_another_order_are_named_already() {
+    let mut known = record(4, 2);
+    known.keepers.push(KeeperCopy { node: NodeId(3), copy: CopyId(98) });
+    let mut world = World::new(Origin::Known(known), &[1, 2, 3]);
+    world.wanted = 2;
+    assert_eq!(world.call(1, 5), ["change 5 -> [2, 3]"]);
+    assert_eq!(world.changed(6), ["fetch 2 under 6", "fetch 3 under 6"]);
+    let fetched = || Ok(KeeperReply::Fetched(Box::new(fresh())));
+    assert_eq!(world.seed_ends(3, fetched()), Vec::<String>::new());
+    assert_eq!(world.seed_ends(2, fetched()), ["restore"]);
+}
+
+#[test]
 fn a_player_that_rests_follows_without_waking() {
     let mut world = World::serving();
     assert_eq!(world.wait(), ["rest"]);
