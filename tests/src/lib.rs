@@ -20,6 +20,7 @@ mod command;
 mod dev;
 mod guests;
 mod islands;
+pub mod linearizable;
 pub mod measure;
 mod netns;
 mod node;
