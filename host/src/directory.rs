@@ -308,7 +308,7 @@ impl Directory {
             DirectoryRequest::ReadIndex => return self.serve_read_index().await,
             DirectoryRequest::Configure(change) => return self.serve_configure(change).await,
         };
-        network::serve(&self.0.raft, raft_request).await
+        network::serve(&self.0.raft, self.0.me, raft_request).await
     }
 
     /// Stops taking part. Changes under way may or may not be done.

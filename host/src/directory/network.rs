@@ -3,6 +3,10 @@
 //! Raft knows nodes by number only. Where a node is says the directory itself: `node` tells the
 //! links about each change of it, and a node that is to join learns the addresses in the reply that
 //! takes it in.
+//!
+//! Each of Raft's requests names the node that it is for. A node that lost its disk comes back with
+//! the name and the address of the one it was, but with another number and an empty log: if it
+//! answered for the old one, it would take back what that one had promised, and vote twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,23 +124,29 @@ impl Peers {
 enum Declined {
     /// The pieces of a snapshot do not follow each other; the sender begins anew.
     SnapshotMismatch(SnapshotMismatch),
+    /// It is not the node that was meant.
+    OtherNode,
     /// It is stopping.
     Stopped,
     /// It cannot read what was asked.
     Malformed,
 }
 
-/// Does what Raft on another node asks of Raft on this one.
-pub(super) async fn serve(raft: &Raft<TypeConfig>, request: RaftRequest) -> DirectoryReply {
+/// Does what Raft on another node asks of Raft on this one, which is `me`.
+pub(super) async fn serve(
+    raft: &Raft<TypeConfig>,
+    me: NodeId,
+    request: RaftRequest,
+) -> DirectoryReply {
     match request {
         RaftRequest::AppendEntries(bytes) => {
-            answer(&bytes, async |rpc| raft.append_entries(rpc).await.map_err(stopped)).await
+            answer(me, &bytes, async |rpc| raft.append_entries(rpc).await.map_err(stopped)).await
         }
         RaftRequest::Vote(bytes) => {
-            answer(&bytes, async |rpc| raft.vote(rpc).await.map_err(stopped)).await
+            answer(me, &bytes, async |rpc| raft.vote(rpc).await.map_err(stopped)).await
         }
         RaftRequest::InstallSnapshot(bytes) => {
-            answer(&bytes, async |rpc| {
+            answer(me, &bytes, async |rpc| {
                 raft.install_snapshot(rpc).await.map_err(|error| match error {
                     RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch)) => {
                         Declined::SnapshotMismatch(mismatch)
@@ -162,11 +172,13 @@ fn stopped<E>(_: E) -> Declined {
 }
 
 async fn answer<Q: DeserializeOwned, R: Serialize>(
+    me: NodeId,
     bytes: &[u8],
     ask: impl AsyncFnOnce(Q) -> Result<R, Declined>,
 ) -> DirectoryReply {
-    let result = match postcard::from_bytes(bytes) {
-        Ok(rpc) => ask(rpc).await,
+    let result = match postcard::from_bytes::<(NodeId, Q)>(bytes) {
+        Ok((to, rpc)) if to == me => ask(rpc).await,
+        Ok(_) => Err(Declined::OtherNode),
         Err(_) => Err(Declined::Malformed),
     };
     DirectoryReply::Raft(encode(&result))
@@ -198,6 +210,10 @@ pub(super) struct Peer {
 type Failure<E> = RPCError<u64, EmptyNode, RaftError<u64, E>>;
 
 impl Peer {
+    fn encode(&self, rpc: &impl Serialize) -> Vec<u8> {
+        encode(&(NodeId(self.target), rpc))
+    }
+
     async fn ask<R: DeserializeOwned, E: std::error::Error>(
         &self,
         request: DirectoryRequest,
@@ -220,7 +236,7 @@ impl Peer {
                 Some(error) => RemoteError::new(self.target, RaftError::APIError(error)).into(),
                 None => NetworkError::new(&TransportError::Violation).into(),
             }),
-            Ok(Err(Declined::Stopped)) => {
+            Ok(Err(Declined::OtherNode | Declined::Stopped)) => {
                 Err(Unreachable::new(&TransportError::Unreachable).into())
             }
             Ok(Err(Declined::Malformed)) | Err(_) => {
@@ -236,7 +252,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
-        self.ask(DirectoryRequest::AppendEntries(encode(&rpc)), |_| None).await
+        self.ask(DirectoryRequest::AppendEntries(self.encode(&rpc)), |_| None).await
     }
 
     async fn install_snapshot(
@@ -244,7 +260,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         rpc: InstallSnapshotRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
-        let request = DirectoryRequest::InstallSnapshot(encode(&rpc));
+        let request = DirectoryRequest::InstallSnapshot(self.encode(&rpc));
         self.ask(request, |at| Some(InstallSnapshotError::SnapshotMismatch(at))).await
     }
 
@@ -253,7 +269,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         rpc: VoteRequest<u64>,
         _option: RPCOption,
     ) -> Result<VoteResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
-        self.ask(DirectoryRequest::Vote(encode(&rpc)), |_| None).await
+        self.ask(DirectoryRequest::Vote(self.encode(&rpc)), |_| None).await
     }
 
     fn backoff(&self) -> Backoff {

@@ -5,6 +5,10 @@ mod world;
 
 use std::collections::BTreeSet;
 
+use openraft::Vote;
+use openraft::error::RPCError;
+use openraft::network::{RPCOption, RaftNetwork as _};
+use openraft::raft::VoteRequest;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -225,6 +229,34 @@ async fn a_node_that_lost_its_disk_takes_its_own_place() {
     let members = leader.directory.0.metrics.borrow().membership_config.nodes().count();
     assert_eq!(members, 3);
     world.nodes[lost] = taken;
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_disk_does_not_answer_for_the_one_it_was() {
+    let mut world = World::with_voters(3).await;
+    let lost = world.nodes.iter().position(|node| node.id != world.leader().id).unwrap();
+    let old = world.nodes[lost].id;
+    let name = world.nodes[lost].name.clone();
+    world.stop(lost).await;
+    let new = world.spare(name.as_str()).await;
+    world.stand_in(&new, old);
+
+    // A term that every log is older than, so that the vote would be granted.
+    let candidate = world.leader().id.0;
+    let vote = || VoteRequest::new(Vote::new(99, candidate), None);
+    let option = || RPCOption::new(Duration::from_secs(1));
+    let asked = world.peer(old).await.vote(vote(), option()).await;
+    assert!(matches!(asked, Err(RPCError::Unreachable(_))), "{asked:?}");
+    let asked = world.peer(new.id).await.vote(vote(), option()).await;
+    assert!(asked.is_ok_and(|reply| reply.vote_granted), "the one it is may vote");
+
+    // The leader goes on with the majority that is left.
+    let leader = world.leader();
+    let change = change("player1", 0, leader.writer(), world.nodes[lost].id);
+    let outcome = leader.directory.change(change).await.unwrap();
+    assert_eq!(outcome, ChangeOutcome::Changed(Generation(1)));
+    world.nodes[lost] = new;
     world.shutdown().await;
 }
 

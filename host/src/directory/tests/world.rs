@@ -4,9 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use openraft::EmptyNode;
+use openraft::network::RaftNetworkFactory as _;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use super::super::network::{Network, Peer, Peers};
 use super::super::*;
 use crate::protocol::{Announcement, Incarnation, NodeName};
 use crate::storage::StoreError;
@@ -156,6 +159,19 @@ impl World {
     /// The node that leads, as those that it leads see it.
     pub(super) fn leader(&self) -> &Node {
         self.nodes.iter().find(|node| node.directory.is_leader()).unwrap()
+    }
+
+    /// Raft on a node, as the leader asks it.
+    pub(super) async fn peer(&self, target: NodeId) -> Peer {
+        let link = Link { net: self.net.clone(), from: self.leader().id };
+        let mut network = Network { peers: Peers::new(link) };
+        network.new_client(target.0, &EmptyNode::new()).await
+    }
+
+    /// Lets a node get what is meant for another one, as the address that both have does.
+    pub(super) fn stand_in(&self, node: &Node, stands_for: NodeId) {
+        let directory = node.directory.clone();
+        self.net.0.lock().unwrap().directories.insert(stands_for, directory);
     }
 
     pub(super) fn isolate(&self, node: NodeId) {
