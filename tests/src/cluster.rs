@@ -1,12 +1,16 @@
 //! A cluster of nodes on this machine, with its secret and data in a folder of its own.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use host::limits::VOTERS_MAX;
 use tempfile::TempDir;
 
 use crate::answers::NodeSeen;
+use crate::chaos::{Disk, Namespace};
 use crate::command::host;
 use crate::node::Node;
 use crate::slots::Slot;
@@ -23,6 +27,8 @@ pub struct Cluster {
     guest: Option<PathBuf>,
     flags: Vec<String>,
     folder: TempDir,
+    /// Where the next nodes go; on the loopback, when there is none left.
+    places: VecDeque<(Arc<Namespace>, SocketAddr)>,
     _slot: Slot,
 }
 
@@ -34,7 +40,7 @@ impl Cluster {
     /// When one does not come up.
     #[track_caller]
     pub fn start(nodes: usize) -> Self {
-        Self::launch(nodes, None, &[])
+        Self::launch(nodes, None, &[], VecDeque::new())
     }
 
     /// Starts nodes with these flags besides those that every node gets.
@@ -44,7 +50,13 @@ impl Cluster {
     /// When one does not come up.
     #[track_caller]
     pub fn start_with(nodes: usize, flags: &[&str]) -> Self {
-        Self::launch(nodes, None, flags)
+        Self::launch(nodes, None, flags, VecDeque::new())
+    }
+
+    /// Starts a node in each of these namespaces, at its address and with a disk of its own.
+    #[track_caller]
+    pub(crate) fn start_at(places: VecDeque<(Arc<Namespace>, SocketAddr)>) -> Self {
+        Self::launch(places.len(), None, &[], places)
     }
 
     /// Starts nodes that run this player code.
@@ -54,11 +66,16 @@ impl Cluster {
     /// When one does not come up.
     #[track_caller]
     pub fn start_with_guest(nodes: usize, code: &[u8]) -> Self {
-        Self::launch(nodes, Some(code), &[])
+        Self::launch(nodes, Some(code), &[], VecDeque::new())
     }
 
     #[track_caller]
-    fn launch(nodes: usize, code: Option<&[u8]>, flags: &[&str]) -> Self {
+    fn launch(
+        nodes: usize,
+        code: Option<&[u8]>,
+        flags: &[&str],
+        places: VecDeque<(Arc<Namespace>, SocketAddr)>,
+    ) -> Self {
         let slot = Slot::take();
         let folder = TempDir::with_prefix("cluster-").expect("create the cluster's folder");
         let secret = folder.path().join("secret");
@@ -70,7 +87,9 @@ impl Cluster {
             guest
         });
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Self { nodes: Vec::new(), secret, guest, flags, folder, _slot: slot };
+        let nodes_started = Vec::new();
+        let mut cluster =
+            Self { nodes: nodes_started, secret, guest, flags, folder, places, _slot: slot };
         for _ in 0..nodes {
             cluster.add_node();
         }
@@ -92,6 +111,10 @@ impl Cluster {
         args.extend(self.guest.iter().flat_map(|guest| ["--guest", path(guest)]));
         args.extend(self.flags.iter().map(String::as_str));
         let node = Node::new(&name, self.folder.path(), &args);
+        let node = match self.places.pop_front() {
+            None => node,
+            Some((namespace, addr)) => node.placed(namespace, addr).expect("mount the node's disk"),
+        };
         self.nodes.push(node);
         self.node_mut(&name).restart();
         name
@@ -149,6 +172,12 @@ impl Cluster {
         self.folder.path()
     }
 
+    /// Keeps the folder, also after a good end, and copies there what is on disks of nodes.
+    pub(crate) fn keep_folder(&mut self) -> anyhow::Result<()> {
+        self.folder.disable_cleanup(true);
+        self.nodes.iter().filter_map(Node::disk).try_for_each(Disk::keep)
+    }
+
     /// Kills all nodes at the same time.
     ///
     /// # Panics
@@ -192,16 +221,25 @@ impl Cluster {
     /// When they do not agree in time.
     #[track_caller]
     pub fn await_settled(&mut self) {
+        eventually(PATIENCE, || self.try_settled());
+    }
+
+    /// Looks once at what [`Cluster::await_settled`] waits for.
+    ///
+    /// # Errors
+    ///
+    /// What some node sees instead.
+    pub(crate) fn try_settled(&mut self) -> Result<(), String> {
         let alive = |node: &mut Node| node.is_alive().then(|| node.name().to_owned());
         let mut names: Vec<_> = self.nodes.iter_mut().filter_map(alive).collect();
         names.sort();
         for name in &names {
-            let via = self.via(name);
-            eventually(PATIENCE, || {
-                let seen = via.try_nodes()?;
-                if is_settled(&seen, &names) { Ok(()) } else { Err(format!("{name}: {seen:?}")) }
-            });
+            let seen = self.via(name).try_nodes()?;
+            if !is_settled(&seen, &names) {
+                return Err(format!("{name}: {seen:?}"));
+            }
         }
+        Ok(())
     }
 }
 
@@ -221,7 +259,9 @@ fn is_settled(seen: &[NodeSeen], names: &[String]) -> bool {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.folder.disable_cleanup(true);
+            if let Err(error) = self.keep_folder() {
+                eprintln!("the nodes' data is not kept: {error:#}");
+            }
             self.nodes.iter().for_each(|node| eprintln!("{}", node.log_tail()));
         }
     }

@@ -14,6 +14,7 @@
 //! - no wait is a pause of a guessed length: it ends when the awaited thing is there.
 
 mod answers;
+pub mod chaos;
 mod client;
 mod cluster;
 mod command;

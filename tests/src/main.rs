@@ -1,13 +1,15 @@
 //! Measures a cluster of this build: `cargo run -p tests --release -- failover --runs 20`.
 #![expect(clippy::print_stdout, reason = "it is a command: its answer goes to standard output")]
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
+use tests::chaos;
 use tests::measure::{Failure, Load, failovers, latency, rolling, throughput};
 use tests::sim::{self, Bug, Coverage, Settings};
 
@@ -53,6 +55,18 @@ enum What {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// Real processes in a network and on disks that fail, under load: looks for broken promises.
+    Chaos {
+        /// For how long faults are brought.
+        #[arg(long, default_value_t = 20.0)]
+        minutes: f64,
+        /// Where faults and calls come from; drawn, if it is not given.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How many nodes; with five, two may fail at the same time.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=9))]
+        nodes: u8,
+    },
     /// Simulated clusters that fail: looks for broken promises, one world a seed.
     Sim {
         /// How many worlds.
@@ -82,6 +96,16 @@ fn main() -> Result<()> {
         }
         What::Rolling { rounds } => print(&rolling(rounds.into())?, json),
         What::Latency { seconds } => print(&latency(Duration::from_secs(seconds))?, json),
+        What::Chaos { minutes, seed, nodes } => {
+            if let Some(obstacle) = chaos::obstacle() {
+                bail!("there is no chaos on this machine: {obstacle}");
+            }
+            let time = Duration::try_from_secs_f64(minutes * 60.0).context("--minutes")?;
+            let until = chaos::Until::Time(time);
+            let seed = seed.unwrap_or_else(drawn_seed);
+            eprintln!("seed {seed}");
+            print(&chaos::run(chaos::Settings::new(seed, nodes.into(), until))?, json)
+        }
         What::Sim { seeds, from, bug } => simulate(from..from.saturating_add(seeds), bug),
     }
 }
@@ -103,6 +127,10 @@ fn simulate(seeds: Range<u64>, bug: Option<Bug>) -> Result<()> {
     println!("{coverage}in {seconds:.1} s");
     ensure!(broken == 0, "{broken} seeds broke a promise");
     Ok(())
+}
+
+fn drawn_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn print(result: &(impl Serialize + ToString), json: bool) -> Result<()> {

@@ -4,10 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
+use anyhow::Result;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::Deserialize;
 
+use crate::chaos::{Disk, Namespace};
 use crate::command::{host_command, reap};
 use crate::wait::{PATIENCE, eventually};
 
@@ -21,11 +24,20 @@ pub struct Node {
     addr: Option<SocketAddr>,
     /// Everything but the address to listen on, which is fixed at the first start.
     args: Vec<String>,
+    data: PathBuf,
     stdout: PathBuf,
     stderr: PathBuf,
     /// Holds what the process takes for the machine's boot, if that is not the true one.
     boot_id: Option<PathBuf>,
     child: Option<Child>,
+    place: Option<Place>,
+}
+
+/// Where a node lives that can be cut off and whose disk can be full.
+#[derive(Debug)]
+struct Place {
+    namespace: Arc<Namespace>,
+    disk: Disk,
 }
 
 #[derive(Deserialize)]
@@ -45,10 +57,12 @@ impl Node {
             name: name.to_owned(),
             addr: None,
             args: all,
+            data,
             stdout: folder.join(format!("{name}.out")),
             stderr: folder.join(format!("{name}.log")),
             boot_id: None,
             child: None,
+            place: None,
         }
     }
 
@@ -72,6 +86,20 @@ impl Node {
         self
     }
 
+    /// Puts it, before its first start, into a namespace, where it listens on `addr` and has a disk
+    /// of its own.
+    pub(crate) fn placed(mut self, namespace: Arc<Namespace>, addr: SocketAddr) -> Result<Self> {
+        let disk = Disk::mount(&self.data)?;
+        self.addr = Some(addr);
+        self.place = Some(Place { namespace, disk });
+        Ok(self)
+    }
+
+    /// Returns its disk, if it has one of its own.
+    pub(crate) fn disk(&self) -> Option<&Disk> {
+        self.place.as_ref().map(|place| &place.disk)
+    }
+
     /// Starts the process and returns at once; [`Node::await_ready`] waits for it to serve.
     ///
     /// # Panics
@@ -89,7 +117,11 @@ impl Node {
         };
         command.args(&self.args).args(["--listen", &listen.to_string(), "--json"]);
         command.stdin(Stdio::null()).stdout(stdout).stderr(log.expect("open the node's log"));
-        self.child = Some(command.spawn().expect("start the host"));
+        let child = match &self.place {
+            None => command.spawn(),
+            Some(place) => place.namespace.within(|| command.spawn()),
+        };
+        self.child = Some(child.expect("start the host"));
     }
 
     /// Waits until the node says that it serves. From then on its address stays the same.
@@ -124,6 +156,13 @@ impl Node {
     pub fn restart(&mut self) {
         self.spawn();
         self.await_ready();
+    }
+
+    /// Forgets its process if that has ended, and returns how it did.
+    pub(crate) fn collect(&mut self) -> Option<ExitStatus> {
+        let status = self.try_exit()?;
+        self.child = None;
+        Some(status)
     }
 
     /// Kills it, as `kill -9` does, and collects it.

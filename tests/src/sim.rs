@@ -37,7 +37,7 @@ mod keeper;
 mod members;
 mod net;
 mod node;
-mod rng;
+pub(crate) mod rng;
 mod server;
 mod world;
 
