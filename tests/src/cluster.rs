@@ -56,7 +56,18 @@ impl Cluster {
     /// Starts a node in each of these namespaces, at its address and with a disk of its own.
     #[track_caller]
     pub(crate) fn start_at(places: VecDeque<(Arc<Namespace>, SocketAddr)>) -> Self {
-        Self::launch(places.len(), None, &[], places)
+        let mut cluster = Self::launch(places.len(), None, &[], places);
+        cluster.join_later_nodes();
+        cluster
+    }
+
+    /// Lets each node also know those after it. The first one would begin another cluster if it
+    /// were started without its data.
+    fn join_later_nodes(&mut self) {
+        let addrs: Vec<_> = self.nodes.iter().map(Node::addr).collect();
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            addrs[at + 1..].iter().for_each(|later| node.add_join(*later));
+        }
     }
 
     /// Starts nodes that run this player code.

@@ -95,6 +95,11 @@ impl Node {
         Ok(self)
     }
 
+    /// Lets it join through this address, too, from its next start on.
+    pub(crate) fn add_join(&mut self, addr: SocketAddr) {
+        self.args.extend(["--join".to_owned(), addr.to_string()]);
+    }
+
     /// Returns its disk, if it has one of its own.
     pub(crate) fn disk(&self) -> Option<&Disk> {
         self.place.as_ref().map(|place| &place.disk)
