@@ -1,6 +1,5 @@
 //! A cluster whose nodes each have a machine of their own, so that links between them can be cut.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,7 +11,7 @@ use crate::netns::{Cut, Net};
 use crate::node::Node;
 use crate::slots::Slot;
 use crate::via::Via;
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{PATIENCE, eventually, not_tested};
 
 /// The port of every node; each has an address to itself.
 const PORT: u16 = 4433;
@@ -42,9 +41,7 @@ impl Islands {
         let net = match Net::try_new(nodes) {
             Ok(net) => net,
             Err(reason) => {
-                // Past the test runner, which keeps what a passing test prints.
-                let skipped = "SKIPPED: links cannot be cut on this system";
-                writeln!(std::io::stderr(), "{skipped}: {reason}").expect("say it");
+                not_tested(&format!("links cannot be cut on this machine: {reason}"));
                 return None;
             }
         };

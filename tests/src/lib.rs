@@ -40,4 +40,4 @@ pub use islands::Islands;
 pub use netns::{Cut, Net};
 pub use node::Node;
 pub use via::Via;
-pub use wait::{PATIENCE, eventually, pause};
+pub use wait::{PATIENCE, eventually, not_tested, pause};

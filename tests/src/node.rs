@@ -1,12 +1,13 @@
 //! One node: a real `host` process that can be killed, stopped and started again.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::Deserialize;
 
@@ -69,14 +70,22 @@ impl Node {
     /// Makes later starts take the machine for rebooted, as far as a program can see that: the file
     /// that holds the id of its boot has another one. Needs root.
     ///
+    /// # Errors
+    ///
+    /// When the system does not allow that; then nothing was changed.
+    ///
     /// # Panics
     ///
     /// When the id cannot be written.
-    pub fn pretend_reboot(&mut self) {
+    pub fn pretend_reboot(&mut self) -> Result<()> {
         let file = self.stdout.with_extension("boot");
         let boots = fs::read_to_string(&file).map_or(0, |text| text.len()) + 1;
         fs::write(&file, "r".repeat(boots)).expect("write a boot's id");
+        let mut tried = in_another_boot(&file, OsStr::new("true"));
+        let output = tried.output().context("run `unshare`")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.boot_id = Some(file);
+        Ok(())
     }
 
     /// Fixes where it listens before its first start.
@@ -304,12 +313,18 @@ impl Node {
     }
 }
 
-/// Returns the host's command in a mount namespace in which `file` holds the id of the boot.
-fn after_reboot(file: &Path) -> Command {
-    let host = host_command();
+/// Returns a command in a mount namespace in which `file` holds the id of the boot.
+fn in_another_boot(file: &Path, program: &OsStr) -> Command {
     let script = r#"mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@""#;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(file).arg(host.get_program());
+    command.args(["--mount", "sh", "-c", script]).arg(file).arg(program);
+    command
+}
+
+/// Returns the host's command after a reboot that `file` makes it believe.
+fn after_reboot(file: &Path) -> Command {
+    let host = host_command();
+    let mut command = in_another_boot(file, host.get_program());
     for (name, value) in host.get_envs() {
         match value {
             Some(value) => command.env(name, value),

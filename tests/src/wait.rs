@@ -1,5 +1,6 @@
-//! Waiting for something to become true, with a deadline and a reason.
+//! Waiting for something to become true, with a deadline and a reason; and what cannot be waited for.
 
+use std::io::{Write as _, stderr};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen. Far above any time the host promises, because it
@@ -23,6 +24,17 @@ pub fn eventually<T>(deadline: Duration, mut attempt: impl FnMut() -> Result<T, 
             Err(_) => pause(),
         }
     }
+}
+
+/// Says that this machine cannot do what a test needs, past the test runner, which keeps what a
+/// passing test prints: nobody should take it for a success.
+///
+/// # Panics
+///
+/// When standard error is closed.
+pub fn not_tested(obstacle: &str) {
+    let line = format!("NOT TESTED: {obstacle}\n");
+    stderr().write_all(line.as_bytes()).expect("say that nothing was tested");
 }
 
 /// Yields for a moment between two looks at another process, which cannot wake us.
