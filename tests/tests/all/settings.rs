@@ -1,7 +1,7 @@
 //! How many keepers a player has and when an answer leaves: chosen when a cluster begins, changed
 //! while it runs.
 
-use tests::{Cluster, Listed, PATIENCE, Settings, eventually};
+use tests::{Cluster, Failed, Listed, PATIENCE, Settings, eventually, not_tested};
 
 /// Waits until a player has this many keepers, without a call.
 #[track_caller]
@@ -97,4 +97,37 @@ fn calls_that_the_disks_have_acknowledged_are_there_after_all_nodes_were_killed(
     cluster.kill_all();
     cluster.restart_all();
     assert_eq!(cluster.via("app_node2").within("20s").rewarded("player1", 1).points, 13);
+}
+
+/// Ends all machines at once, as far as programs can see that. False where that cannot be done.
+#[track_caller]
+fn reboot_all(cluster: &mut Cluster) -> bool {
+    cluster.kill_all();
+    for name in cluster.names() {
+        if let Err(obstacle) = cluster.node_mut(&name).pretend_reboot() {
+            not_tested(&format!("no machine can look rebooted here: {obstacle}"));
+            return false;
+        }
+    }
+    cluster.restart_all();
+    true
+}
+
+#[test]
+fn only_calls_that_the_disks_have_acknowledged_survive_the_reboot_of_all_machines() {
+    let mut cluster = Cluster::start_with(3, &["--ack", "disk"]);
+    assert_eq!(cluster.via("app_node1").rewarded("player1", 5).points, 5);
+    if !reboot_all(&mut cluster) {
+        return;
+    }
+    assert_eq!(cluster.via("app_node2").within("20s").rewarded("player1", 1).points, 6);
+
+    // What may be gone is never taken for what is there.
+    assert_eq!(cluster.via("app_node2").set(&["--ack", "memory"]), settings(1, "memory"));
+    assert_eq!(cluster.via("app_node2").rewarded("player1", 1).points, 7);
+    assert!(reboot_all(&mut cluster));
+    let refused: Failed =
+        cluster.via("app_node3").within("8s").reward("player1", 1).ended(1).unwrap();
+    assert_eq!((refused.error.as_str(), refused.applied), ("unavailable", Some(false)));
+    assert!(refused.message.contains("not trusted"), "{}", refused.message);
 }
