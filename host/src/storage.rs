@@ -6,6 +6,7 @@
 //! ```text
 //! <data folder>/lock               held while a process uses the folder
 //! <data folder>/store/directory    who the node is, and Raft's log, vote and snapshot
+//! <data folder>/store/boot         under which boot of the machine the store was used last
 //! <data folder>/store/copies       copies of players and their fences, for `keeper`
 //! <data folder>/store/copies.damaged-1   copies that could not be read, out of the way
 //! ```

@@ -79,7 +79,7 @@ pub(super) fn examine(folder: &Path, past: Past) -> io::Result<Result<(), Broken
         // An older journal was synced before the next one was begun.
         let is_torn = nth == newest
             && match past {
-                Past::SameBoot => !contains_trailer(rest),
+                Past::SameBoot => !was_finished(rest),
                 Past::Synced => !contains_batch(rest),
                 Past::Doubtful => true,
             };
@@ -131,6 +131,13 @@ fn whole_batches(bytes: &[u8]) -> usize {
 
 /// Reads one batch: its number and its length.
 fn batch(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (number, rest) = checked_items(bytes)?;
+    let rest = rest.strip_prefix(TRAILER)?;
+    Some((number, bytes.len() - rest.len()))
+}
+
+/// Reads a batch up to the checksum of its items: its number, and what follows.
+fn checked_items(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut rest = Cursor(bytes);
     if rest.byte()? != BATCH {
         return None;
@@ -144,8 +151,7 @@ fn batch(bytes: &[u8]) -> Option<(u64, usize)> {
     let checked = &begin[..begin.len() - rest.0.len()];
     let is_end = rest.byte()? == END;
     let checksum = u64::from_le_bytes(rest.array()?);
-    let is_whole = is_end && rest.array::<4>()? == *TRAILER && xxh3_64(checked) == checksum;
-    is_whole.then_some((number, bytes.len() - rest.0.len()))
+    (is_end && xxh3_64(checked) == checksum).then_some((number, rest.0))
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -183,9 +189,16 @@ fn contains_batch(rest: &[u8]) -> bool {
     (1..rest.len()).any(|at| rest[at] == BATCH && batch(&rest[at..]).is_some())
 }
 
-/// Whether a batch was written up to its end.
-fn contains_trailer(rest: &[u8]) -> bool {
-    rest.windows(TRAILER.len()).any(|bytes| bytes == TRAILER)
+/// Whether a batch was written up to its end, though it is not whole: its trailer is there, or what
+/// is there instead is not the beginning of one.
+fn was_finished(rest: &[u8]) -> bool {
+    let has_trailer = rest.windows(TRAILER.len()).any(|bytes| bytes == TRAILER);
+    has_trailer
+        || checked_items(rest).is_some_and(|(_, end)| {
+            let end = &end[..end.len().min(TRAILER.len())];
+            let written = end.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            !TRAILER.starts_with(&end[..written])
+        })
 }
 
 fn cut(file: &Path, at: usize) -> io::Result<()> {
