@@ -137,7 +137,7 @@ impl<N: Naming> Service<N> {
             Durability::Buffered => Ok(()),
             Durability::Synced => {
                 tokio::task::block_in_place(|| self.copies.sync())?;
-                tracing::info!("copies are synced from now on");
+                tracing::debug!("copies are synced from now on");
                 Ok(())
             }
         }
