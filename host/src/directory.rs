@@ -32,6 +32,7 @@ mod tests;
 use std::fmt;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::error::Fatal;
@@ -100,6 +101,8 @@ struct Inner {
     knew_cluster: bool,
     changes: mpsc::Sender<Job>,
     gone: mpsc::Sender<NodeId>,
+    /// How often a voter with a longer log has asked for this node's vote.
+    better: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -133,7 +136,9 @@ impl Directory {
         let (gone, reports) = mpsc::channel(NODES_MAX);
         let stop = CancellationToken::new();
         let metrics = raft.server_metrics();
-        let inner = Inner { me, raft, metrics, view, peers, knew_cluster, changes, gone, stop };
+        let better = AtomicU64::new(0);
+        let inner =
+            Inner { me, raft, metrics, view, peers, knew_cluster, changes, gone, better, stop };
         let directory = Self(Arc::new(inner));
         Ok((directory.clone(), Driver::new(directory, queue, reports)))
     }
@@ -308,7 +313,7 @@ impl Directory {
             DirectoryRequest::ReadIndex => return self.serve_read_index().await,
             DirectoryRequest::Configure(change) => return self.serve_configure(change).await,
         };
-        network::serve(&self.0.raft, self.0.me, raft_request).await
+        network::serve(&self.0.raft, self.0.me, raft_request, &self.0.better).await
     }
 
     /// Stops taking part. Changes under way may or may not be done.

@@ -9,6 +9,7 @@
 //! one has a majority. Reads do not rest on the lease (`Directory::barrier` asks a majority), so
 //! nothing is lost with it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use crate::protocol::NodeId;
 
 /// Time between two voters that stand in the first round; each further round doubles it. A vote and
 /// its sync take a few milliseconds on an idle machine, and far more on a busy one.
-const TURN: Duration = Duration::from_millis(4);
+const TURN: Duration = Duration::from_millis(8);
 /// How often a voter may stand before it leaves the rest to Raft's own timeouts. A second time
 /// helps when the last one that stood lacked an entry that another has, or stood before the others
 /// had heard that the leader is gone.
@@ -56,6 +57,8 @@ impl Elector {
         let turns = |count: usize| TURN * u32::try_from(count).unwrap_or(u32::MAX);
         let mut wait = turns(rank);
         let mut yielded_to = None;
+        // What `better` was when this voter stood last.
+        let mut stood = None;
         for round in 0..ROUNDS {
             if self.is_replaced(gone, wait).await {
                 return;
@@ -64,9 +67,14 @@ impl Elector {
             wait = turns(voters.len() + 1 + rank) * 2_u32.pow(round);
             // Another voter that stands and has this node's vote is given its time, once.
             let rival = self.voted_for().await.filter(|node| *node != me && *node != gone);
-            if rival.is_some() && rival != std::mem::replace(&mut yielded_to, rival) {
+            let yields = rival.is_some() && rival != std::mem::replace(&mut yielded_to, rival);
+            // A voter that has given up its lease cannot win against one with a longer log: it would
+            // only take votes away.
+            let hopeless = stood.is_some_and(|before| before != self.better());
+            if yields || hopeless {
                 continue;
             }
+            stood = Some(self.better());
             let name = self.directory.node(gone).map(|node| node.name.to_string());
             info!(peer = name, "the directory's leader is gone, standing for election");
             if let Err(error) = self.directory.0.raft.trigger().elect().await {
@@ -74,6 +82,10 @@ impl Elector {
                 return;
             }
         }
+    }
+
+    fn better(&self) -> u64 {
+        self.directory.0.better.load(Ordering::Relaxed)
     }
 
     /// Returns whom this node has given its vote. The metrics would say it a moment too late: a

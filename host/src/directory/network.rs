@@ -9,6 +9,7 @@
 //! answered for the old one, it would take back what that one had promised, and vote twice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -137,13 +138,22 @@ pub(super) async fn serve(
     raft: &Raft<TypeConfig>,
     me: NodeId,
     request: RaftRequest,
+    better: &AtomicU64,
 ) -> DirectoryReply {
     match request {
         RaftRequest::AppendEntries(bytes) => {
             answer(me, &bytes, async |rpc| raft.append_entries(rpc).await.map_err(stopped)).await
         }
         RaftRequest::Vote(bytes) => {
-            answer(me, &bytes, async |rpc| raft.vote(rpc).await.map_err(stopped)).await
+            answer(me, &bytes, async |rpc: VoteRequest<u64>| {
+                let theirs = rpc.last_log_id;
+                let response = raft.vote(rpc).await.map_err(stopped)?;
+                if theirs > response.last_log_id {
+                    better.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(response)
+            })
+            .await
         }
         RaftRequest::InstallSnapshot(bytes) => {
             answer(me, &bytes, async |rpc| {

@@ -1,5 +1,6 @@
 //! Building a node.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,10 +58,7 @@ impl Node {
         let endpoint = Endpoint::bind(listen, Identity::node(&secret, &name)?)?;
         let addr = endpoint.local_addr();
         let (links, links_driver) = Links::new(endpoint.clone());
-        // The clock runs before the guest is loaded: its start must end, too.
         let mut run = Runner { tasks: &mut tasks };
-        run.spawn("guests' clock", tick(engine.clone(), stops.rooms.clone()));
-        let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
 
         let (directory, directory_driver) = Directory::open(&store, links.clone()).await?;
         let (keeper, keeper_inboxes) = keeper::Service::load(
@@ -99,10 +97,17 @@ impl Node {
             Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
-        tokio::select! {
-            entered = joining::enter(&cluster, &announcement, &joins, settings) => entered?,
-            () = decline(&mut call_requests) => {}
-        }
+        // The clock runs before the guest is loaded: its start must end, too.
+        run.spawn("guests' clock", tick(engine.clone(), stops.rooms.clone()));
+        let entering = async {
+            let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
+            joining::enter(&cluster, &announcement, &joins, settings).await?;
+            Ok::<_, StartError>(codes)
+        };
+        let codes = tokio::select! {
+            entered = Box::pin(entering) => entered?,
+            never = decline(&mut call_requests) => match never {},
+        };
         if store.has_lost_copies() {
             name_lost_copies(&directory, me.node);
         }
@@ -147,7 +152,7 @@ impl Node {
 }
 
 /// Tells callers that come too early to try again or elsewhere: unanswered requests end as busy.
-async fn decline<T>(requests: &mut mpsc::Receiver<T>) {
+async fn decline<T>(requests: &mut mpsc::Receiver<T>) -> Infallible {
     while requests.recv().await.is_some() {}
     std::future::pending().await
 }
