@@ -248,12 +248,13 @@ impl Directory {
     pub async fn configure(&self, change: SettingsChange) -> Result<Settings, DirectoryError> {
         within_deadline(async {
             loop {
+                let asked = self.leader();
                 match self.ask_leader(DirectoryRequest::Configure(change)).await {
                     Some(DirectoryReply::Configured { settings, index }) => {
                         self.applied(index).await?;
                         return Ok(settings);
                     }
-                    Some(_) | None => self.pause().await,
+                    Some(_) | None => self.pause(asked).await,
                 }
             }
         })
@@ -268,9 +269,10 @@ impl Directory {
     pub async fn barrier(&self) -> Result<(), DirectoryError> {
         within_deadline(async {
             loop {
+                let asked = self.leader();
                 match self.ask_leader(DirectoryRequest::ReadIndex).await {
                     Some(DirectoryReply::ReadIndex(index)) => return self.applied(index).await,
-                    Some(_) | None => self.pause().await,
+                    Some(_) | None => self.pause(asked).await,
                 }
             }
         })
@@ -381,11 +383,12 @@ impl Directory {
         }
     }
 
-    /// Waits until there may be another leader, for a moment at most.
-    async fn pause(&self) {
+    /// Waits for a leader other than the one that was asked in vain, for a moment at most. One that
+    /// is known already is asked at once.
+    async fn pause(&self, asked: Option<NodeId>) {
         let mut metrics = self.0.metrics.clone();
-        let before = metrics.borrow_and_update().current_leader;
-        let other = metrics.wait_for(|now| now.current_leader != before);
+        let other = metrics
+            .wait_for(|now| now.current_leader.is_some_and(|leader| asked != Some(NodeId(leader))));
         // Either way it is time to try again.
         drop(timeout(STEP_RETRY, other).await);
     }

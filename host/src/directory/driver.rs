@@ -78,6 +78,7 @@ impl Batcher {
                 continue;
             }
             let changes = self.waiting.iter().map(|job| job.change.clone()).collect();
+            let asked = self.directory.leader();
             let reply = self.directory.ask_leader(DirectoryRequest::Change(changes)).await;
             match reply {
                 Some(DirectoryReply::Changed { outcomes, index })
@@ -87,7 +88,7 @@ impl Batcher {
                 }
                 reply => {
                     debug!(changes = self.waiting.len(), ?reply, "changes are tried again");
-                    self.directory.pause().await;
+                    self.directory.pause(asked).await;
                 }
             }
         }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::time;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Identity;
 use super::connection::Farewell;
@@ -130,7 +130,7 @@ impl Endpoint {
     /// Closes all connections, tells their peers, and waits 0.5 s at most until they know.
     pub async fn close(&self) {
         self.0.quic.close(Farewell::Done.code(), b"done");
-        drop(self.take_listener());
+        drop(self.drop_listener());
         if time::timeout(CLOSE_DEADLINE, self.0.quic.wait_idle()).await.is_err() {
             debug!("not every peer heard of the end");
         }
@@ -144,7 +144,20 @@ impl Endpoint {
         self.0.client.clone()
     }
 
+    /// Returns the listener for the pulse, which listens from now on: who finds that nobody does is
+    /// told at once that the node does not serve.
     pub(super) fn take_listener(&self) -> Option<TcpListener> {
+        let listener = self.drop_listener()?;
+        match SockRef::from(&listener).listen(TCP_BACKLOG) {
+            Ok(()) => Some(listener),
+            Err(error) => {
+                warn!(%error, "no pulse: killed processes are noticed late");
+                None
+            }
+        }
+    }
+
+    fn drop_listener(&self) -> Option<TcpListener> {
         // An `Option` is whole whoever panicked.
         self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -216,7 +229,6 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(TCP_BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -250,6 +262,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_is_picked_for_udp_and_tcp_together() {
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), identity()).unwrap();
-        super::super::dial::connect_tcp(endpoint.local_addr()).await.unwrap();
+        let connect = || super::super::dial::connect_tcp(endpoint.local_addr());
+        connect().await.expect_err("nobody serves yet");
+        let _listener = endpoint.take_listener().unwrap();
+        connect().await.unwrap();
     }
 }
