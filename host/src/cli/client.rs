@@ -96,6 +96,10 @@ impl<A: Ask> Client<A> {
             CallRequest::Call { call, deadline_ms: deadline_ms.max(1) }
         };
         let mut attempts = Attempts::of_call(reach, clock::now(), key);
+        if *operation == Operation::Forget {
+            // The next one of this name may be another player.
+            attempts = attempts.once();
+        }
         let end = self
             .exchange(&mut attempts, reach, request, |reply| {
                 let CallReply::Called(called) = reply else { return Err(Problem::Alien) };

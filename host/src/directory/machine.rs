@@ -195,7 +195,7 @@ impl DirectoryState {
         let same_code = living.is_none_or(|record| record.code == change.code);
         change.expect == seen
             && same_code
-            && self.allows_owner(change, living)
+            && self.allows_owner(change, current)
             && if change.keepers.is_empty() {
                 // A player that exists is forgotten, or one that was forgotten is claimed.
                 current.is_some()

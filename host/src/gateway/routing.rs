@@ -94,9 +94,11 @@ impl Gateway {
     /// [`CallError::outcome`] says whether the call may have been applied by any attempt.
     pub async fn call(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
         self.check_key(call.key)?;
-        if call.operation == Operation::Forget {
-            // A player that this node has not heard of yet must not be taken for one that is not.
-            self.catch_up().await;
+        let forgets = call.operation == Operation::Forget;
+        // A player that this node has not heard of yet must not be taken for one that is not.
+        if forgets && !self.catch_up().await {
+            let reason = "the directory's leader does not answer".to_owned();
+            return Err(CallError::Late { reason });
         }
         let impatient = (clock::now() + PATIENCE).min(deadline);
         let mut may_be_applied = None;
@@ -115,8 +117,11 @@ impl Gateway {
             let now = clock::now();
             // A person who decides wants to read what came of it, not to wait for something better.
             let decided = matches!(call.operation, Operation::Recover(_));
+            let unknown = matches!(failure.error, CallError::Unknown { .. });
             let again = match failure.retry {
                 Retry::No => false,
+                // The next one of this name may be another player.
+                Retry::Yes if forgets && unknown => false,
                 Retry::ForAWhile if decided => false,
                 Retry::Yes => now < deadline,
                 Retry::ForAWhile => now < impatient,
@@ -170,8 +175,8 @@ impl Gateway {
     }
 
     /// Learns what the directory has acknowledged until now, if its leader answers.
-    async fn catch_up(&self) {
-        drop(timeout(BARRIER_PATIENCE, self.directory.barrier()).await);
+    async fn catch_up(&self) -> bool {
+        matches!(timeout(BARRIER_PATIENCE, self.directory.barrier()).await, Ok(Ok(())))
     }
 
     /// Refuses a key of the future: it would make the keys of others look old.
@@ -203,8 +208,7 @@ impl Gateway {
 
     /// The owner if it is alive; otherwise this node takes the player over, unless it will leave.
     fn route(&self, player: &PlayerId) -> Route {
-        let record = self.directory.player(player).filter(|record| !record.is_forgotten());
-        let owner = record.map(|record| record.owner);
+        let owner = self.directory.player(player).map(|record| record.owner);
         let nodes = self.nodes.borrow();
         let of = |writer: Writer| {
             let start = |node: &&NodeRecord| {
@@ -217,7 +221,7 @@ impl Gateway {
             Some(node) => Route::There(node.clone()),
             None => {
                 let leaving = of(self.me).is_some_and(|me| me.status == NodeStatus::Draining);
-                let other = leaving.then(|| successor_for(player, self.me.node, &[], &nodes));
+                let other = leaving.then(|| successor_for(player, Some(self.me.node), &[], &nodes));
                 other.flatten().and_then(of).map_or(Route::Here, |n| Route::Through(n.clone()))
             }
         }

@@ -214,9 +214,14 @@ impl Keeper {
         let full = held.copies.len() >= COPIES_PER_PLAYER_MAX;
         let copies = held.copies.len() as u64;
         match held.copy_mut(id) {
-            // Another attempt of the same writer under the same generation: nobody can have spoken
-            // for the copy yet, and the writer knows best what it should hold.
-            Some(same) if same.seeded == generation && same.writer == writer => *same = copy,
+            // Another attempt of the same writer under the same generation. One that was overtaken
+            // by a later attempt, or by calls since, brings nothing that is not here.
+            Some(same) if same.seeded == generation && same.writer == writer => {
+                if seq < same.state.seq {
+                    return Ok(KeeperReply::Acknowledged { seq: same.state.seq });
+                }
+                *same = copy;
+            }
             Some(other) => return Err(Refusal::Gap { have: Some(other.state.seq) }),
             None if full => return Err(Refusal::Full { copies }),
             None => held.copies.push(copy),

@@ -190,6 +190,14 @@ fn a_copy_that_may_miss_calls_is_not_handed_over_until_its_owner_proves_it() {
 }
 
 #[test]
+fn a_seed_that_was_overtaken_changes_nothing() {
+    let mut keeper = Keeper::default();
+    run(&mut keeper, &[(seed(7, 1, A, 5), acknowledged(5)), (seed(7, 1, A, 3), acknowledged(5))]);
+    run(&mut keeper, &[(seed(7, 1, A, 8), acknowledged(8)), (append(7, 2, A, 9), acknowledged(9))]);
+    run(&mut keeper, &[(append(7, 2, A, 10), acknowledged(10))]);
+}
+
+#[test]
 fn a_copy_that_an_operator_accepts_counts_from_then_on() {
     let mut keeper = Keeper::default();
     let (seeded, writer, tail) = (Generation(0), A, Tail::default());

@@ -44,15 +44,16 @@ pub fn keepers_for(
     chosen
 }
 
-/// Returns the node that should own `player` when its owner leaves: one that is up, rather not one
-/// that keeps a copy. `None` when no other node could keep a copy then.
+/// Returns the node that should own `player`, not `leaving`: one that is up, rather not one that
+/// keeps a copy. `None` when no other node could keep a copy then.
 pub fn successor_for(
     player: &PlayerId,
-    owner: NodeId,
+    leaving: Option<NodeId>,
     keepers: &[NodeId],
     nodes: &[NodeRecord],
 ) -> Option<Writer> {
-    let up = || nodes.iter().filter(|node| node.status == NodeStatus::Up && node.id != owner);
+    let up =
+        || nodes.iter().filter(|node| node.status == NodeStatus::Up && Some(node.id) != leaving);
     let best = up().max_by_key(|node| (!keepers.contains(&node.id), weight(player, node.id)))?;
     let has_place = up().count() > 1;
     has_place.then_some(Writer { node: best.id, incarnation: best.incarnation })

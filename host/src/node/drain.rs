@@ -110,6 +110,10 @@ impl Drain<'_> {
             if self.others() < 2 {
                 return Some("only one other node is up, which cannot keep its own copies".into());
             }
+            if self.is_up() {
+                // It was called down by mistake and has come back.
+                self.leaving.announce().await;
+            }
             let now = clock::now();
             if now.duration_since(began) >= DRAIN_DEADLINE {
                 return Some(format!("they were not taken within {DRAIN_DEADLINE:?}"));
@@ -124,6 +128,11 @@ impl Drain<'_> {
             sleep(pause).await;
             pause = (pause * 2).min(LOOK.1);
         }
+    }
+
+    fn is_up(&self) -> bool {
+        let me = self.directory.node(self.me.node);
+        me.is_some_and(|node| node.status == NodeStatus::Up)
     }
 
     /// Other nodes that take something.

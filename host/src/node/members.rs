@@ -271,10 +271,11 @@ impl Members {
             MemberRequest::Drain { from } => {
                 let (directory, name) = (self.directory.clone(), self.name(from));
                 let noting = async move {
+                    // Without an answer it asks again, whoever leads then.
                     if directory.declare_draining(from).await.is_ok() {
                         tracing::info!(peer = name, "is going to leave");
+                        responder.send(MemberReply::Noted);
                     }
-                    responder.send(MemberReply::Noted);
                 };
                 answering.spawn(noting.in_current_span());
             }

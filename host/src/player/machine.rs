@@ -458,7 +458,13 @@ impl Machine {
         self.phase = Phase::Closed;
         self.life = Life::None;
         let crashed = self.crashed.take().map(|(waiting, _)| waiting);
-        let held = crashed.into_iter().chain(self.executing.take()).chain(self.forgetting.take());
+        if let Some(Waiting { ticket, call, .. }) = self.forgetting.take() {
+            // The next one of this name may be another player: nobody asks again by himself.
+            let reason = "the player may have been forgotten: look at it before you ask again";
+            let result = Err(CallError::Unknown { reason: reason.to_owned(), key: call.key });
+            out.push(Action::Answer { ticket, result });
+        }
+        let held = crashed.into_iter().chain(self.executing.take());
         for waiting in held.chain(self.queue.drain(..)) {
             out.push(Action::Answer { ticket: waiting.ticket, result: Err(error.clone()) });
         }

@@ -135,6 +135,8 @@ pub(super) struct Attempts {
     /// Whether any node of this round may answer differently in the next one.
     hope: bool,
     maybe_applied: bool,
+    /// Whether what was perhaps done must not be asked for again.
+    once: bool,
     over: bool,
     /// The latest problem that says most, and whose it is.
     telling: Option<(String, Problem)>,
@@ -168,6 +170,7 @@ impl Attempts {
             pause_due: false,
             hope: false,
             maybe_applied: false,
+            once: false,
             over: reach.targets.is_empty(),
             telling: None,
         }
@@ -179,6 +182,12 @@ impl Attempts {
             Effect::Call(Key::Given(key) | Key::Made(key)) => Some(key),
             Effect::Setting | Effect::None => None,
         }
+    }
+
+    /// Asks no other node once the first may have done it.
+    pub(super) fn once(mut self) -> Self {
+        self.once = true;
+        self
     }
 
     /// Returns what to do now. A try is followed by [`Attempts::failed`] or by an answer.
@@ -225,6 +234,7 @@ impl Attempts {
                 self.maybe_applied |= error.outcome() == Outcome::Unknown;
             }
         }
+        self.over |= self.once && self.maybe_applied;
         if self.telling.as_ref().is_none_or(|(_, known)| tells_as_much(&problem, known)) {
             self.telling = Some((target.to_owned(), problem));
         }

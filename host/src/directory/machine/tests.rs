@@ -354,7 +354,7 @@ proptest! {
 }
 
 #[test]
-fn a_forgotten_player_keeps_its_number_and_anybody_may_begin_it_anew() {
+fn a_forgotten_player_keeps_its_number_when_it_begins_anew() {
     let mut state = four_nodes();
     assert_eq!(apply(&mut state, change(0, writer(1, 1), &[])), None, "there is nothing to forget");
     apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
@@ -363,7 +363,10 @@ fn a_forgotten_player_keeps_its_number_and_anybody_may_begin_it_anew() {
     assert!(state.player(&player()).unwrap().is_forgotten());
     assert_eq!(state.players_after(None).count(), 0);
     assert!(!state.is_named(&player(), CopyId(20)));
-    // The next owner may be another one, with other code, and claims the number first.
+    // The next owner claims the number first. It may be another one, with other code, once the one
+    // that has forgotten the player is gone.
+    assert_eq!(apply(&mut state, change(2, writer(3, 1), &[])), None);
+    assert!(down(&mut state, writer(1, 1)));
     assert_eq!(apply(&mut state, change(2, writer(3, 1), &[])), Some(3));
     let other_code =
         PlayerChange { code: CodeHash([2; 32]), ..change(3, writer(3, 1), &[keeper(4, 40)]) };

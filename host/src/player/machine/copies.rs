@@ -8,7 +8,7 @@ use crate::membership::keepers_for;
 use crate::net::AskError;
 use crate::protocol::{
     CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeRecord,
-    PlayerChange, PlayerRecord, PlayerState, Release, Seed,
+    NodeStatus, PlayerChange, PlayerRecord, PlayerState, Release, Seed,
 };
 
 /// Shortest time for a seed, and what each million bytes of state adds: a slow network moves ten
@@ -56,7 +56,9 @@ impl Machine {
         self.avoid.retain(|(_, until)| *until > view.now);
         let avoid: Vec<NodeId> = self.avoid.iter().map(|(node, _)| *node).collect();
         let taken: Vec<NodeId> = self.keepers.iter().map(|keeper| keeper.copy.node).collect();
-        let missing = view.keepers_wanted.saturating_sub(taken.len());
+        // A keeper that is going to leave is good, but another one must take its place.
+        let staying = taken.iter().filter(|node| !view.is_draining(**node)).count();
+        let missing = view.keepers_wanted.saturating_sub(staying);
         let mut targets =
             keepers_for(&self.player, self.me.node, &taken, &avoid, view.nodes, missing);
         self.short_until = None;
@@ -73,17 +75,24 @@ impl Machine {
     /// Takes keepers that the cluster does not want any more off the list of those that hold the
     /// state, worst first.
     fn drop_spare(&mut self, view: View<'_>) {
-        if self.keepers.len() <= view.keepers_wanted {
-            return;
+        let spare = self.spare(view);
+        self.keepers.retain(|keeper| !spare.contains(&keeper.copy.node));
+    }
+
+    /// Returns the nodes whose copies are not wanted any more: those beyond what the cluster wants,
+    /// and those that are going to leave once enough others hold the state.
+    fn spare(&self, view: View<'_>) -> Vec<NodeId> {
+        let wanted = view.keepers_wanted.max(1);
+        let mut keepers = self.keepers.iter().map(|keeper| keeper.copy.node);
+        let stays = |node: &&NodeRecord| {
+            node.status == NodeStatus::Up && keepers.clone().any(|keeper| keeper == node.id)
+        };
+        let staying: Vec<NodeRecord> = view.nodes.iter().filter(stays).cloned().collect();
+        if staying.len() < wanted {
+            return Vec::new();
         }
-        let is_keeper = |node: &&NodeRecord| self.keepers.iter().any(|k| k.copy.node == node.id);
-        let nodes: Vec<NodeRecord> = view.nodes.iter().filter(is_keeper).cloned().collect();
-        let best =
-            keepers_for(&self.player, self.me.node, &[], &[], &nodes, view.keepers_wanted.max(1));
-        // Those that are all down are lost, not spare.
-        if !best.is_empty() {
-            self.keepers.retain(|keeper| best.contains(&keeper.copy.node));
-        }
+        let best = keepers_for(&self.player, self.me.node, &[], &[], &staying, wanted);
+        keepers.by_ref().filter(|keeper| !best.contains(keeper)).collect()
     }
 
     fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
@@ -129,7 +138,12 @@ impl Machine {
         view: View<'_>,
         out: &mut Vec<Action>,
     ) {
+        let now_at = self.seq();
         let Phase::Seeding(seeding) = &mut self.phase else { return };
+        // An earlier attempt that arrived late: this one is still on its way.
+        if matches!(reply, Ok(KeeperReply::Acknowledged { seq }) if seq != now_at) {
+            return;
+        }
         if !matches!(reply, Ok(KeeperReply::Acknowledged { .. })) {
             let reason = super::opening::problem(reply);
             let keeper = view.name(copy.node);
@@ -270,24 +284,11 @@ impl Machine {
     /// Replaces keepers that the directory calls down or that are going to leave, and adds missing
     /// ones.
     pub(super) fn check_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let (held, lost): (Vec<_>, Vec<_>) =
-            self.copies().into_iter().partition(|copy| view.is_alive(copy.node));
-        for copy in lost {
+        let lost = self.copies().into_iter().filter(|copy| !view.is_alive(copy.node));
+        for copy in lost.collect::<Vec<_>>() {
             self.lose(copy, "the node is down".to_owned(), view, out);
         }
-        // A keeper that is going to leave is good until another node can take its place.
-        let leaving = held.into_iter().filter(|copy| view.is_draining(copy.node));
-        let leaving: Vec<KeeperCopy> = leaving.collect();
-        if !leaving.is_empty() {
-            let taken: Vec<NodeId> = self.copies().iter().map(|copy| copy.node).collect();
-            let (me, count) = (self.me.node, leaving.len());
-            let places = keepers_for(&self.player, me, &taken, &[], view.nodes, count).len();
-            for copy in leaving.into_iter().take(places) {
-                self.lose(copy, "the node is going to leave".to_owned(), view, out);
-            }
-        }
-        let spare = self.keepers.len() > view.keepers_wanted;
-        if spare || !self.is_named() || !self.targets(view).is_empty() {
+        if !self.spare(view).is_empty() || !self.is_named() || !self.targets(view).is_empty() {
             self.settle(view, out);
         }
     }

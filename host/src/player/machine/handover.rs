@@ -40,6 +40,6 @@ impl Machine {
 
     fn successor(&self, view: View<'_>) -> Option<Writer> {
         let keepers: Vec<NodeId> = self.keepers.iter().map(|keeper| keeper.copy.node).collect();
-        successor_for(&self.player, self.me.node, &keepers, view.nodes)
+        successor_for(&self.player, Some(self.me.node), &keepers, view.nodes)
     }
 }

@@ -166,7 +166,8 @@ impl World {
     }
 
     fn seeded(&mut self, reply: Result<(), AskError>) -> Vec<String> {
-        self.kept(0, reply.map(|()| KeeperReply::Acknowledged { seq: Seq(0) }))
+        let seq = self.machine.state().map_or(Seq(0), |state| state.seq);
+        self.kept(0, reply.map(|()| KeeperReply::Acknowledged { seq }))
     }
 
     fn acknowledged(&mut self, number: u64) -> Vec<String> {
@@ -476,8 +477,20 @@ fn a_keeper_that_leaves_is_replaced_only_when_another_node_is_there() {
     world.set_up(&[1, 2, 3]);
     world.set_draining(2);
     assert_eq!(world.feed(Event::Nodes), ["seed 3 at 2 under 1"]);
-    assert_eq!(world.seeded(Ok(())), ["change 1 -> [3]"]);
-    assert_eq!(world.changed(2), ["release 2"]);
+    let early = KeeperReply::Acknowledged { seq: Seq(1) };
+    assert!(world.kept(0, Ok(early)).is_empty(), "an attempt before, which holds less");
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
+    assert_eq!(world.changed(2), ["change 2 -> [3]"]);
+    assert_eq!(world.changed(3), ["release 2"]);
+}
+
+#[test]
+fn keepers_that_all_leave_are_kept_even_if_fewer_are_wanted() {
+    let mut world = World::serving();
+    world.set_up(&[1, 2]);
+    world.set_draining(2);
+    assert!(world.feed(Event::Nodes).is_empty());
+    assert_eq!(world.call(2, 5), ["execute"]);
 }
 
 #[test]
