@@ -14,10 +14,10 @@
 //! which calls made it). In some runs players remember only a few keys.
 //!
 //! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
-//! machines reboot, alone or all at once, and lose what was not synced, disks are lost or refuse
-//! writes, links are cut in one direction or both, connections break, replies and outcomes get lost,
-//! and a person changes the cluster's settings. Then all of it heals,
-//! and every player must answer within a bound.
+//! machines reboot and lose what was not synced, an owner fails together with those that keep its
+//! player, all fail at once, disks are lost or refuse writes, links are cut in one direction or both,
+//! connections break, replies and outcomes get lost, and a person changes the cluster's settings.
+//! Then all of it heals, and every player must answer within a bound.
 //!
 //! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers
 //! around the machines wrong in one way, to show that the invariants would notice.
@@ -39,6 +39,7 @@ mod net;
 mod node;
 pub(crate) mod rng;
 mod server;
+mod together;
 mod world;
 
 use std::fmt;

@@ -71,6 +71,16 @@ coverage! {
     reboots_without_doubt,
     /// Times at which all machines rebooted at once.
     outages,
+    /// Times at which all processes were killed at once.
+    kills_of_all,
+    /// Owners that failed at the same moment as the one keeper of their player.
+    groups_of_one_keeper,
+    /// Owners that failed together with one or both of two keepers.
+    groups_of_two_keepers,
+    /// Owners that failed together with one or all of three keepers or more.
+    groups_of_three_keepers,
+    /// Of these, those of which only the owner or only the keepers returned at first.
+    groups_that_return_in_part,
     /// Committed batches that reboots took.
     batches_lost,
     /// Disks lost.

@@ -109,8 +109,8 @@ impl World {
     /// A person chooses what holds for the whole cluster.
     pub(super) fn choose_settings(&mut self) {
         let keepers = match self.rng.index(8) {
-            0 => 3,
-            1..=3 => 2,
+            0..=1 => 3,
+            2..=3 => 2,
             _ => 1,
         };
         let ack = if self.rng.percent(50) { Ack::Disk } else { Ack::Memory };

@@ -2,6 +2,7 @@
 
 use super::happening::{Happening, MS, SECOND, Slot, Time};
 use super::rng::Rng;
+use super::together::Together;
 use super::world::World;
 
 /// How bad one world is.
@@ -22,8 +23,8 @@ pub(super) struct Plan {
     /// Machines that may still reboot, and disks that may still get lost.
     reboots: u64,
     losses: u64,
-    /// Times at which all machines may still lose their power at once.
-    outages: u64,
+    /// What may still fail at the same moment.
+    pub(super) together: Together,
     /// Outcomes of changes that get lost, of a hundred.
     pub(super) lost_outcomes: u64,
 }
@@ -45,7 +46,7 @@ impl Plan {
             leave,
             reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
-            outages: if rng.percent(20) { rng.between(1, 2) } else { 0 },
+            together: Together::draw(rng),
             lost_outcomes: rng.between(0, 15),
         }
     }
@@ -67,10 +68,8 @@ impl World {
             self.plan.reboots -= 1;
             return self.reboot(slot);
         }
-        if self.plan.outages > 0 && self.rng.percent(5) {
-            self.plan.outages -= 1;
-            self.coverage.outages += 1;
-            return (0..self.machines.len()).for_each(|slot| self.reboot(slot));
+        if self.fail_together() {
+            return;
         }
         if self.plan.losses > 0 && self.rng.percent(5) {
             self.plan.losses -= 1;
@@ -120,7 +119,7 @@ impl World {
         wanted.unwrap_or_else(|| self.rng.index(self.machines.len()))
     }
 
-    fn some_time(&mut self, from: u64, to: u64) -> Time {
+    pub(super) fn some_time(&mut self, from: u64, to: u64) -> Time {
         // Short ones are as interesting as long ones.
         let to = if self.rng.percent(50) { from + (to - from) / 10 } else { to };
         self.rng.between(from, to) * MS
@@ -134,6 +133,13 @@ impl World {
     }
 
     fn reboot(&mut self, slot: Slot) {
+        self.lose_power(slot);
+        let wait = self.some_time(100, 4000);
+        self.after(wait, Happening::Boot { slot });
+    }
+
+    /// The machine is off, and what it had not synced may be gone.
+    pub(super) fn lose_power(&mut self, slot: Slot) {
         self.coverage.reboots += 1;
         self.kill(slot);
         let machine = &mut self.machines[slot];
@@ -148,8 +154,6 @@ impl World {
         } else {
             self.coverage.reboots_without_doubt += 1;
         }
-        let wait = self.some_time(100, 4000);
-        self.after(wait, Happening::Boot { slot });
     }
 
     fn lose_disk(&mut self, slot: Slot) {

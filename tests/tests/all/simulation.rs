@@ -41,7 +41,15 @@ fn check(seeds: impl IntoIterator<Item = u64>) -> Coverage {
 fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     let seen = check(0..SEEDS);
     eprintln!("{seen}");
-    assert!(asked_seed().is_some() || (seen.expired > 0 && seen.renewed > 0), "keys expire");
+    if asked_seed().is_some() {
+        return;
+    }
+    assert!(seen.expired > 0 && seen.renewed > 0, "keys expire");
+    assert!(seen.outages > 0 && seen.kills_of_all > 0, "all fail at once");
+    let groups =
+        [seen.groups_of_one_keeper, seen.groups_of_two_keepers, seen.groups_of_three_keepers];
+    assert!(!groups.contains(&0), "owners fail together with one, two and three keepers");
+    assert!(seen.groups_that_return_in_part > 0, "one returns without the other");
 }
 
 #[test]
