@@ -15,7 +15,7 @@
 //!
 //! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
 //! machines reboot and lose what was not synced, an owner fails together with those that keep its
-//! player, all fail at once, disks are lost or refuse writes, links are cut in one direction or both,
+//! player, all fail at once, disks are lost, are slow or refuse writes, links are cut in one direction or both,
 //! connections break, replies and outcomes get lost, and a person changes the cluster's settings.
 //! Then all of it heals, and every player must answer within a bound.
 //!

@@ -61,6 +61,10 @@ coverage! {
     stale,
     /// Batches that a store refused.
     disk_refusals,
+    /// Disks that were slow for a while.
+    slow_disks,
+    /// Batches for which a keeper waited.
+    slow_commits,
     /// Changes whose outcome stayed unknown to their server.
     changes_lost,
     /// Processes killed.

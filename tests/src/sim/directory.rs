@@ -7,7 +7,7 @@ use host::protocol::{
     Ack, Announcement, ChangeOutcome, PlayerChange, PlayerRecord, SettingsChange, Writer,
 };
 
-use super::happening::{Happening, Job, MS, Pid, SECOND, Slot, What};
+use super::happening::{Happening, Job, MS, Pid, SECOND, Slot, Time, What};
 use super::world::World;
 
 /// What all agree on.
@@ -193,8 +193,19 @@ impl World {
         let pid = process.pid;
         let slow = self.healed.is_none() && self.rng.percent(6);
         let wait = if slow { 3 * SECOND } else { 8 * MS };
-        let wait = self.rng.between(MS, wait);
+        let wait = self.rng.between(MS, wait) + self.log_write_time();
         self.after(wait, Happening::Commit { slot, pid, jobs });
+    }
+
+    /// Time until a majority has synced an entry, beyond the usual one: that of the slowest voter
+    /// that is needed.
+    fn log_write_time(&mut self) -> Time {
+        let mut times: Vec<Time> = Vec::new();
+        for slot in self.running() {
+            times.push(self.write_time(slot));
+        }
+        times.sort_unstable();
+        times.get(self.machines.len() / 2).copied().unwrap_or(0)
     }
 
     /// The batch is at the leader; whoever sent it may be dead by now.

@@ -8,6 +8,7 @@ use host::protocol::{
     Seed, StateMismatch, Writer,
 };
 
+use super::happening::Time;
 use super::rng::Rng;
 
 /// Batches that wait to be synced at most.
@@ -66,6 +67,8 @@ pub(super) struct Disk {
     pub(super) incarnation: Incarnation,
     /// Refuses writes for now.
     pub(super) troubled: bool,
+    /// Longest time that a write takes for now, beyond the usual one.
+    pub(super) slow: Time,
     untrusted_through: Incarnation,
     /// Whether writes were acknowledged that are not synced, as the session notes it on disk.
     buffered: bool,
@@ -80,6 +83,7 @@ impl Disk {
             node,
             incarnation: Incarnation(0),
             troubled: false,
+            slow: 0,
             untrusted_through: Incarnation(0),
             buffered: false,
             all: Tables::default(),

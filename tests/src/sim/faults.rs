@@ -20,6 +20,7 @@ pub(super) struct Plan {
     breaks: usize,
     disk: usize,
     leave: usize,
+    slow: usize,
     /// Machines that may still reboot, and disks that may still get lost.
     reboots: u64,
     losses: u64,
@@ -33,7 +34,7 @@ impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let mut weight = |most: usize| rng.index(most + 1);
         let (crash, stop, isolate, cut) = (weight(4), weight(4), weight(4), weight(6));
-        let (breaks, disk, leave) = (weight(6), weight(2), weight(2));
+        let (breaks, disk, leave, slow) = (weight(6), weight(2), weight(2), weight(3));
         Self {
             lasts: rng.between(4, 12) * SECOND,
             pause: rng.between(100, 1200) * MS,
@@ -44,6 +45,7 @@ impl Plan {
             breaks,
             disk,
             leave,
+            slow,
             reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
@@ -75,8 +77,8 @@ impl World {
             self.plan.losses -= 1;
             return self.lose_disk(slot);
         }
-        let Plan { crash, stop, isolate, cut, breaks, disk, leave, .. } = self.plan;
-        let kinds = [crash, stop, isolate, cut, breaks, disk, leave];
+        let Plan { crash, stop, isolate, cut, breaks, disk, leave, slow, .. } = self.plan;
+        let kinds = [crash, stop, isolate, cut, breaks, disk, leave, slow];
         let sum: usize = kinds.iter().sum();
         if sum == 0 {
             return;
@@ -102,8 +104,19 @@ impl World {
                 let lasts = self.some_time(50, 1500);
                 self.after(lasts, Happening::DiskWell { slot });
             }
-            _ => self.leave(slot),
+            Some(6) => self.leave(slot),
+            _ => self.slow_down(slot),
         }
+    }
+
+    /// A disk takes its time for a while.
+    fn slow_down(&mut self, slot: Slot) {
+        self.coverage.slow_disks += 1;
+        let slow = self.some_time(1, 2000);
+        self.machines[slot].disk.slow = slow;
+        self.tell(|| format!("the disk of {slot} takes up to {} ms", slow / MS));
+        let lasts = self.some_time(100, 4000);
+        self.after(lasts, Happening::DiskQuick { slot });
     }
 
     /// Any machine, but rather one that matters.
@@ -203,7 +216,8 @@ impl World {
         self.healed = Some(self.now);
         self.uncut_all();
         for slot in 0..self.machines.len() {
-            self.machines[slot].disk.troubled = false;
+            let disk = &mut self.machines[slot].disk;
+            (disk.troubled, disk.slow) = (false, 0);
             if let Some(pid) = self.pid(slot) {
                 self.go_on(slot, pid);
             }

@@ -1,10 +1,13 @@
 //! What can happen.
 
+use host::keeper::Write;
 use host::net::AskError;
 use host::protocol::{
     Answer, Call, CallError, ChangeOutcome, KeeperCopy, KeeperReply, KeeperRequest, PlayerChange,
     PlayerId, Writer,
 };
+
+use super::keeper::Asked;
 
 /// Virtual time since the beginning, in microseconds.
 pub(super) type Time = u64;
@@ -74,6 +77,8 @@ pub(super) enum Happening {
     Continue { slot: Slot, pid: Pid },
     /// The disk takes writes again.
     DiskWell { slot: Slot },
+    /// The disk is as quick as ever.
+    DiskQuick { slot: Slot },
     /// All faults end.
     Heal,
     /// A client begins or tries again.
@@ -93,6 +98,8 @@ pub(super) enum What {
     Answered { waiter: Waiter, reply: Result<Reply, AskError> },
     /// The keeper takes what waits.
     KeeperServes,
+    /// The disk has what the keeper waited for.
+    KeeperCommitted { writes: Vec<Write>, replies: Vec<(u64, Asked, KeeperReply)> },
     /// A player's server wakes.
     Tick { player: PlayerId, server: u64 },
     /// An instance was made.

@@ -1,13 +1,13 @@
 //! What drives a node's keeper: `host::keeper::Service` without its tasks.
 
-use host::keeper::Keeper;
+use host::keeper::{Keeper, Write};
 use host::protocol::{
     Ack, Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId,
     Refusal, Release, Seed, Writer,
 };
 
 use super::Bug;
-use super::happening::{MS, Reply, SECOND, Slot, What};
+use super::happening::{MS, Reply, SECOND, Slot, Time, What};
 use super::node::Process;
 use super::world::World;
 
@@ -51,7 +51,7 @@ impl World {
     pub(super) fn keeper_asked(&mut self, slot: Slot, ask: u64, request: KeeperRequest) {
         let Some(process) = &mut self.machines[slot].process else { return };
         process.inbox.push((ask, request));
-        if process.inbox.len() == 1 {
+        if process.inbox.len() == 1 && !process.committing {
             let wait = self.rng.between(0, MS / 2);
             self.after_to(wait, slot, What::KeeperServes);
         }
@@ -60,7 +60,6 @@ impl World {
     /// Decides what waits, commits it in one piece, and answers.
     pub(super) fn keeper_serves(&mut self, slot: Slot) {
         let Some(process) = &mut self.machines[slot].process else { return };
-        let node = process.me.node;
         let requests = std::mem::take(&mut process.inbox);
         let mut writes = Vec::new();
         let mut replies = Vec::new();
@@ -80,11 +79,39 @@ impl World {
             if let Some(process) = &mut machine.process {
                 process.keeper = machine.disk.load();
             }
-        } else {
-            self.commit_writes(slot, writes);
+            writes.clear();
         }
+        let takes = if writes.is_empty() { 0 } else { self.write_time(slot) };
+        if takes == 0 {
+            return self.keeper_committed(slot, writes, replies);
+        }
+        self.coverage.slow_commits += 1;
+        // If the process dies meanwhile, the disk may have it or not.
+        if self.rng.percent(50) {
+            self.commit_writes(slot, std::mem::take(&mut writes));
+        }
+        if let Some(process) = &mut self.machines[slot].process {
+            process.committing = true;
+        }
+        self.after_to(takes, slot, What::KeeperCommitted { writes, replies });
+    }
+
+    /// The disk has the batch: the replies leave, and the keeper takes what came meanwhile.
+    pub(super) fn keeper_committed(
+        &mut self,
+        slot: Slot,
+        writes: Vec<Write>,
+        replies: Vec<(u64, Asked, KeeperReply)>,
+    ) {
+        self.commit_writes(slot, writes);
         if self.rng.percent(2) {
             self.machines[slot].disk.sync();
+        }
+        let Some(process) = &mut self.machines[slot].process else { return };
+        let node = process.me.node;
+        process.committing = false;
+        if !process.inbox.is_empty() {
+            self.after_to(0, slot, What::KeeperServes);
         }
         for (ask, asked, reply) in replies {
             self.note_reply(slot, node, &asked, &reply);
@@ -92,11 +119,19 @@ impl World {
         }
     }
 
+    /// Time that a write takes on a machine's disk beyond the usual one.
+    pub(super) fn write_time(&mut self, slot: Slot) -> Time {
+        match self.machines[slot].disk.slow {
+            0 => 0,
+            slow => self.rng.between(0, slow),
+        }
+    }
+
     fn decide(
         &mut self,
         slot: Slot,
         mut request: KeeperRequest,
-        writes: &mut Vec<host::keeper::Write>,
+        writes: &mut Vec<Write>,
     ) -> KeeperReply {
         let bug = self.settings.bug;
         let machine = &mut self.machines[slot];
@@ -154,7 +189,7 @@ impl World {
         }
     }
 
-    fn commit_writes(&mut self, slot: Slot, writes: Vec<host::keeper::Write>) {
+    fn commit_writes(&mut self, slot: Slot, writes: Vec<Write>) {
         if writes.is_empty() {
             return;
         }
@@ -187,6 +222,10 @@ impl World {
 
     /// Collects copies that the directory can never name again.
     pub(super) fn sweep(&mut self, slot: Slot) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        if process.committing {
+            return self.after_to(MS, slot, What::Sweep);
+        }
         self.after_to(10 * SECOND, slot, What::Sweep);
         let Some(process) = &mut self.machines[slot].process else { return };
         let Process { keeper, view, .. } = process;

@@ -28,6 +28,8 @@ pub(super) struct Process {
     pub(super) detector: Detector,
     pub(super) keeper: Keeper,
     pub(super) inbox: Vec<(u64, KeeperRequest)>,
+    /// Whether the keeper waits for its disk, and does nothing else.
+    pub(super) committing: bool,
     pub(super) servers: BTreeMap<PlayerId, Server>,
     pub(super) routed: BTreeMap<u64, Routed>,
     pub(super) jobs: VecDeque<Job>,
@@ -83,6 +85,7 @@ impl World {
             detector: Detector::new(me.node),
             keeper,
             inbox: Vec::new(),
+            committing: false,
             servers: BTreeMap::new(),
             routed: BTreeMap::new(),
             jobs: VecDeque::new(),
@@ -176,6 +179,9 @@ impl World {
             What::Asked { ask, request } => self.asked(slot, ask, request),
             What::Answered { waiter, reply } => self.answered(slot, waiter, reply),
             What::KeeperServes => self.keeper_serves(slot),
+            What::KeeperCommitted { writes, replies } => {
+                self.keeper_committed(slot, writes, replies);
+            }
             What::Tick { player, server } => self.tick(slot, &player, server),
             What::Restored { player, server } => self.restored(slot, &player, server),
             What::Heartbeat => self.heartbeat(slot),

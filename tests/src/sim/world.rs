@@ -169,6 +169,7 @@ impl World {
             Happening::Boot { slot } => self.boot(slot),
             Happening::Continue { slot, pid } => self.go_on(slot, pid),
             Happening::DiskWell { slot } => self.machines[slot].disk.troubled = false,
+            Happening::DiskQuick { slot } => self.machines[slot].disk.slow = 0,
             Happening::Heal => self.heal(),
             Happening::Client { client } => self.client_turn(client),
             Happening::Answer { op, attempt, called } => self.client_answered(op, attempt, called),
