@@ -23,11 +23,14 @@ pub enum Bug {
     RenewUsedKey,
     /// A keeper that should sync first acknowledges what the disk does not have.
     AnswerBeforeSync,
+    /// An owner that is going to leave answers what is still on its way to the keepers, and hands
+    /// over.
+    HandOverUnacknowledged,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AnswerBeforeAcknowledgement,
         Self::NoGenerationCheck,
         Self::RestoreStale,
@@ -37,6 +40,7 @@ impl Bug {
         Self::ForgetHorizon,
         Self::RenewUsedKey,
         Self::AnswerBeforeSync,
+        Self::HandOverUnacknowledged,
     ];
 }
 

@@ -93,6 +93,8 @@ coverage! {
     pauses,
     /// Links cut.
     cuts,
+    /// Owners that reached nobody but a keeper.
+    strandings,
     /// Connections that went through a third machine.
     relays,
     /// Connections broken.

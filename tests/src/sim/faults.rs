@@ -1,5 +1,7 @@
 //! What goes wrong, how often, and how it ends.
 
+use host::protocol::PlayerId;
+
 use super::happening::{Happening, MS, SECOND, Slot, Time};
 use super::rng::Rng;
 use super::together::Together;
@@ -21,6 +23,7 @@ pub(super) struct Plan {
     disk: usize,
     leave: usize,
     slow: usize,
+    strand: usize,
     /// Machines that may still reboot, and disks that may still get lost.
     reboots: u64,
     losses: u64,
@@ -35,6 +38,7 @@ impl Plan {
         let mut weight = |most: usize| rng.index(most + 1);
         let (crash, stop, isolate, cut) = (weight(4), weight(4), weight(4), weight(6));
         let (breaks, disk, leave, slow) = (weight(6), weight(2), weight(2), weight(3));
+        let strand = weight(5);
         Self {
             lasts: rng.between(4, 12) * SECOND,
             pause: rng.between(100, 1200) * MS,
@@ -46,6 +50,7 @@ impl Plan {
             disk,
             leave,
             slow,
+            strand,
             reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
@@ -77,8 +82,8 @@ impl World {
             self.plan.losses -= 1;
             return self.lose_disk(slot);
         }
-        let Plan { crash, stop, isolate, cut, breaks, disk, leave, slow, .. } = self.plan;
-        let kinds = [crash, stop, isolate, cut, breaks, disk, leave, slow];
+        let Plan { crash, stop, isolate, cut, breaks, disk, leave, slow, strand, .. } = self.plan;
+        let kinds = [crash, stop, isolate, cut, breaks, disk, leave, slow, strand];
         let sum: usize = kinds.iter().sum();
         if sum == 0 {
             return;
@@ -105,7 +110,46 @@ impl World {
                 self.after(lasts, Happening::DiskWell { slot });
             }
             Some(6) => self.leave(slot),
-            _ => self.slow_down(slot),
+            Some(7) => self.slow_down(slot),
+            _ => self.strand(),
+        }
+    }
+
+    /// The owner of a player reaches its keeper and its callers, but neither the leader nor anybody
+    /// else who could tell it that it has been replaced, not even around the cut links.
+    fn strand(&mut self) {
+        let player = self.rng.index(self.players.len());
+        let ends = self.owner_and_keeper(&self.players[player]);
+        let (Some((owner, keeper)), Some(leader)) = (ends, self.log.leader) else { return };
+        if [owner, keeper].contains(&leader) {
+            return;
+        }
+        self.coverage.strandings += 1;
+        let lasts = self.rng.between(1000, 4000) * MS;
+        for other in (0..self.machines.len()).filter(|other| *other != keeper) {
+            self.cut(owner, other, lasts);
+            self.cut(other, owner, lasts);
+        }
+        self.cut(leader, keeper, lasts);
+    }
+
+    /// The machines of a player's owner and of the first of its keepers.
+    fn owner_and_keeper(&self, player: &PlayerId) -> Option<(Slot, Slot)> {
+        let record = self.log.state.player(player)?;
+        let owner = self.net.addresses.get(&record.owner.node)?;
+        let keeper = self.net.addresses.get(&record.keepers.first()?.node)?;
+        Some((*owner, *keeper))
+    }
+
+    /// What the owners on this machine send to keepers stays on its way for a moment.
+    pub(super) fn delay_appends(&mut self, slot: Slot) {
+        for player in self.players.clone() {
+            if let Some((owner, keeper)) = self.owner_and_keeper(&player)
+                && owner == slot
+            {
+                let lasts = self.some_time(50, 900);
+                self.cut(owner, keeper, lasts);
+            }
         }
     }
 

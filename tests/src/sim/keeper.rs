@@ -156,7 +156,8 @@ impl World {
                 | Bug::LoseKeys
                 | Bug::ForgetHorizon
                 | Bug::RenewUsedKey
-                | Bug::AnswerBeforeSync,
+                | Bug::AnswerBeforeSync
+                | Bug::HandOverUnacknowledged,
             )
             | None => {}
         }

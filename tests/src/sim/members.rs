@@ -108,6 +108,9 @@ impl World {
         }
         self.coverage.drains += 1;
         self.tell(|| format!("node {slot} hands over"));
+        if self.healed.is_none() && self.rng.percent(30) {
+            self.delay_appends(slot);
+        }
         self.call_draining(me);
         let wait = self.rng.between(1, 3000) * MS;
         self.after_to(wait, slot, What::Drained);

@@ -10,7 +10,7 @@ use host::net::AskError;
 use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
     Answer, Call, CallError, CallKey, ChangeOutcome, CodeHash, Generation, KeeperCopy, KeeperReply,
-    KeyBounds, KeyWindow, NodeId, Operation, PlayerId, PlayerState, Seq, Term,
+    KeyBounds, KeyWindow, NodeId, NodeStatus, Operation, PlayerId, PlayerState, Seq, Term,
 };
 use host::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
@@ -44,6 +44,8 @@ pub(super) struct Server {
     wake: Option<Time>,
     /// Generations that this server hides from its machine ([`Bug::KeepGeneration`]).
     hidden: u64,
+    /// The last message to each copy.
+    sent: BTreeMap<KeeperCopy, u64>,
 }
 
 /// Returns the state of a player that was never called.
@@ -147,7 +149,15 @@ impl World {
             (player, process.me).hash(&mut seed);
             let machine = Machine::new(player.clone(), process.me, origin, seed.finish());
             let callers = BTreeMap::new();
-            Server { id, machine, memory: None, callers, wake: None, hidden: 0 }
+            Server {
+                id,
+                machine,
+                memory: None,
+                callers,
+                wake: None,
+                hidden: 0,
+                sent: BTreeMap::new(),
+            }
         }))
     }
 
@@ -242,6 +252,7 @@ impl World {
                 self.change(slot, job);
             }
             Action::Ask { copy, number, request } => {
+                self.server(slot, player, id)?.sent.insert(copy, number);
                 let waiter = Waiter::Server { player: player.clone(), server: id, copy, number };
                 self.ask(slot, copy.node, Request::Keeper(request), waiter);
             }
@@ -415,8 +426,24 @@ impl World {
             })
             .collect();
         for (player, id, lost) in servers {
+            if self.has(Bug::HandOverUnacknowledged) {
+                self.hand_over_early(slot, &player, id);
+            }
             let event = if lost { Event::Superseded } else { Event::Nodes };
             self.server_event(slot, &player, id, event);
+        }
+    }
+
+    /// [`Bug::HandOverUnacknowledged`].
+    fn hand_over_early(&mut self, slot: Slot, player: &PlayerId, id: u64) {
+        let Some(process) = &self.machines[slot].process else { return };
+        let me = process.me.node;
+        let draining = process.nodes.iter().any(|n| n.id == me && n.status == NodeStatus::Draining);
+        let Some(server) = process.servers.get(player).filter(|_| draining) else { return };
+        let seq = server.machine.state().map_or(Seq(0), |state| state.seq);
+        for (copy, number) in server.sent.clone() {
+            let reply = Ok(KeeperReply::Acknowledged { seq });
+            self.server_event(slot, player, id, Event::Kept { copy, number, reply });
         }
     }
 
