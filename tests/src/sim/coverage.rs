@@ -87,6 +87,8 @@ coverage! {
     groups_that_return_in_part,
     /// Committed batches that reboots took.
     batches_lost,
+    /// Stored copies that did not match their checksums after a reboot.
+    copies_damaged,
     /// Disks lost.
     disks_lost,
     /// Processes stopped for a while.

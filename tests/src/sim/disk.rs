@@ -109,6 +109,19 @@ impl Disk {
         lost
     }
 
+    /// A stored copy does not match its checksum any more: whoever opens the folder leaves it out, as
+    /// the store does. It is missing then, and never stale. Returns which one it is.
+    pub(super) fn damage(&mut self, rng: &mut Rng) -> Option<CopyId> {
+        let ids: Vec<CopyId> = self.ids().into_iter().collect();
+        if ids.is_empty() {
+            return None;
+        }
+        let id = ids[rng.index(ids.len())];
+        self.all.copies.remove(&id);
+        self.synced.copies.remove(&id);
+        Some(id)
+    }
+
     /// Whether a reboot may take something that was acknowledged.
     pub(super) fn is_buffered(&self) -> bool {
         self.buffered

@@ -211,6 +211,13 @@ impl World {
         } else {
             self.coverage.reboots_without_doubt += 1;
         }
+        if self.rng.percent(10)
+            && let Some(copy) = self.machines[slot].disk.damage(&mut self.rng)
+        {
+            self.coverage.copies_damaged += 1;
+            self.tell(|| format!("copy {copy} on machine {slot} is damaged"));
+            self.watch.damaged.insert(copy);
+        }
     }
 
     fn lose_disk(&mut self, slot: Slot) {
