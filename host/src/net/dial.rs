@@ -18,9 +18,9 @@ use crate::protocol::NodeName;
 /// after 60 and 180 ms, within this time.
 const DIAL_DEADLINE: Duration = Duration::from_millis(500);
 /// Time after which a dial that got no answer asks TCP whether anything listens there.
-const PROBE_AFTER: Duration = Duration::from_millis(20);
+const PROBE_AFTER: Duration = Duration::from_millis(5);
 /// Time a dial still gets after TCP said that nothing listens: a firewall may say so too.
-const REFUSED_GRACE: Duration = Duration::from_millis(80);
+const REFUSED_GRACE: Duration = Duration::from_millis(35);
 
 /// TLS alerts (RFC 8446, section 6), as they appear in QUIC's error codes.
 const ALERT_BAD_CERTIFICATE: u64 = 42;
