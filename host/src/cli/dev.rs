@@ -12,6 +12,7 @@ mod cluster;
 
 use std::env;
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
 use self::cluster::{Cluster, ClusterError};
 use super::client::{Client, Dialer, Patience, Reach};
@@ -22,8 +23,11 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session::{self, Told};
 use super::signals::Interrupts;
-use crate::limits::CALL_DEADLINE;
+use crate::limits::{CALL_DEADLINE, VOTERS_MAX};
 use crate::protocol::NodeName;
+
+/// Time between two looks at who votes.
+const SETTLE_POLL: Duration = Duration::from_millis(30);
 
 /// Runs a cluster until the person leaves. Returns what is to be said at the end, if anything.
 pub(super) async fn run(
@@ -64,6 +68,11 @@ async fn attend(
     interrupts: &mut Interrupts,
 ) -> Result<(), String> {
     let dialer = Dialer::new(cluster.secret()).map_err(|error| render::sentence(&error))?;
+    let mut client = Client::new(dialer);
+    tokio::select! {
+        () = await_voters(cluster, &mut client) => {}
+        () = interrupts.next() => return Ok(()),
+    }
     let attended = super::is_attended();
     let welcome = welcome(cluster);
     if attended {
@@ -78,13 +87,39 @@ async fn attend(
         Prompt::on_pipe()
     };
     let prompt = prompt.map_err(|error| render::sentence(&error))?;
-    let mut desk = Desk { cluster, client: Client::new(dialer), prompt, format };
+    let mut desk = Desk { cluster, client, prompt, format };
     tokio::select! {
         () = desk.converse() => {}
         () = interrupts.next() => {}
     }
     desk.prompt.close();
     Ok(())
+}
+
+/// Waits a moment until as many nodes vote as ever will. Before that, the death of the first one
+/// would leave the others without a directory, and a script is fast.
+async fn await_voters(cluster: &Cluster, client: &mut Client<Dialer>) {
+    let Ok(addrs) = cluster.serving() else { return };
+    let room = addrs.len().min(VOTERS_MAX);
+    let voters = if room.is_multiple_of(2) { room.saturating_sub(1) } else { room };
+    let settled = async {
+        // Seen by all, and twice: what all have heard of may still have to be agreed on.
+        let mut seen = 0;
+        while seen < 2 {
+            let mut all = true;
+            for addr in &addrs {
+                let (targets, deadline) = (vec![addr.to_string()], CALL_DEADLINE);
+                let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
+                let nodes = client.nodes(&reach).await;
+                all &= nodes.is_ok_and(|nodes| nodes.voters.len() >= voters);
+            }
+            seen = if all { seen + 1 } else { 0 };
+            tokio::time::sleep(SETTLE_POLL).await;
+        }
+    };
+    if tokio::time::timeout(CALL_DEADLINE, settled).await.is_err() {
+        tracing::warn!("not all nodes vote yet: the first one must not die now");
+    }
 }
 
 /// The prompt and what it speaks for.
