@@ -220,6 +220,25 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Returns one word for programs, which never changes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SingleNode { .. } => "single_node",
+            Self::Unavailable { .. } => "unavailable",
+            Self::NoCode { .. } => "no_code",
+            Self::Broken { .. } => "broken",
+            Self::Moved { .. } => "moved",
+            Self::Overloaded { .. } => "overloaded",
+            Self::KeyReused { .. } => "key_reused",
+            Self::Available { .. } => "available",
+            Self::KeyExpired { .. } => "key_expired",
+            Self::KeyAhead { .. } => "key_ahead",
+            Self::Stopping { .. } => "stopping",
+            Self::Late { .. } => "late",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
     /// Returns what is known about the call's effect.
     pub fn outcome(&self) -> Outcome {
         match self {

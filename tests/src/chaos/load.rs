@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use host::protocol::{Answer, Call, CallError, CallKey, Operation, PlayerId, Term};
+use host::protocol::{Answer, Call, CallKey, Operation, PlayerId, Term};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -211,20 +211,5 @@ fn account(no_answer: &NoAnswer) -> Failed {
         }
         NoAnswer::Said(error) => error,
     };
-    let code = match error {
-        CallError::SingleNode { .. } => "single_node",
-        CallError::Unavailable { .. } => "unavailable",
-        CallError::NoCode { .. } => "no_code",
-        CallError::Broken { .. } => "broken",
-        CallError::Moved { .. } => "moved",
-        CallError::Overloaded { .. } => "overloaded",
-        CallError::KeyReused { .. } => "key_reused",
-        CallError::KeyExpired { .. } => "key_expired",
-        CallError::KeyAhead { .. } => "key_ahead",
-        CallError::Available { .. } => "available",
-        CallError::Stopping { .. } => "stopping",
-        CallError::Late { .. } => "late",
-        CallError::Unknown { .. } => "unknown",
-    };
-    Failed { code, reason: error.to_string() }
+    Failed { code: error.code(), reason: error.to_string() }
 }

@@ -272,7 +272,7 @@ impl Attempts {
                 let why = "the key made for this call was too old for the player each time; compare \
                            the clock of this machine with those of the nodes";
                 return Failed {
-                    code: code_of(&error),
+                    code: error.code(),
                     message: format!("key_expired: {why}"),
                     outcome: Outcome::NotApplied,
                 };
@@ -283,7 +283,7 @@ impl Attempts {
                 Problem::Call(error @ (CallError::Unknown { .. } | CallError::KeyExpired { .. })),
             )) => {
                 let outcome = error.outcome();
-                return Failed { code: code_of(&error), message: error.to_string(), outcome };
+                return Failed { code: error.code(), message: error.to_string(), outcome };
             }
             Some((target, problem)) => account(&target, problem, self.patience),
             None => ("late", "no node was asked within the deadline".to_owned()),
@@ -337,25 +337,7 @@ fn account(target: &str, problem: Problem, patience: Patience) -> (&'static str,
         Problem::Alien => {
             ("alien", format!("{target} answered another question; is it of another version?"))
         }
-        Problem::Call(error) => (code_of(&error), error.to_string()),
-    }
-}
-
-fn code_of(error: &CallError) -> &'static str {
-    match error {
-        CallError::SingleNode { .. } => "single_node",
-        CallError::Unavailable { .. } => "unavailable",
-        CallError::NoCode { .. } => "no_code",
-        CallError::Broken { .. } => "broken",
-        CallError::Moved { .. } => "moved",
-        CallError::Overloaded { .. } => "overloaded",
-        CallError::KeyReused { .. } => "key_reused",
-        CallError::Available { .. } => "available",
-        CallError::KeyExpired { .. } => "key_expired",
-        CallError::KeyAhead { .. } => "key_ahead",
-        CallError::Stopping { .. } => "stopping",
-        CallError::Late { .. } => "late",
-        CallError::Unknown { .. } => "unknown",
+        Problem::Call(error) => (error.code(), error.to_string()),
     }
 }
 
