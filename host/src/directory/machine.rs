@@ -218,17 +218,17 @@ impl DirectoryState {
             }
     }
 
-    /// Whether the keepers are one copy on each of some nodes, and whether those that are new are up
-    /// and remote. One that was a keeper before stays allowed whatever became of its node: a claim
-    /// repeats the record, and the other copies in it are good. So a new owner may be a keeper for
-    /// the time being, too.
+    /// Whether the keepers are one copy on each of some nodes, and whether those that are new are
+    /// up. A new one needs a remote one beside it, for the owner's own copy alone is none. One that
+    /// was a keeper before stays allowed whatever became of its node: a claim repeats the record,
+    /// and the other copies in it are good.
     fn allows_keepers(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
         let nodes: BTreeSet<_> = change.keepers.iter().map(|keeper| keeper.node).collect();
+        let remote = nodes.iter().any(|node| *node != change.owner.node);
         let known = change.keepers.iter().all(|keeper| {
             let kept_before = current.is_some_and(|record| record.keepers.contains(keeper));
             let node = self.nodes.get(&keeper.node);
-            let up = node.is_some_and(|node| node.status == NodeStatus::Up);
-            kept_before || (up && keeper.node != change.owner.node)
+            kept_before || (remote && node.is_some_and(|node| node.status == NodeStatus::Up))
         });
         nodes.len() == change.keepers.len() && known
     }

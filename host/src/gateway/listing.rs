@@ -119,7 +119,7 @@ impl Gateway {
 
     fn listing(&self, player: PlayerId, record: &PlayerRecord) -> PlayerListing {
         let keepers: Vec<NodeName> =
-            record.keepers.iter().map(|keeper| self.name_of(keeper.node)).collect();
+            record.remote_keepers().map(|keeper| self.name_of(keeper.node)).collect();
         PlayerListing {
             player,
             owner: self.name_of(record.owner.node),

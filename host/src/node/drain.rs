@@ -150,7 +150,7 @@ impl Drain<'_> {
             let Some((last, _)) = page.last() else { return held };
             after = Some(last.clone());
             for (player, record) in page {
-                let keeps = record.keepers.iter().any(|keeper| keeper.node == self.me.node);
+                let keeps = record.remote_keepers().any(|keeper| keeper.node == self.me.node);
                 held.copies += u64::from(keeps);
                 if record.owner == self.me {
                     held.players.push(player);

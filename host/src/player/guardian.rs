@@ -22,7 +22,7 @@ use super::roster::RosterRequest;
 use crate::directory::Directory;
 use crate::limits::{ADOPT_AFTER, LISTING_PAGE_PLAYERS};
 use crate::membership::successor_for;
-use crate::protocol::{NodeId, NodeRecord, PlayerId, PlayerRecord, Writer};
+use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Writer};
 
 /// Players that are opened at the same time. Enough to fill the directory's entries; few enough that
 /// calls to other players hardly notice.
@@ -33,6 +33,10 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Time after which players that could not be helped are looked at again, unless nodes change.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Time between two looks while a node hands over what it has: it waits until its players are
+/// open elsewhere, and nothing else says that one was given to this node.
+const LOOK_WHILE_DRAINING: Duration = Duration::from_millis(100);
 
 /// Opens players that need it, for one node.
 #[derive(Debug)]
@@ -55,10 +59,15 @@ impl Guardian {
         let watch = async {
             loop {
                 // Whoever calls a player meanwhile claims it first.
-                tokio::time::sleep(ADOPT_AFTER).await;
+                let draining = self.is_a_node_draining();
+                let pause = if draining { LOOK_WHILE_DRAINING } else { ADOPT_AFTER };
+                tokio::time::sleep(pause).await;
                 let Seen { helped, left } = self.look().await;
                 if helped > 0 {
                     tracing::info!(players = helped, "gave players their copies again");
+                }
+                if draining {
+                    continue;
                 }
                 let patience = if left > 0 { LOOK_AGAIN } else { Duration::MAX };
                 if matches!(timeout(patience, self.nodes.changed()).await, Ok(Err(_))) {
@@ -70,6 +79,10 @@ impl Guardian {
             () = cancel.cancelled() => {}
             () = watch => {}
         }
+    }
+
+    fn is_a_node_draining(&self) -> bool {
+        self.nodes.borrow().iter().any(|node| node.status == NodeStatus::Draining)
     }
 
     /// Returns the players whose servers run here.
@@ -150,7 +163,7 @@ fn falls_to(me: Writer, player: &PlayerId, record: &PlayerRecord, nodes: &[NodeR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{CodeHash, CopyId, Generation, Incarnation, KeeperCopy, NodeStatus};
+    use crate::protocol::{CodeHash, CopyId, Generation, Incarnation, KeeperCopy};
 
     fn node(id: u64, incarnation: u64, status: NodeStatus) -> NodeRecord {
         NodeRecord {

@@ -159,10 +159,6 @@ impl View<'_> {
         name_of(id, self.nodes)
     }
 
-    fn names(&self, copies: &[KeeperCopy]) -> Vec<NodeName> {
-        copies.iter().map(|copy| self.name(copy.node)).collect()
-    }
-
     /// Whether a node serves, for a while at least.
     fn is_alive(&self, id: NodeId) -> bool {
         self.nodes.iter().any(|node| node.id == id && node.status.is_alive())

@@ -66,7 +66,8 @@ pub struct PlayerRecord {
     pub generation: Generation,
     /// The start of the node that runs the player.
     pub owner: Writer,
-    /// The keepers; none when the player was forgotten.
+    /// The copies: the keepers', and one on the owner's own node, which may survive them. None when
+    /// the player was forgotten.
     pub keepers: Vec<KeeperCopy>,
     /// The component that the player's memory belongs to.
     pub code: CodeHash,
@@ -77,6 +78,11 @@ impl PlayerRecord {
     /// fenced when it begins anew.
     pub fn is_forgotten(&self) -> bool {
         self.keepers.is_empty()
+    }
+
+    /// Returns the copies on other nodes than the owner's.
+    pub fn remote_keepers(&self) -> impl Iterator<Item = &KeeperCopy> {
+        self.keepers.iter().filter(|keeper| keeper.node != self.owner.node)
     }
 }
 
@@ -91,7 +97,7 @@ pub struct PlayerChange {
     pub by: Writer,
     /// The new owner: the one who asks, or another one to whom the owner hands the player over.
     pub owner: Writer,
-    /// The new keepers, each of which holds the state already; none to forget the player.
+    /// The new copies, each of which holds the state already; none to forget the player.
     pub keepers: Vec<KeeperCopy>,
     /// The component that the player's memory belongs to.
     pub code: CodeHash,

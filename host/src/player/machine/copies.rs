@@ -7,8 +7,8 @@ use crate::limits::{APPEND_DEADLINE, STEP_DEADLINE};
 use crate::membership::keepers_for;
 use crate::net::AskError;
 use crate::protocol::{
-    CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeRecord,
-    NodeStatus, PlayerChange, PlayerRecord, PlayerState, Release, Seed,
+    CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeName,
+    NodeRecord, NodeStatus, PlayerChange, PlayerRecord, PlayerState, Release, Seed,
 };
 
 /// Shortest time for a seed, and what each million bytes of state adds: a slow network moves ten
@@ -39,7 +39,7 @@ impl Machine {
         if !targets.is_empty() {
             return self.seed(&targets, view, out);
         }
-        if self.keepers.is_empty() {
+        if self.remote().next().is_none() {
             out.push(Action::Tell(Story::Alone));
             self.phase = Phase::Alone;
             return;
@@ -51,23 +51,36 @@ impl Machine {
         }
     }
 
-    /// Nodes that should get a copy now.
+    /// Returns the nodes of the copies that survive this one.
+    fn remote(&self) -> impl Iterator<Item = NodeId> {
+        let nodes = self.keepers.iter().map(|keeper| keeper.copy.node);
+        nodes.filter(|node| *node != self.me.node)
+    }
+
+    /// Returns nodes that should get a copy now: other ones, and then this one for its own copy.
     fn targets(&mut self, view: View<'_>) -> Vec<NodeId> {
         self.avoid.retain(|(_, until)| *until > view.now);
         let avoid: Vec<NodeId> = self.avoid.iter().map(|(node, _)| *node).collect();
-        let taken: Vec<NodeId> = self.keepers.iter().map(|keeper| keeper.copy.node).collect();
+        let taken: Vec<NodeId> = self.remote().collect();
         // A keeper that is going to leave is good, but another one must take its place.
         let staying = taken.iter().filter(|node| !view.is_draining(**node)).count();
         let missing = view.keepers_wanted.saturating_sub(staying);
         let mut targets =
             keepers_for(&self.player, self.me.node, &taken, &avoid, view.nodes, missing);
-        self.short_until = None;
         // With a good keeper, callers do not wait for a node that failed a moment ago.
         if !taken.is_empty() {
             targets.retain(|node| !avoid.contains(node));
-            if targets.len() < missing {
-                self.short_until = self.avoid.iter().map(|(_, until)| *until).min();
-            }
+        }
+        // Its own copy is no use alone, and a node that is going to leave is about to lose it.
+        let own = self.me.node;
+        let alone = taken.is_empty() && targets.is_empty();
+        let has_own = self.keepers.iter().any(|keeper| keeper.copy.node == own);
+        let wants_own = !alone && !has_own && !view.is_draining(own);
+        let short = targets.len() < missing || (wants_own && avoid.contains(&own));
+        let retry = self.avoid.iter().map(|(_, until)| *until).min();
+        self.short_until = retry.filter(|_| short && !taken.is_empty());
+        if wants_own && !avoid.contains(&own) {
+            targets.push(own);
         }
         targets
     }
@@ -79,27 +92,26 @@ impl Machine {
         self.keepers.retain(|keeper| !spare.contains(&keeper.copy.node));
     }
 
-    /// Returns the nodes whose copies are not wanted any more: those beyond what the cluster wants,
-    /// and those that are going to leave once enough others hold the state.
+    /// Returns the other nodes whose copies are not wanted any more: those beyond what the cluster
+    /// wants, and those that are going to leave once enough others hold the state.
     fn spare(&self, view: View<'_>) -> Vec<NodeId> {
         let wanted = view.keepers_wanted.max(1);
-        let mut keepers = self.keepers.iter().map(|keeper| keeper.copy.node);
         let stays = |node: &&NodeRecord| {
-            node.status == NodeStatus::Up && keepers.clone().any(|keeper| keeper == node.id)
+            node.status == NodeStatus::Up && self.remote().any(|keeper| keeper == node.id)
         };
         let staying: Vec<NodeRecord> = view.nodes.iter().filter(stays).cloned().collect();
         if staying.len() < wanted {
             return Vec::new();
         }
         let best = keepers_for(&self.player, self.me.node, &[], &[], &staying, wanted);
-        keepers.by_ref().filter(|keeper| !best.contains(keeper)).collect()
+        self.remote().filter(|keeper| !best.contains(keeper)).collect()
     }
 
     fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
         let generation = self.generation();
         let Some(state) = self.state.clone() else { return };
         let new: Vec<KeeperCopy> = targets.iter().map(|node| self.new_copy(*node)).collect();
-        out.push(Action::Tell(Story::Seeding { to: view.names(&new) }));
+        out.push(Action::Tell(Story::Seeding { to: self.remote_names(&new, view) }));
         for copy in &new {
             out.push(Action::Ask {
                 copy: *copy,
@@ -121,7 +133,8 @@ impl Machine {
 
     /// Does not wait for a target that went down.
     pub(super) fn check_targets(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        self.end_seeding(|copy| !view.is_alive(copy.node), view, out);
+        let own = self.me.node;
+        self.end_seeding(|copy| copy.node != own && !view.is_alive(copy.node), view, out);
     }
 
     pub(super) fn is_being_seeded(&self, copy: CopyId) -> bool {
@@ -179,7 +192,8 @@ impl Machine {
             return;
         }
         let seeded: Vec<KeeperCopy> = seeding.new.iter().map(|(copy, _)| *copy).collect();
-        if seeded.is_empty() {
+        let own = self.me.node;
+        if self.remote().chain(seeded.iter().map(|copy| copy.node)).all(|node| node == own) {
             return self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
         }
         self.name_with(seeded, out);
@@ -227,7 +241,8 @@ impl Machine {
             }
             Some(ChangeOutcome::Changed(generation)) => {
                 let Naming { change: PlayerChange { owner, keepers, code, .. }, seeded } = naming;
-                out.push(Action::Tell(Story::Named { keepers: view.names(&keepers) }));
+                let names = self.remote_names(&keepers, view);
+                out.push(Action::Tell(Story::Named { keepers: names }));
                 let record = PlayerRecord { generation, owner, keepers, code };
                 self.adopt(record, &seeded, out);
                 self.retries = 0;
@@ -284,7 +299,9 @@ impl Machine {
     /// Replaces keepers that the directory calls down or that are going to leave, and adds missing
     /// ones.
     pub(super) fn check_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let lost = self.copies().into_iter().filter(|copy| !view.is_alive(copy.node));
+        let own = self.me.node;
+        let lost =
+            self.copies().into_iter().filter(|copy| copy.node != own && !view.is_alive(copy.node));
         for copy in lost.collect::<Vec<_>>() {
             self.lose(copy, "the node is down".to_owned(), view, out);
         }
@@ -343,6 +360,12 @@ impl Machine {
             self.phase = Phase::Closed;
             out.push(Action::Close);
         }
+    }
+
+    /// Returns the names of the copies' nodes but this one, which needs no mention.
+    pub(super) fn remote_names(&self, copies: &[KeeperCopy], view: View<'_>) -> Vec<NodeName> {
+        let remote = copies.iter().filter(|copy| copy.node != self.me.node);
+        remote.map(|copy| view.name(copy.node)).collect()
     }
 
     /// The copy that this server seeds on a node under its present generation. A second attempt is

@@ -1,9 +1,10 @@
 //! Handing over: a node that is going to leave gives its players away while it still serves.
 //!
 //! The owner stops executing, waits until everything that it has executed is acknowledged, and has
-//! the directory name another owner with the same keepers. That one claims the player at the next
-//! call and reads it from the keepers, as after a failover; but nobody had to notice a death, and
-//! every caller who waits is sent on at once.
+//! the directory name another owner with the same copies, its own one among them. The new owner
+//! claims the player at the next call and reads it from the copies, as after a failover; but nobody
+//! had to notice a death, and every caller who waits is sent on at once. The old owner's node stays
+//! until the new one has a copy of its own, so that there are two at any time.
 
 use super::copies::Naming;
 use super::{Action, Life, Machine, Phase, View};

@@ -163,10 +163,7 @@ impl Machine {
             if state.seq != furthest {
                 continue;
             }
-            // A copy on this very node is a source, never a keeper.
-            if copy.node != self.me.node {
-                self.keepers.push(Acking { copy, acknowledged: self.sent });
-            }
+            self.keepers.push(Acking { copy, acknowledged: self.sent });
             if self.state.is_none() {
                 let from = view.name(copy.node);
                 out.push(Action::Tell(Story::Fetched { from, seq: state.seq }));

@@ -143,7 +143,7 @@ impl Machine {
             seq: restored_seq,
             micros: restore_micros,
         }));
-        let keepers = view.names(&self.copies());
+        let keepers = self.remote_names(&self.copies(), view);
         let crash =
             |node| Answer::Trapped(Crash { message, restored_seq, restore_micros, node, keepers });
         self.confirm(waiting, crash, view, out);

@@ -1,6 +1,7 @@
 //! The rules of a player's server as dialogues: what happened, and all that it does about it.
 
 mod keepers;
+mod own_copy;
 
 use super::*;
 use crate::protocol::{
@@ -35,6 +36,8 @@ struct World {
     copies: Vec<KeeperCopy>,
     change: Option<PlayerChange>,
     total: i64,
+    /// Whether this node's own copy is taken, acknowledged at once, and not mentioned.
+    quiet: bool,
 }
 
 impl World {
@@ -42,7 +45,8 @@ impl World {
         let machine = Machine::new("player1".parse().unwrap(), ME, origin, 7);
         let nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
         let (copies, change) = (Vec::new(), None);
-        Self { machine, nodes, wanted: 1, now: crate::clock::now(), copies, change, total: 0 }
+        let now = crate::clock::now();
+        Self { machine, nodes, wanted: 1, now, copies, change, total: 0, quiet: true }
     }
 
     /// A player that is served with one keeper, node 2.
@@ -71,7 +75,29 @@ impl World {
         let mut out = Vec::new();
         let (now, nodes, keepers_wanted) = (self.now, &self.nodes[..], self.wanted);
         self.machine.handle(event, View { now, nodes, keepers_wanted }, &mut out);
-        out.into_iter().filter_map(|action| self.note(action)).collect()
+        let mut told = Vec::new();
+        for action in out {
+            match self.own_reply(&action) {
+                Some(reply) => told.extend(self.feed(reply)),
+                None => told.extend(self.note(action)),
+            }
+        }
+        told
+    }
+
+    /// Returns what this node's own keeper says at once, if it goes without saying.
+    fn own_reply(&self, action: &Action) -> Option<Event> {
+        let Action::Ask { copy, number, request } = action else { return None };
+        let seq = match request {
+            KeeperRequest::Seed(seed) => seed.state.seq,
+            KeeperRequest::Append(append) => append.record.seq,
+            KeeperRequest::Confirm(confirm) => confirm.seq,
+            KeeperRequest::Release(_) => Seq(0),
+            KeeperRequest::Fetch(_) => return None,
+        };
+        let reply = Ok(KeeperReply::Acknowledged { seq });
+        let own = self.quiet && copy.node == ME.node;
+        own.then_some(Event::Kept { copy: *copy, number: *number, reply })
     }
 
     /// Shortens an action to a few words and remembers what the replies need.
@@ -86,7 +112,9 @@ impl World {
             Action::Restore => "restore".to_owned(),
             Action::Rest => "rest".to_owned(),
             Action::Change(change) => {
-                let keepers: Vec<_> = change.keepers.iter().map(|k| k.node.0).collect();
+                let spoken = |node: &u64| !self.quiet || *node != ME.node.0;
+                let keepers = change.keepers.iter().map(|k| k.node.0);
+                let keepers: Vec<_> = keepers.filter(spoken).collect();
                 let text = format!("change {} -> {keepers:?}", change.expect);
                 self.change = Some(change);
                 text
@@ -281,20 +309,22 @@ fn a_player_of_a_dead_owner_is_claimed_then_read_from_its_keeper() {
     assert_eq!(world.call(1, 5), ["change 5 -> [2]"]);
     assert_eq!(world.changed(6), ["fetch 2 under 6"]);
     let fetched = KeeperReply::Fetched(Box::new(fresh()));
-    assert_eq!(world.kept(0, Ok(fetched)), ["restore"]);
+    // Only its own copy is new, in the place of the dead owner's.
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
     assert_eq!(world.restored(), ["serving 0", "execute"]);
 }
 
 #[test]
-fn the_keeper_that_becomes_owner_moves_its_copy_before_it_serves() {
+fn the_keeper_that_becomes_owner_seeds_another_before_it_serves() {
     let mut world = World::new(Origin::Known(record(3, 1)), &[1, 2]);
     world.call(1, 5);
     assert_eq!(world.changed(6), ["fetch 1 under 6"]);
     let fetched = KeeperReply::Fetched(Box::new(fresh()));
     assert_eq!(world.kept(0, Ok(fetched)), ["seed 2 at 0 under 6"]);
     assert_eq!(world.seeded(Ok(())), ["change 6 -> [2]"]);
-    // Only now is the copy on this node given back.
-    assert_eq!(world.changed(7), ["release 1", "restore"]);
+    // The copy on this node stays, as its own.
+    assert_eq!(world.changed(7), ["restore"]);
 }
 
 #[test]
@@ -499,7 +529,8 @@ fn a_player_that_nobody_calls_gets_its_copies_and_no_instance() {
     assert_eq!(world.feed(Event::Open), ["change 5 -> [2]"]);
     assert_eq!(world.changed(6), ["fetch 2 under 6"]);
     let fetched = KeeperReply::Fetched(Box::new(fresh()));
-    assert_eq!(world.kept(0, Ok(fetched)), ["serving 0"]);
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["serving 0"]);
     assert_eq!(world.call(1, 5), ["restore"]);
     assert_eq!(world.restored(), ["execute"]);
 
@@ -519,7 +550,8 @@ fn a_doubtful_copy_is_taken_only_when_an_operator_says_so() {
     let stale = Refusal::Stale { seq: Seq(0) };
     assert_eq!(world.refused(0, stale), ["fetch 2 doubtful at 0"]);
     let fetched = KeeperReply::Fetched(Box::new(fresh()));
-    assert_eq!(world.kept(0, Ok(fetched)), ["restore"]);
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
     assert_eq!(world.restored(), ["serving 0", "execute"]);
 }
 
@@ -539,7 +571,8 @@ fn a_player_that_has_a_good_copy_is_not_recovered() {
     world.ask(1, recover(0), 1);
     world.changed(6);
     let fetched = KeeperReply::Fetched(Box::new(fresh()));
-    assert_eq!(world.kept(0, Ok(fetched)), ["restore"]);
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
     assert_eq!(world.restored(), ["serving 0", "answer 1: error available"]);
 }
 
