@@ -137,7 +137,7 @@ impl World {
     fn owner_and_keeper(&self, player: &PlayerId) -> Option<(Slot, Slot)> {
         let record = self.log.state.player(player)?;
         let owner = self.net.addresses.get(&record.owner.node)?;
-        let keeper = self.net.addresses.get(&record.keepers.first()?.node)?;
+        let keeper = self.net.addresses.get(&record.remote_keepers().next()?.node)?;
         Some((*owner, *keeper))
     }
 
@@ -169,7 +169,7 @@ impl World {
         let record = self.log.state.player(&self.players[player]);
         let wanted = match (self.rng.index(3), record) {
             (0, Some(record)) => Some(record.owner.node),
-            (1, Some(record)) => record.keepers.first().map(|keeper| keeper.node),
+            (1, Some(record)) => record.remote_keepers().next().map(|keeper| keeper.node),
             _ => None,
         };
         let wanted = wanted.and_then(|node| self.net.addresses.get(&node).copied());

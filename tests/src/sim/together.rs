@@ -60,10 +60,10 @@ impl World {
         let player = self.rng.index(self.players.len());
         let player = self.players[player].clone();
         let Some(record) = self.log.state.player(&player) else { return false };
-        let (owner, keepers) = (record.owner.node, record.keepers.clone());
+        let owner = record.owner.node;
         let slot_of = |node| self.net.addresses.get(&node).copied();
         let mut keepers: Vec<Slot> =
-            keepers.iter().filter_map(|keeper| slot_of(keeper.node)).collect();
+            record.remote_keepers().filter_map(|keeper| slot_of(keeper.node)).collect();
         let Some(owner) = slot_of(owner) else { return false };
         let running = |slot: &Slot| self.machines[*slot].process.is_some();
         if keepers.is_empty() || !running(&owner) || !keepers.iter().all(running) {

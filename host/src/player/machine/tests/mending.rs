@@ -1,0 +1,72 @@
+//! What an operator decides: a doubtful copy is taken, a player is forgotten.
+
+use super::*;
+
+fn recover(seq: u64) -> Operation {
+    Operation::Recover(Recovery { from: "node2".parse().unwrap(), accept: Seq(seq) })
+}
+
+#[test]
+fn a_doubtful_copy_is_taken_only_when_an_operator_says_so() {
+    let mut world = World::new(Origin::Known(record(4, 2)), &[1, 2, 3]);
+    assert_eq!(world.ask(1, recover(0), 1), ["change 5 -> [2]"]);
+    assert_eq!(world.changed(6), ["fetch 2 under 6"]);
+    let stale = Refusal::Stale { seq: Seq(0) };
+    assert_eq!(world.refused(0, stale), ["fetch 2 doubtful at 0"]);
+    let fetched = KeeperReply::Fetched(Box::new(fresh()));
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
+    assert_eq!(world.restored(), ["serving 0", "execute"]);
+}
+
+#[test]
+fn a_doubtful_copy_at_another_position_is_not_taken() {
+    let mut world = World::new(Origin::Known(record(4, 2)), &[1, 2, 3]);
+    world.ask(1, recover(7), 1);
+    world.changed(6);
+    let stale = || Refusal::Stale { seq: Seq(0) };
+    assert_eq!(world.refused(0, stale()), ["fetch 2 doubtful at 7"]);
+    assert_eq!(world.refused(0, stale()), ["answer 1: error unavailable", "close"]);
+}
+
+#[test]
+fn a_player_that_has_a_good_copy_is_not_recovered() {
+    let mut world = World::new(Origin::Known(record(4, 2)), &[1, 2, 3]);
+    world.ask(1, recover(0), 1);
+    world.changed(6);
+    let fetched = KeeperReply::Fetched(Box::new(fresh()));
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
+    assert_eq!(world.restored(), ["serving 0", "answer 1: error available"]);
+}
+
+#[test]
+fn a_player_is_forgotten_after_its_last_acknowledgement() {
+    let mut world = World::serving();
+    assert_eq!(world.call(2, 5), ["execute"]);
+    assert_eq!(world.returned(), ["append 2 #2 seq2"]);
+    assert!(world.ask(3, Operation::Forget, 3).is_empty());
+    assert!(world.call(4, 1).is_empty(), "who comes after it waits for the new player");
+    assert_eq!(world.acknowledged(2), ["answer 2: 5", "change 1 -> []"]);
+    let end = ["release 2", "answer 3: forgotten at 2", "answer 4: error moved", "close"];
+    assert_eq!(world.changed(2), end);
+}
+
+#[test]
+fn a_player_without_a_readable_copy_can_be_forgotten() {
+    let mut world = World::new(Origin::Known(record(4, 2)), &[1, 3]);
+    assert_eq!(world.ask(1, Operation::Forget, 1), ["change 5 -> []"]);
+    assert_eq!(world.changed(6), ["release 2", "answer 1: forgotten", "close"]);
+    let mut none = World::new(Origin::New(fresh()), &[1, 2]);
+    assert_eq!(none.ask(1, Operation::Forget, 1), ["answer 1: forgotten", "close"]);
+}
+
+#[test]
+fn a_forgotten_player_begins_anew_above_its_old_generation() {
+    let forgotten = PlayerRecord { keepers: Vec::new(), ..record(4, 2) };
+    let mut world = World::new(Origin::Again(forgotten, fresh()), &[1, 2]);
+    assert_eq!(world.call(1, 5), ["change 5 -> []"], "claimed, so that keepers listen");
+    assert_eq!(world.changed(6), ["seed 2 at 0 under 6"]);
+    assert_eq!(world.seeded(Ok(())), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
+}
