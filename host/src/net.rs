@@ -12,6 +12,7 @@
 //!   node and dials again when it is lost. Requests of one [`Lane`](crate::protocol::Lane) arrive
 //!   in the order in which they were sent while their way stays the same; replies come back in any
 //!   order.
+//! - Who may take any of several nodes has their dials [`race`].
 //! - Around a link that is broken, a request goes through another node: its [`Relayer`] passes it
 //!   on over its own link, once.
 //! - QUIC does not feel a killed process, the kernel's TCP does: [`Pulse`] holds a silent TCP
@@ -35,6 +36,7 @@ mod identity;
 mod lane;
 mod links;
 mod pulse;
+mod race;
 mod relay;
 mod secret;
 mod serve;
@@ -50,6 +52,7 @@ pub use identity::{Identity, IdentityError, PeerIdentity};
 pub use lane::{AskError, Pending};
 pub use links::{Links, LinksDriver};
 pub use pulse::{Pulse, PulseDriver, PulseEvent};
+pub use race::{Raced, race};
 pub use relay::Relayer;
 pub use secret::{Secret, SecretError};
 pub use serve::{Inbound, Inboxes, Responder};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use host::clock;
-use host::net::{Connection, Endpoint, Identity, Secret};
+use host::net::{Connection, Endpoint, Identity, Raced, Secret, race};
 use host::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, Operation, Outcome, Reply, Request,
     Term,
@@ -15,6 +15,9 @@ use host::protocol::{
 
 /// Time a client waits beyond a call's own deadline before it takes the node for silent.
 const GRACE: Duration = Duration::from_secs(1);
+/// Pause after an attempt without an answer: a node that refuses at once must not be asked in a
+/// tight loop.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +74,8 @@ impl Client {
         }
     }
 
-    /// Rewards a player through these nodes in turn, always with the same key, until one answers.
-    /// Returns the total.
+    /// Rewards a player through these nodes in turn, always with the same key, until one answers;
+    /// those that are not reached are passed over. Returns the total.
     ///
     /// # Errors
     ///
@@ -90,12 +93,21 @@ impl Client {
             Call { player: player.parse()?, key: CallKey::random(clock::unix_millis()), operation };
         let start = Instant::now();
         let mut last = None;
-        for node in nodes.iter().cycle() {
+        let mut order = nodes.to_vec();
+        loop {
             let left = patience.saturating_sub(start.elapsed());
             if left.is_zero() {
                 break;
             }
-            match self.call(*node, call.clone(), left).await {
+            let Some(place) = self.reach(&order).await else {
+                last = Some(NoAnswer::Silence("no node is reached".to_owned()));
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            order.rotate_left(place);
+            let result = self.call(order[0], call.clone(), left).await;
+            order.rotate_left(1);
+            match result {
                 Ok(Answer::Returned { value, .. }) => return Ok(value),
                 Ok(Answer::Forgotten { .. }) => bail!("{player} was forgotten, not rewarded"),
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
@@ -106,10 +118,27 @@ impl Client {
                 }
                 Err(no_answer) => last = Some(no_answer),
             }
-            // A node that refuses at once must not be asked in a tight loop.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(PAUSE).await;
         }
         bail!("{player} was not rewarded in {patience:?}: {last:?}")
+    }
+
+    /// Returns the place of the first of these nodes that is reached. A kept connection is one
+    /// already: what it is worth is known when it is used.
+    async fn reach(&mut self, nodes: &[SocketAddr]) -> Option<usize> {
+        let dials = nodes.iter().map(|node| {
+            let (kept, endpoint) = (self.connections.get(node).cloned(), &self.endpoint);
+            async move {
+                match kept {
+                    Some(connection) => Ok(connection),
+                    None => endpoint.dial(*node, None).await,
+                }
+            }
+        });
+        let Raced { winner, .. } = race(dials).await;
+        let (place, connection) = winner?;
+        self.connections.insert(nodes[place], connection);
+        Some(place)
     }
 
     async fn ask(&mut self, node: SocketAddr, request: Request) -> Result<Reply, String> {

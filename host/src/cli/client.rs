@@ -19,19 +19,21 @@ use crate::protocol::{
     Operation, PlayerId, PlayerListing, Reply, Request, Settings, SettingsChange,
 };
 
-/// The way to a node.
+/// The way to nodes.
 pub(super) trait Ask {
-    /// Asks the node at `target`, at most for `within`.
-    ///
-    /// # Errors
-    ///
-    /// `Problem`, which says whether the request may have been done.
-    async fn ask(
-        &mut self,
-        target: &str,
-        request: Request,
-        within: Duration,
-    ) -> Result<Reply, Problem>;
+    /// Asks the first of `targets` that is reached, and no other; they are at least one, those to be
+    /// preferred first. Takes at most `within`.
+    async fn ask(&mut self, targets: &[String], request: Request, within: Duration) -> Asked;
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Why each target before the one that was asked, in order, was not: nothing was sent to them.
+    pub(super) passed: Vec<Problem>,
+    /// What the target after those said, or why it said nothing: that tells whether the request may
+    /// have been done.
+    pub(super) reply: Result<Reply, Problem>,
 }
 
 /// All players that were asked for.
@@ -223,10 +225,16 @@ impl<A: Ask> Client<A> {
     ) -> Result<(T, String), Failed> {
         loop {
             match attempts.step(clock::now()) {
-                Step::Try { target, within } => {
-                    let target = &reach.targets[target];
+                Step::Try { targets, within } => {
+                    let targets = &reach.targets[targets];
                     let request = Request::Call(request(within, attempts.key()));
-                    let read = match self.way.ask(target, request, within).await {
+                    let Asked { passed, reply } = self.way.ask(targets, request, within).await;
+                    let target = &targets[passed.len()];
+                    for (target, problem) in targets.iter().zip(passed) {
+                        tracing::debug!(%target, ?problem, "the node was not reached");
+                        attempts.failed(target, problem);
+                    }
+                    let read = match reply {
                         Ok(Reply::Call(reply)) => read(reply),
                         Ok(Reply::Busy) => Err(Problem::Busy),
                         Ok(

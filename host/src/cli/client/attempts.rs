@@ -8,10 +8,14 @@
 //!            └──── the deadline passed, or no node can change the answer: GiveUp ──► verdict
 //! ```
 //!
+//! A call may be answered by any node, so a try names all that are left in the round: whoever asks
+//! takes the first that is reached, and those before it count as failed.
+//!
 //! Invariants: once an attempt may have reached a node without an answer, no later failure makes
 //! the outcome known; only an answer does. A key is replaced only if it was made here and no attempt
 //! with it may have been applied.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::limits::STEP_RETRY;
@@ -85,10 +89,10 @@ pub(in crate::cli) enum Problem {
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Ask the target of this index, at most for this long.
+    /// Ask the first of these that is reached, at most for this long.
     Try {
-        /// Index in [`Reach::targets`].
-        target: usize,
+        /// Indices in [`Reach::targets`], of those to be preferred first; at least one.
+        targets: Range<usize>,
         /// Time for the attempt.
         within: Duration,
     },
@@ -202,10 +206,17 @@ impl Attempts {
             return Step::Pause(STEP_RETRY.min(left));
         }
         let within = if self.targets > 1 { left.min(ATTEMPT_MAX) } else { left };
-        Step::Try { target: self.next, within }
+        // The rest of the round may take the place of one that is slow to be reached, unless it
+        // matters which node answers.
+        let end = match self.effect {
+            Effect::Call(_) | Effect::Setting => self.targets,
+            Effect::None => self.next + 1,
+        };
+        Step::Try { targets: self.next..end, within }
     }
 
-    /// Notes that the latest try gave no answer.
+    /// Notes that a target gave no answer. Those of one try are noted in order, up to the one that was
+    /// asked.
     pub(super) fn failed(&mut self, target: &str, problem: Problem) {
         match &problem {
             Problem::NotReached(_) | Problem::CutShort => {

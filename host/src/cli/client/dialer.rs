@@ -1,17 +1,22 @@
 //! The way to a node over the network: a fresh connection for each question.
 //!
+//! Nodes of which any may answer are dialed as a race, so that one that is gone or about to come back
+//! costs a moment. Nothing is sent before a connection has won.
+//!
 //! A person's questions need no kept connection, and one to a node that was killed in between
 //! would only look alive.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Ask, Problem};
+use super::{Ask, Asked, Problem};
 use crate::cli::render::sentence;
 use crate::net::{
-    self, AskError, BindError, Connection, DialError, Endpoint, Identity, IdentityError, Secret,
+    self, AskError, BindError, Connection, DialError, Endpoint, Identity, IdentityError, Raced,
+    Secret,
 };
 use crate::protocol::{Reply, Request};
 
@@ -55,27 +60,21 @@ impl Dialer {
     async fn dial(&self, target: &str) -> Result<Connection, Problem> {
         let addrs =
             net::resolve(target).await.map_err(|error| Problem::NotReached(sentence(&error)))?;
-        let mut latest = Problem::NotReached("the name has no address".to_owned());
-        for addr in addrs {
-            match self.endpoint.dial(addr, None).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => latest = problem(&error),
-            }
-        }
-        Err(latest)
+        let Raced { winner, failed } =
+            net::race(addrs.iter().map(|addr| self.endpoint.dial(*addr, None))).await;
+        let latest = || match failed.last() {
+            Some((_, error)) => problem(error),
+            None => Problem::NotReached("the name has no address".to_owned()),
+        };
+        winner.map(|(_, connection)| connection).ok_or_else(latest)
     }
-}
 
-impl Ask for Dialer {
-    async fn ask(
-        &mut self,
-        target: &str,
+    /// Asks over an open connection.
+    async fn exchange(
+        connection: &Connection,
         request: Request,
-        within: Duration,
+        end: Instant,
     ) -> Result<Reply, Problem> {
-        let end = Instant::now() + within;
-        let connection =
-            timeout_at(end, self.dial(target)).await.unwrap_or(Err(Problem::CutShort))?;
         match timeout_at(end, connection.ask(request)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error @ AskError::Lost)) => Err(Problem::Unanswered(sentence(&error))),
@@ -83,6 +82,31 @@ impl Ask for Dialer {
                 Err(Problem::NotReached(sentence(&error)))
             }
             Err(_) => Err(Problem::Unanswered("no answer in time".to_owned())),
+        }
+    }
+}
+
+impl Ask for Dialer {
+    async fn ask(&mut self, targets: &[String], request: Request, within: Duration) -> Asked {
+        let end = Instant::now() + within;
+        let dials = targets.iter().map(|target| self.dial(target));
+        let Ok(Raced { winner, failed }) = timeout_at(end, net::race(dials)).await else {
+            return Asked { passed: Vec::new(), reply: Err(Problem::CutShort) };
+        };
+        let mut failed: BTreeMap<usize, Problem> = failed.into_iter().collect();
+        let mut passed = |place: usize| {
+            let slow = || Problem::NotReached(format!("{} does not answer", targets[place]));
+            failed.remove(&place).unwrap_or_else(slow)
+        };
+        match winner {
+            Some((place, connection)) => Asked {
+                passed: (0..place).map(&mut passed).collect(),
+                reply: Self::exchange(&connection, request, end).await,
+            },
+            None => {
+                let last = targets.len().saturating_sub(1);
+                Asked { passed: (0..last).map(&mut passed).collect(), reply: Err(passed(last)) }
+            }
         }
     }
 }

@@ -15,19 +15,23 @@ struct Fake {
 }
 
 impl Ask for Fake {
-    async fn ask(
-        &mut self,
-        target: &str,
-        request: Request,
-        _within: Duration,
-    ) -> Result<Reply, Problem> {
-        self.asked.push((target.to_owned(), request));
-        let next = if self.script.len() > 1 {
-            self.script.pop_front()
-        } else {
-            self.script.front().cloned()
-        };
-        next.expect("a script has an end").map(Reply::Call)
+    async fn ask(&mut self, targets: &[String], request: Request, _within: Duration) -> Asked {
+        let mut passed = Vec::new();
+        loop {
+            let target = &targets[passed.len()];
+            self.asked.push((target.clone(), request.clone()));
+            let next = if self.script.len() > 1 {
+                self.script.pop_front()
+            } else {
+                self.script.front().cloned()
+            };
+            match next.expect("a script has an end") {
+                Err(problem @ Problem::NotReached(_)) if passed.len() + 1 < targets.len() => {
+                    passed.push(problem);
+                }
+                reply => return Asked { passed, reply: reply.map(Reply::Call) },
+            }
+        }
     }
 }
 
@@ -254,6 +258,25 @@ async fn pages_of_a_listing_come_from_one_node() {
     assert_eq!(asked, ["a", "b", "b"]);
     let after = CallRequest::Players { all: false, after: Some("p1".parse().unwrap()) };
     assert_eq!(client.way.asked[2].1, Request::Call(after));
+}
+
+#[test]
+fn any_node_may_answer_a_call_and_one_node_what_is_asked_of_it() {
+    let now = clock::now();
+    let reach = reach(&["a", "b", "c"], NAMED);
+    let targets = |attempts: &mut Attempts| match attempts.step(now) {
+        Step::Try { targets, .. } => targets,
+        other => panic!("{other:?}"),
+    };
+    let mut call = Attempts::of_call(&reach, now, Key::Given(CallKey(7)));
+    assert_eq!(targets(&mut call), 0..3);
+    call.failed("a", Problem::Busy);
+    assert_eq!(targets(&mut call), 1..3);
+    // Whose players, and who drains, is not all the same.
+    let mut reading = Attempts::of_reading(&reach, now);
+    assert_eq!(targets(&mut reading), 0..1);
+    reading.failed("a", Problem::Busy);
+    assert_eq!(targets(&mut reading), 1..2);
 }
 
 #[test]
