@@ -6,6 +6,7 @@
 //! ```text
 //! <data folder>/lock               held while a process uses the folder
 //! <data folder>/store/directory    who the node is, and Raft's log, vote and snapshot
+//! <data folder>/store/synced       how much of the directory is known to be on disk
 //! <data folder>/store/boot         under which boot of the machine the store was used last
 //! <data folder>/store/copies       copies of players and their fences, for `keeper`
 //! <data folder>/store/copies.damaged-1   copies that could not be read, out of the way
@@ -27,6 +28,7 @@ mod error;
 mod files;
 mod identity;
 mod journal;
+mod marked;
 mod raft;
 mod sealed;
 mod tables;
@@ -49,6 +51,7 @@ use crate::protocol::{Incarnation, NodeId, NodeName};
 use error::Attempt;
 use identity::{NodeTable, Session};
 use journal::Past;
+use marked::Marked;
 
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +83,7 @@ pub struct Store {
 
 /// What the handles of one store have in common.
 struct Shared {
-    directory: Database,
+    directory: Marked,
     copies: Database,
     node_table: NodeTable,
     log: Keyspace,
@@ -120,9 +123,8 @@ impl Store {
         let lock = files::lock(dir)?;
         files::prepare(dir)?;
         let same_boot = files::is_same_boot(dir, boot.as_deref());
+        let (directory, [node_table, log, slots]) = files::open_directory(dir, same_boot)?;
         let past = if same_boot { Past::SameBoot } else { Past::Synced };
-        let files::Opened { database: directory, tables: [node_table, log, slots] } =
-            files::open_directory(dir, past)?;
         let node_table = NodeTable::new(node_table);
         let node = node_table.node_id(&directory)?;
         let previous = node_table.session()?;
@@ -237,7 +239,7 @@ impl Shared {
         action: &'static str,
     ) -> Result<(), StoreError> {
         let _writing = self.writing()?;
-        batch.durability(Some(durability.mode())).commit().attempt(action)
+        self.directory.commit(batch, durability, action)
     }
 
     fn commit_copies(

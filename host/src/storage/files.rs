@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
 use super::StoreError;
-use super::journal::{self, Past};
+use super::journal::{self, Broken, Known, Past};
+use super::marked::{Mark, Marked};
 use super::tables::{self, Unusable};
 
 /// Memory of a table before it is written out, in bytes: for tables that stay small.
@@ -79,15 +80,36 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StoreError> {
     if exists { Ok(()) } else { make(dir) }
 }
 
-/// Opens the directory's database.
-pub(super) fn open_directory(dir: &Path, past: Past) -> Result<Opened, StoreError> {
+/// Opens the directory's database and its tables.
+pub(super) fn open_directory(
+    dir: &Path,
+    same_boot: bool,
+) -> Result<(Marked, [Keyspace; 3]), StoreError> {
     let folder = dir.join(STORE).join("directory");
-    open_whole(&folder, &DIRECTORY, past).map_err(|unopened| match unopened {
-        Unopened::Damaged(reason) => {
-            StoreError::Directory { dir: dir.to_owned(), folder: folder.clone(), reason }
-        }
+    let damaged =
+        |reason| StoreError::Directory { dir: dir.to_owned(), folder: folder.clone(), reason };
+    let mark = open_mark(&dir.join(STORE).join(MARK)).map_err(|unopened| match unopened {
+        Unopened::Damaged(reason) => damaged(reason),
         Unopened::Refused(error) => error,
-    })
+    })?;
+    let past = if same_boot { Past::SameBoot } else { Past::Marked };
+    let opened =
+        open_whole(&folder, &DIRECTORY, past, mark.synced()).map_err(
+            |unopened| match unopened {
+                Unopened::Damaged(reason) => damaged(reason),
+                Unopened::Refused(error) => error,
+            },
+        )?;
+    let marked = Marked::new(opened.database, opened.tables[0].clone(), mark)?;
+    Ok((marked, opened.tables))
+}
+
+/// How far the directory was synced, as a file of its own.
+const MARK: &str = "synced";
+
+fn open_mark(path: &Path) -> Result<Mark, Unopened> {
+    let mark = Mark::open(path).map_err(|source| unreadable(path, source))?;
+    mark.ok_or_else(|| Unopened::Damaged(format!("{} does not match its checksum", path.display())))
 }
 
 /// Opens the copies' database. If it is damaged or gone, makes an empty one in its place; then the
@@ -97,7 +119,7 @@ pub(super) fn open_copies(dir: &Path, past: Past) -> Result<(Opened, bool), Stor
     let folder = store.join("copies");
     if folder.try_exists().map_err(|source| refused(&folder, source))? {
         // What a copy's own checksum covers is judged when it is loaded, one by one.
-        match open_whole(&folder, &COPIES, past) {
+        match open_whole(&folder, &COPIES, past, 0) {
             Ok(opened) => return Ok((opened, false)),
             Err(Unopened::Damaged(reason)) => set_aside(&store, &folder, &reason)?,
             Err(Unopened::Refused(error)) => return Err(error),
@@ -110,7 +132,7 @@ pub(super) fn open_copies(dir: &Path, past: Past) -> Result<(Opened, bool), Stor
     }
     make_database(&folder, &COPIES)?;
     sync_folder(&store).map_err(|source| refused(&store, source))?;
-    match open_whole(&folder, &COPIES, past) {
+    match open_whole(&folder, &COPIES, past, 0) {
         Ok(opened) => Ok((opened, true)),
         Err(Unopened::Refused(error)) => Err(error),
         Err(Unopened::Damaged(_)) => {
@@ -137,15 +159,17 @@ fn open_whole(
     folder: &Path,
     tables: &[(&'static str, u64); 3],
     past: Past,
+    synced: u64,
 ) -> Result<Opened, Unopened> {
-    let judged = journal::examine(folder, past).map_err(|source| unreadable(folder, source))?;
-    judged.map_err(|broken| {
-        let journal::Broken { file, at } = broken;
-        Unopened::Damaged(format!("{} does not match its checksum at byte {at}", file.display()))
-    })?;
-    tables::examine(folder).map_err(|unusable| match unusable {
+    let in_tables = tables::examine(folder).map_err(|unusable| match unusable {
         Unusable::Damaged(reason) => Unopened::Damaged(reason),
         Unusable::Io(path, source) => unreadable(&path, source),
+    })?;
+    let known = Known { in_tables: in_tables.unwrap_or(0), synced };
+    let judged = journal::examine(folder, past, known);
+    judged.map_err(|source| unreadable(folder, source))?.map_err(|broken| {
+        let Broken { file, at } = broken;
+        Unopened::Damaged(format!("{} is wrong or lacks something at byte {at}", file.display()))
     })?;
     // The engine trusts much of what it reads, and panics where that is wrong.
     let opened = catch_unwind(AssertUnwindSafe(|| open_tables(folder, tables)));
@@ -226,6 +250,9 @@ fn make(dir: &Path) -> Result<(), StoreError> {
     for (name, tables) in [("directory", &DIRECTORY), ("copies", &COPIES)] {
         make_database(&aside.join(name), tables)?;
     }
+    let mark = aside.join(MARK);
+    Mark::make(&mark).map_err(|source| refused(&mark, source))?;
+    sync_folder(&aside).map_err(|source| refused(&aside, source))?;
     std::fs::rename(&aside, dir.join(STORE)).map_err(|source| refused(&aside, source))?;
     sync_folder(dir).map_err(|source| refused(dir, source))
 }

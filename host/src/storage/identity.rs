@@ -1,10 +1,11 @@
 //! Who the node is, which start of it this is, and whether the store can be trusted.
 
-use fjall::{Database, Keyspace};
+use fjall::Keyspace;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Attempt;
+use super::marked::Marked;
 use super::{Durability, StoreError, sealed};
 use crate::protocol::{Incarnation, NodeId, NodeName};
 
@@ -79,7 +80,7 @@ impl NodeTable {
     }
 
     /// Returns the node's number, drawing it at the first time.
-    pub(super) fn node_id(&self, directory: &Database) -> Result<NodeId, StoreError> {
+    pub(super) fn node_id(&self, directory: &Marked) -> Result<NodeId, StoreError> {
         if let Some(id) = self.get(ID, "the node's number")? {
             return Ok(id);
         }
@@ -89,11 +90,7 @@ impl NodeTable {
         Ok(id)
     }
 
-    pub(super) fn bind_name(
-        &self,
-        directory: &Database,
-        name: &NodeName,
-    ) -> Result<(), StoreError> {
+    pub(super) fn bind_name(&self, directory: &Marked, name: &NodeName) -> Result<(), StoreError> {
         match self.get::<NodeName>(NAME, "the node's name")? {
             None => self.put(directory, NAME, name),
             Some(owner) if owner == *name => Ok(()),
@@ -107,7 +104,7 @@ impl NodeTable {
 
     pub(super) fn put_session(
         &self,
-        directory: &Database,
+        directory: &Marked,
         session: &Session,
     ) -> Result<(), StoreError> {
         self.put(directory, SESSION, session)
@@ -123,15 +120,10 @@ impl NodeTable {
         Ok(Some(value))
     }
 
-    fn put(
-        &self,
-        directory: &Database,
-        key: &str,
-        value: &impl Serialize,
-    ) -> Result<(), StoreError> {
-        let mut batch = directory.batch().durability(Some(Durability::Synced.mode()));
+    fn put(&self, directory: &Marked, key: &str, value: &impl Serialize) -> Result<(), StoreError> {
+        let mut batch = directory.batch();
         batch.insert(&self.0, key, sealed::seal(value));
-        batch.commit().attempt("write who the node is")
+        directory.commit(batch, Durability::Synced, "write who the node is")
     }
 }
 

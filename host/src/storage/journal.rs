@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::marked;
+
 const BATCH: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
@@ -36,6 +38,8 @@ pub(super) enum Past {
     SameBoot,
     /// Nothing but the one batch that was being synced when the machine died.
     Synced,
+    /// Any of what came after the last write that is known to be synced when the machine died.
+    Marked,
     /// Any of what was not synced when the machine died. Nothing that is left is trusted.
     Doubtful,
 }
@@ -49,13 +53,22 @@ pub(super) struct Broken {
     pub(super) at: usize,
 }
 
-/// Judges the journals of a database that no process uses and that has one at least. What was being written at the end is cut
-/// off.
+/// What is known of a database that numbers its writes; zeros for one that does not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// The last write that is in its tables already.
+    pub(super) in_tables: u64,
+    /// The last write that was synced.
+    pub(super) synced: u64,
+}
+
+/// Judges the journals of a database that no process uses and that has one at least. What was being
+/// written at the end is cut off.
 ///
 /// # Errors
 ///
 /// What the system says.
-pub(super) fn examine(folder: &Path, past: Past) -> io::Result<Result<(), Broken>> {
+pub(super) fn examine(folder: &Path, past: Past, known: Known) -> io::Result<Result<(), Broken>> {
     let mut journals = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -69,10 +82,14 @@ pub(super) fn examine(folder: &Path, past: Past) -> io::Result<Result<(), Broken
     }
     journals.sort();
     let newest = journals.len().saturating_sub(1);
+    let mut last = Last { number: None, write: known.in_tables };
     for (nth, (_, file)) in journals.into_iter().enumerate() {
         let bytes = written_part(&file)?;
-        let at = whole_batches(&bytes);
+        let at = whole_batches(&bytes, &mut last);
         let rest = &bytes[at..];
+        if nth == newest && last.write < known.synced {
+            return Ok(Err(Broken { file, at }));
+        }
         if rest.iter().all(|byte| *byte == 0) {
             continue;
         }
@@ -80,8 +97,8 @@ pub(super) fn examine(folder: &Path, past: Past) -> io::Result<Result<(), Broken
         let is_torn = nth == newest
             && match past {
                 Past::SameBoot => !was_finished(rest),
-                Past::Synced => !contains_batch(rest),
-                Past::Doubtful => true,
+                Past::Synced => !contains_batch(rest, last.number),
+                Past::Marked | Past::Doubtful => true,
             };
         if !is_torn {
             return Ok(Err(Broken { file, at }));
@@ -115,43 +132,53 @@ fn written_part(file: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// The last of the batches that are whole.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    /// The engine's number of it.
+    number: Option<u64>,
+    /// Our own, or zero: see [`marked`].
+    write: u64,
+}
+
 /// Returns where the whole batches at the beginning end.
-fn whole_batches(bytes: &[u8]) -> usize {
-    let (mut at, mut last) = (0, None);
-    while let Some((number, len)) = batch(&bytes[at..]) {
+fn whole_batches(bytes: &[u8], last: &mut Last) -> usize {
+    let mut at = 0;
+    while let Some((batch, len)) = batch(&bytes[at..]) {
         // The numbers rise; the checksum does not cover them.
-        if last.is_some_and(|last| number <= last) {
+        if batch.number <= last.number {
             break;
         }
-        last = Some(number);
+        *last = Last { write: batch.write.max(last.write), ..batch };
         at += len;
     }
     at
 }
 
-/// Reads one batch: its number and its length.
-fn batch(bytes: &[u8]) -> Option<(u64, usize)> {
-    let (number, rest) = checked_items(bytes)?;
+/// Reads one batch and its length.
+fn batch(bytes: &[u8]) -> Option<(Last, usize)> {
+    let (batch, rest) = checked_items(bytes)?;
     let rest = rest.strip_prefix(TRAILER)?;
-    Some((number, bytes.len() - rest.len()))
+    Some((batch, bytes.len() - rest.len()))
 }
 
-/// Reads a batch up to the checksum of its items: its number, and what follows.
-fn checked_items(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// Reads a batch up to the checksum of its items, and returns what follows, too.
+fn checked_items(bytes: &[u8]) -> Option<(Last, &[u8])> {
     let mut rest = Cursor(bytes);
     if rest.byte()? != BATCH {
         return None;
     }
     let items = u32::from_le_bytes(rest.array()?);
-    let number = u64::from_le_bytes(rest.array()?);
+    let number = Some(u64::from_le_bytes(rest.array()?));
     let begin = rest.0;
+    let mut write = 0;
     for _ in 0..items {
-        rest.skip_item()?;
+        write = rest.item()?.unwrap_or(write);
     }
     let checked = &begin[..begin.len() - rest.0.len()];
     let is_end = rest.byte()? == END;
     let checksum = u64::from_le_bytes(rest.array()?);
-    (is_end && xxh3_64(checked) == checksum).then_some((number, rest.0))
+    (is_end && xxh3_64(checked) == checksum).then_some((Last { number, write }, rest.0))
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -167,7 +194,8 @@ impl Cursor<'_> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn skip_item(&mut self) -> Option<()> {
+    /// Skips one item. Returns its value if that is the number of a write.
+    fn item(&mut self) -> Option<Option<u64>> {
         match self.byte()? {
             ITEM => {
                 let [_kind, compression] = self.array()?;
@@ -175,18 +203,23 @@ impl Cursor<'_> {
                 let key = usize::from(u16::from_le_bytes(self.array()?));
                 let _unpacked: [u8; 4] = self.array()?;
                 let value = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
-                self.0 = self.0.get(key.checked_add(value)?..)?;
-                (compression == 0).then_some(())
+                let (key, rest) = self.0.split_at_checked(key)?;
+                let (value, rest) = rest.split_at_checked(value)?;
+                self.0 = rest;
+                let is_number = key == marked::WRITTEN.as_bytes();
+                (compression == 0).then(|| is_number.then(|| marked::number(value)).flatten())
             }
-            CLEAR => self.array::<8>().map(|_| ()),
+            CLEAR => self.array::<8>().map(|_| None),
             _ => None,
         }
     }
 }
 
-/// Whether a whole batch begins anywhere behind the first byte: it was written after what is broken.
-fn contains_batch(rest: &[u8]) -> bool {
-    (1..rest.len()).any(|at| rest[at] == BATCH && batch(&rest[at..]).is_some())
+/// Whether a whole batch that follows `last` begins anywhere behind the first byte: it was written
+/// after what is broken. One that does not is from a file that had the same place on the disk before.
+fn contains_batch(rest: &[u8], last: Option<u64>) -> bool {
+    let follows = |at| batch(&rest[at..]).is_some_and(|(batch, _)| batch.number > last);
+    (1..rest.len()).any(|at| rest[at] == BATCH && follows(at))
 }
 
 /// Whether a batch was written up to its end, though it is not whole: its trailer is there, or what

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use lsm_tree::{AbstractTree as _, Config, Guard as _, SeqNo, SequenceNumberCounter};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::marked;
+
 /// The engine numbers tables as they are made; number 0 is its own list of them.
 const NUMBERS: std::ops::RangeInclusive<u32> = 0..=3;
 
@@ -22,12 +24,13 @@ pub(super) enum Unusable {
     Io(PathBuf, io::Error),
 }
 
-/// Reads all tables of a database that no process uses.
+/// Reads all tables of a database that no process uses. Returns the number of the last write that
+/// they hold, if they hold one: see [`marked`].
 ///
 /// # Errors
 ///
 /// The first thing that is wrong.
-pub(super) fn examine(database: &Path) -> Result<(), Unusable> {
+pub(super) fn examine(database: &Path) -> Result<Option<u64>, Unusable> {
     // Without any of these the engine would begin that part anew, as if it had never held anything.
     let tables: Vec<PathBuf> =
         NUMBERS.map(|number| database.join(format!("keyspaces/{number}"))).collect();
@@ -35,12 +38,15 @@ pub(super) fn examine(database: &Path) -> Result<(), Unusable> {
     if let Some(gone) = lists.chain([database.join("version")]).find(|path| !path.exists()) {
         return Err(Unusable::Damaged(format!("{} is gone", gone.display())));
     }
+    let mut written = None;
     for table in tables {
         check_list(&table)?;
         let read = catch_unwind(AssertUnwindSafe(|| read(&table)));
-        read.map_err(|_| Unusable::Damaged(format!("{} makes no sense", table.display())))??;
+        let read =
+            read.map_err(|_| Unusable::Damaged(format!("{} makes no sense", table.display())))??;
+        written = read.or(written);
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Checks the list of a table's files, `v` and a number: that number and the list's checksum are in
@@ -60,15 +66,19 @@ fn check_list(table: &Path) -> Result<(), Unusable> {
     if is_whole { Ok(()) } else { Err(damaged(list)) }
 }
 
-fn read(table: &Path) -> Result<(), Unusable> {
+fn read(table: &Path) -> Result<Option<u64>, Unusable> {
     let failed = |error| match error {
         lsm_tree::Error::Io(source) => Unusable::Io(table.to_owned(), source),
         error => Unusable::Damaged(format!("{}: {error}", table.display())),
     };
     let (one, other) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
     let tree = Config::new(table, one, other).open().map_err(failed)?;
+    let mut written = None;
     for entry in tree.iter(SeqNo::MAX, None) {
-        entry.into_inner().map_err(failed)?;
+        let (key, value) = entry.into_inner().map_err(failed)?;
+        if *key == *marked::WRITTEN.as_bytes() {
+            written = marked::number(&value);
+        }
     }
-    Ok(())
+    Ok(written)
 }

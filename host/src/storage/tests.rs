@@ -1,6 +1,7 @@
 //! The store as its callers see it: reopened, killed, damaged, in use.
 
 mod damage;
+mod torn;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

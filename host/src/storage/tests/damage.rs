@@ -42,7 +42,7 @@ fn journal(dir: &Path) -> PathBuf {
     dir.join("store/copies/0.jnl")
 }
 
-fn copy_of(dir: &TempDir) -> TempDir {
+pub(super) fn copy_of(dir: &TempDir) -> TempDir {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -64,7 +64,7 @@ fn cut(file: &Path, len: usize) {
     OpenOptions::new().write(true).open(file).unwrap().set_len(len as u64).unwrap();
 }
 
-fn flip(file: &Path, at: usize) {
+pub(super) fn flip(file: &Path, at: usize) {
     let mut bytes = fs::read(file).unwrap();
     bytes[at] ^= 0x10;
     fs::write(file, bytes).unwrap();
