@@ -19,6 +19,10 @@ use crate::protocol::{
     Operation, PlayerId, PlayerListing, Reply, Request, Settings, SettingsChange,
 };
 
+/// What to do when nobody knows whether a copy was taken.
+const RECOVER_AGAIN: &str = "look at the player with `host points`; if it is still unavailable, run \
+                             `host recover` again";
+
 /// The way to nodes.
 pub(super) trait Ask {
     /// Asks the first of `targets` that is reached, and no other; they are at least one, those to be
@@ -101,6 +105,9 @@ impl<A: Ask> Client<A> {
         if *operation == Operation::Forget {
             // The next one of this name may be another player.
             attempts = attempts.once();
+        }
+        if matches!(operation, Operation::Recover(_)) {
+            attempts = attempts.advising(RECOVER_AGAIN);
         }
         let end = self
             .exchange(&mut attempts, reach, request, |reply| {

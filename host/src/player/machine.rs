@@ -137,6 +137,9 @@ pub struct Machine {
     copy_seed: u64,
     /// The copy that is taken although it may miss acknowledged calls.
     accepted: Option<KeeperCopy>,
+    /// Whether its keeper may count it as good from now on: nobody who waits for a recovery is told
+    /// any more that nothing was done.
+    may_be_recovered: bool,
     /// The caller for whom the player is being forgotten.
     forgetting: Option<Waiting>,
     /// What kept the oldest caller waiting, in words.
@@ -200,6 +203,7 @@ impl Machine {
             large_in_flight: false,
             avoid: Vec::new(),
             accepted: None,
+            may_be_recovered: false,
             forgetting: None,
             short_until: None,
             trouble: "the player is being opened".to_owned(),
@@ -394,8 +398,8 @@ impl Machine {
     fn wind_down(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let node = view.name(self.me.node);
         for waiting in self.queue.drain(..) {
-            let result = Err(CallError::Stopping { node: node.clone() });
-            out.push(Action::Answer { ticket: waiting.ticket, result });
+            let stopping = CallError::Stopping { node: node.clone() };
+            out.push(waiting.refused(stopping, self.may_be_recovered));
         }
         let idle = self.unanswered.is_empty() && self.crashed.is_none();
         if idle && !matches!(self.phase, Phase::Closed) {
@@ -413,12 +417,12 @@ impl Machine {
 
     /// Answers callers whose time is over before their call was executed.
     fn expire(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let reason = &self.trouble;
+        let (reason, may_be_recovered) = (&self.trouble, self.may_be_recovered);
         self.queue.retain(|waiting| {
             let late = waiting.deadline <= now;
             if late {
-                let result = Err(CallError::Late { reason: reason.clone() });
-                out.push(Action::Answer { ticket: waiting.ticket, result });
+                let late = CallError::Late { reason: reason.clone() };
+                out.push(waiting.refused(late, may_be_recovered));
             }
             !late
         });
@@ -462,7 +466,7 @@ impl Machine {
         }
         let held = crashed.into_iter().chain(self.executing.take());
         for waiting in held.chain(self.queue.drain(..)) {
-            out.push(Action::Answer { ticket: waiting.ticket, result: Err(error.clone()) });
+            out.push(waiting.refused(error.clone(), self.may_be_recovered));
         }
         for executed in self.unanswered.drain(..) {
             let key = executed.call.key;

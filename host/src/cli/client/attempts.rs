@@ -142,6 +142,8 @@ pub(super) struct Attempts {
     /// Whether what was perhaps done must not be asked for again.
     once: bool,
     over: bool,
+    /// What a person should do about an unknown outcome, if it is not to use the key again.
+    advice: Option<&'static str>,
     /// The latest problem that says most, and whose it is.
     telling: Option<(String, Problem)>,
 }
@@ -176,6 +178,7 @@ impl Attempts {
             maybe_applied: false,
             once: false,
             over: reach.targets.is_empty(),
+            advice: None,
             telling: None,
         }
     }
@@ -191,6 +194,12 @@ impl Attempts {
     /// Asks no other node once the first may have done it.
     pub(super) fn once(mut self) -> Self {
         self.once = true;
+        self
+    }
+
+    /// Tells the person to do this about an unknown outcome, and not to use the key again.
+    pub(super) fn advising(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
         self
     }
 
@@ -288,6 +297,11 @@ impl Attempts {
                     outcome: Outcome::NotApplied,
                 };
             }
+            Some((_, Problem::Call(CallError::Unknown { reason, .. })))
+                if self.advice.is_some() =>
+            {
+                ("unknown", reason)
+            }
             // The node's own words say all of it, the key included.
             Some((
                 _,
@@ -300,6 +314,9 @@ impl Attempts {
             None => ("late", "no node was asked within the deadline".to_owned()),
         };
         let again = match self.effect {
+            Effect::Call(_) if self.maybe_applied && self.advice.is_some() => {
+                self.advice.unwrap_or_default().to_owned()
+            }
             Effect::Call(_) if self.maybe_applied => {
                 let key = self.key().map(|key| key.to_string()).unwrap_or_default();
                 format!("retry with the same key {key}")

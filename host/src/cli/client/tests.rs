@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::protocol::{CallError, CallKey, Generation, Operation, Outcome, Seq};
+use crate::protocol::{CallError, CallKey, Generation, Operation, Outcome, Recovery, Seq};
 
 type Attempt = Result<CallReply, Problem>;
 
@@ -290,4 +290,27 @@ fn one_node_gets_all_the_time_and_several_share_it() {
         };
     assert_eq!(within(&["a"]), Duration::from_secs(10));
     assert!(within(&["a", "b"]) < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_recovery_of_which_nobody_knows_says_what_to_do() {
+    let recovery = Recovery { from: name("a"), accept: Seq(1) };
+    let unknown = CallError::Unknown { reason: "its reply was lost".into(), key: CallKey(7) };
+    let player: PlayerId = "p".parse().unwrap();
+    let available = CallError::Available { player: player.clone(), seq: Seq(1), node: name("a") };
+    for script in [
+        vec![error(unknown.clone())],
+        vec![error(unknown), error(available.clone())],
+        vec![Err(Problem::Unanswered("lost".into())), error(available)],
+    ] {
+        let way = Fake { script: script.into(), asked: Vec::new() };
+        let operation = Operation::Recover(recovery.clone());
+        let reach = reach(&["a:1"], Patience::OneRound);
+        let (_, end) = Client::new(way).call(&reach, &player, &operation, None).await;
+        let failed = end.unwrap_err();
+        assert_eq!((failed.code, failed.outcome), ("unknown", Outcome::Unknown));
+        let says = &failed.message;
+        assert!(says.contains("host points") && says.contains("host recover"), "{says}");
+        assert!(!says.contains("same key"), "no key can be given to it: {says}");
+    }
 }

@@ -9,9 +9,10 @@
 use super::copies::Naming;
 use super::opening::Fetching;
 use super::{Action, Machine, Phase, Story, View, Waiting};
+use crate::net::AskError;
 use crate::protocol::{
-    Answer, Call, CallError, Fetch, KeeperCopy, KeeperRequest, Operation, PlayerChange, Recovery,
-    Seq,
+    Answer, Call, CallError, Fetch, KeeperCopy, KeeperReply, KeeperRequest, Operation,
+    PlayerChange, Recovery, Refusal, Seq,
 };
 
 impl Machine {
@@ -37,6 +38,8 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         self.accepted = Some(copy);
+        // The keeper trusts the copy before it answers, and the answer may be lost.
+        self.may_be_recovered = true;
         out.push(Action::Tell(Story::Accepted { from: view.name(copy.node), seq }));
         self.phase = Phase::Fetching(Fetching::one(copy, view.now));
         let fetch = Fetch {
@@ -100,5 +103,43 @@ impl Machine {
         out.push(Action::Tell(Story::Forgotten));
         self.phase = Phase::New;
         self.close_moved(out);
+    }
+}
+
+impl Waiting {
+    /// Answers one whose call was never executed. One who wants a recovery cannot be told that
+    /// nothing was done if the copy may count as good from now on.
+    pub(super) fn refused(&self, error: CallError, may_be_recovered: bool) -> Action {
+        let Call { player, key, operation } = &self.call;
+        let error = match operation {
+            Operation::Recover(Recovery { from, accept }) if may_be_recovered => {
+                let reason = format!(
+                    "{from} may trust its copy of {player} at seq {accept} from now on; then {error}"
+                );
+                CallError::Unknown { reason, key: *key }
+            }
+            Operation::Reward(_)
+            | Operation::Points
+            | Operation::Forget
+            | Operation::Recover(_) => error,
+        };
+        Action::Answer { ticket: self.ticket, result: Err(error) }
+    }
+}
+
+/// Whether a keeper that was asked for a doubtful copy has certainly not begun to trust it.
+pub(super) fn is_untouched(reply: &Result<KeeperReply, AskError>) -> bool {
+    match reply {
+        Ok(KeeperReply::Refused(refusal)) => match refusal {
+            Refusal::Fenced { .. }
+            | Refusal::Gap { .. }
+            | Refusal::Stale { .. }
+            | Refusal::Full { .. } => true,
+            // It was written, perhaps.
+            Refusal::Disk { .. } => false,
+        },
+        Ok(KeeperReply::Acknowledged { .. } | KeeperReply::Fetched(_)) => false,
+        Err(AskError::Unreachable | AskError::UnknownNode | AskError::Full) => true,
+        Err(AskError::Lost) => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::mending::is_untouched;
 use super::{Acking, Action, Life, Machine, NO_MAJORITY, Phase, Retry, Story, View};
 use crate::net::AskError;
 use crate::protocol::{
@@ -123,6 +124,9 @@ impl Machine {
         match reply {
             Ok(KeeperReply::Fetched(state)) => fetching.got.push((copy, *state)),
             other => {
+                if self.accepted == Some(copy) && is_untouched(&other) {
+                    self.may_be_recovered = false;
+                }
                 let problem = problem(other);
                 fetching.failed.push(format!("{} ({problem})", view.name(copy.node)));
             }

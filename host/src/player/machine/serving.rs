@@ -31,8 +31,7 @@ impl Machine {
             let Some(waiting) = self.queue.pop_front() else { return };
             if waiting.deadline <= view.now {
                 let reason = "the player had too many calls before this one".to_owned();
-                let result = Err(CallError::Late { reason });
-                out.push(Action::Answer { ticket: waiting.ticket, result });
+                out.push(waiting.refused(CallError::Late { reason }, self.may_be_recovered));
                 continue;
             }
             match &waiting.call.operation {

@@ -1,4 +1,4 @@
-//! What an operator decides: a doubtful copy is taken, a player is forgotten.
+//! What an operator decides, and what he is told when the last word on it is lost.
 
 use super::*;
 
@@ -69,4 +69,52 @@ fn a_forgotten_player_begins_anew_above_its_old_generation() {
     assert_eq!(world.changed(6), ["seed 2 at 0 under 6"]);
     assert_eq!(world.seeded(Ok(())), ["change 6 -> [2]"]);
     assert_eq!(world.changed(7), ["restore"]);
+}
+
+/// A machine that has asked for the doubtful copy that the operator accepts.
+fn asking() -> World {
+    let mut world = World::new(Origin::Known(record(4, 2)), &[1, 2, 3]);
+    world.ask(1, recover(0), 1);
+    world.changed(6);
+    let stale = Refusal::Stale { seq: Seq(0) };
+    assert_eq!(world.refused(0, stale), ["fetch 2 doubtful at 0"]);
+    world
+}
+
+#[test]
+fn a_recovery_whose_last_reply_is_lost_is_unknown() {
+    let unknown = ["answer 1: error unknown", "close"];
+    assert_eq!(asking().kept(0, Err(AskError::Lost)), unknown);
+    let failed = Refusal::Disk { reason: "full".to_owned() };
+    assert_eq!(asking().refused(0, failed), unknown);
+    let mut down = asking();
+    down.set_up(&[1, 3]);
+    assert_eq!(down.feed(Event::Nodes), unknown);
+}
+
+#[test]
+fn a_recovery_that_fails_after_the_copy_came_is_unknown() {
+    let mut world = asking();
+    let fetched = KeeperReply::Fetched(Box::new(fresh()));
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.changed(7), ["restore"]);
+    let player = "player1".parse().unwrap();
+    let failed = CallError::Broken { player, reason: "no memory".to_owned() };
+    let end = world.feed(Event::RestoreFailed(failed));
+    assert!(end.contains(&"answer 1: error unknown".to_owned()), "{end:?}");
+}
+
+#[test]
+fn a_recovery_that_was_never_carried_out_is_not_unknown() {
+    let unavailable = ["answer 1: error unavailable", "close"];
+    assert_eq!(asking().kept(0, Err(AskError::Unreachable)), unavailable);
+    assert_eq!(asking().refused(0, Refusal::Stale { seq: Seq(3) }), unavailable);
+}
+
+#[test]
+fn only_the_one_who_recovers_is_told_of_it() {
+    let mut world = asking();
+    assert!(world.call(2, 5).is_empty());
+    let end = world.kept(0, Err(AskError::Lost));
+    assert_eq!(end, ["answer 1: error unknown", "answer 2: error unavailable", "close"]);
 }
