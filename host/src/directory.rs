@@ -173,6 +173,11 @@ impl Directory {
         self.0.view.look(|state| state.node(id).cloned())
     }
 
+    /// Whether a node is down and nobody else gets its place, for it left on purpose.
+    pub fn keeps_place(&self, id: NodeId) -> bool {
+        self.0.view.look(|state| state.keeps_place(id))
+    }
+
     /// Returns a player.
     pub fn player(&self, player: &PlayerId) -> Option<PlayerRecord> {
         self.0.view.look(|state| state.player(player).cloned())
@@ -295,6 +300,15 @@ impl Directory {
     /// [`DirectoryError::NotLeader`], or [`DirectoryError::Late`] when no majority agreed in time.
     pub async fn declare_down(&self, writer: Writer) -> Result<(), DirectoryError> {
         self.commit(Command::NodeDown(writer)).await.map(drop)
+    }
+
+    /// Says that nodes which left do not keep their places any longer. For the leader.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotLeader`], or [`DirectoryError::Late`] when no majority agreed in time.
+    pub async fn free_places(&self, nodes: Vec<NodeId>) -> Result<(), DirectoryError> {
+        self.commit(Command::PlacesFree(nodes)).await.map(drop)
     }
 
     /// Reports that a node cannot be reached. If it leads, the voters that remain elect another at

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::guest::EngineError;
-use crate::limits::{HEARTBEAT_INTERVAL, STEP_DEADLINE};
+use crate::limits::{HEARTBEAT_INTERVAL, PLACE_KEPT, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
 use crate::player::{CodeError, RosterRequest};
 use crate::protocol::{DrainReport, JoinRefusal, NodeName, SettingsChange, Writer};
@@ -98,7 +98,11 @@ fn refusal(refusal: &JoinRefusal) -> String {
         JoinRefusal::NameTaken { name, addr } => {
             format!("a node named {name} is already up at {addr}; choose another --name")
         }
-        JoinRefusal::Full { nodes } => format!("the cluster is full with {nodes} nodes"),
+        JoinRefusal::Full { nodes } => format!(
+            "the cluster is full with {nodes} nodes; a node that left keeps its place for {} minutes, \
+             and one with its --name may take it at once",
+            PLACE_KEPT.as_secs() / 60
+        ),
         JoinRefusal::NotNow { reason } => reason.clone(),
     }
 }

@@ -30,6 +30,8 @@ pub enum Command {
     NodeDraining(Writer),
     /// A start of a node has ended or cannot be reached.
     NodeDown(Writer),
+    /// Nodes that left have stayed away for long: others may take their places.
+    PlacesFree(Vec<NodeId>),
     /// Changes of players, applied in order, each for itself.
     Players(Vec<PlayerChange>),
     /// A change of what holds for the whole cluster.
@@ -47,6 +49,8 @@ pub enum Outcome {
     NodeDraining(bool),
     /// Whether that start of the node was alive until now.
     NodeDown(bool),
+    /// How many of the nodes had kept their places until now.
+    PlacesFree(usize),
     /// One outcome for each change, in order.
     Players(Vec<ChangeOutcome>),
     /// What holds now, changed or not.
@@ -59,6 +63,8 @@ pub struct DirectoryState {
     nodes: BTreeMap<NodeId, NodeRecord>,
     players: BTreeMap<PlayerId, PlayerRecord>,
     settings: Settings,
+    /// Nodes that are down because they left on purpose, and will come back.
+    left: BTreeSet<NodeId>,
 }
 
 impl DirectoryState {
@@ -71,7 +77,14 @@ impl DirectoryState {
                 Outcome::NodeDraining(was_up && self.set_status(*writer, NodeStatus::Draining))
             }
             Command::NodeDown(writer) => {
+                let was_leaving = self.status(*writer) == NodeStatus::Draining;
+                if was_leaving {
+                    self.left.insert(writer.node);
+                }
                 Outcome::NodeDown(self.set_status(*writer, NodeStatus::Down))
+            }
+            Command::PlacesFree(nodes) => {
+                Outcome::PlacesFree(nodes.iter().filter(|node| self.left.remove(node)).count())
             }
             Command::Players(changes) => {
                 Outcome::Players(changes.iter().map(|change| self.change(change)).collect())
@@ -91,6 +104,11 @@ impl DirectoryState {
     /// Returns the nodes, up and down, in order of their numbers.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeRecord> {
         self.nodes.values()
+    }
+
+    /// Whether a node is down and nobody else gets its place, for it left on purpose.
+    pub fn keeps_place(&self, id: NodeId) -> bool {
+        self.left.contains(&id)
     }
 
     /// Returns a node.
@@ -152,13 +170,16 @@ impl DirectoryState {
         // A node that lost its disk has a new number and its old name; the old number is gone.
         if let Some(old) = replaced {
             self.nodes.remove(&old);
+            self.left.remove(&old);
         }
+        self.left.remove(&id);
         let status = NodeStatus::Up;
         self.nodes.insert(id, NodeRecord { id, name, addr, incarnation, status });
         Ok(())
     }
 
-    /// Returns a node that is down and keeps no copy: it makes room for one that comes.
+    /// Returns a node that is down and keeps no copy: it makes room for one that comes. One that left
+    /// on purpose does not, or an update would cost it its place.
     fn dispensable(&self) -> Option<NodeId> {
         let keepers: BTreeSet<NodeId> = self
             .players
@@ -166,7 +187,7 @@ impl DirectoryState {
             .flat_map(|record| record.keepers.iter().map(|keeper| keeper.node))
             .collect();
         let down = self.nodes.values().filter(|node| node.status == NodeStatus::Down);
-        down.map(|node| node.id).find(|id| !keepers.contains(id))
+        down.map(|node| node.id).find(|id| !keepers.contains(id) && !self.left.contains(id))
     }
 
     /// Sets what holds of a start of a node, if it is alive. Returns whether it was.

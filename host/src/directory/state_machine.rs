@@ -101,7 +101,9 @@ impl View {
                             Command::NodeUp(_)
                             | Command::NodeDraining(_)
                             | Command::NodeDown(_) => true,
-                            Command::Players(_) | Command::Configure(_) => false,
+                            Command::PlacesFree(_)
+                            | Command::Players(_)
+                            | Command::Configure(_) => false,
                         };
                         applied.state.apply(&command)
                     }

@@ -24,7 +24,7 @@ use super::LOOK_INTERVAL;
 use crate::clock;
 use crate::directory::{AnnounceError, Directory};
 use crate::limits::HEARTBEAT_INTERVAL;
-use crate::membership::{Detector, Turn, better_voters};
+use crate::membership::{Detector, Places, Turn, better_voters};
 use crate::net::{AskError, Inbound, Links, PeerIdentity, Pulse, PulseEvent};
 use crate::protocol::{
     Announcement, JoinRefusal, MemberReply, MemberRequest, NodeId, NodeRecord, NodeStatus, Reply,
@@ -65,6 +65,7 @@ pub(super) struct Members {
     inbox: mpsc::Receiver<MemberInbound>,
     nodes: Nodes,
     detector: Detector,
+    places: Places,
     looked: Instant,
     leaving: Arc<AtomicBool>,
 }
@@ -149,6 +150,7 @@ impl Members {
             inbox,
             nodes,
             detector,
+            places: Places::default(),
             looked: clock::now(),
             leaving: flag,
         };
@@ -197,6 +199,7 @@ impl Members {
         self.links.update(&others);
         self.pulse.update(&others);
         self.detector.handle_nodes(&nodes, clock::now());
+        self.places.handle_nodes(&nodes, clock::now());
         // A leader that left in order has said so itself, and nobody will miss its heartbeats.
         let down = nodes.iter().filter(|node| node.status == NodeStatus::Down);
         if let Some(leader) =
@@ -347,6 +350,17 @@ impl Members {
                 match &done {
                     Ok(_) => tracing::info!(peer = name, "up again"),
                     Err(error) => tracing::debug!(peer = name, %error, "cannot take it back yet"),
+                }
+                done.is_ok()
+            }));
+        }
+        let gone = self.places.given_up(clock::now()).filter(|id| directory.keeps_place(*id));
+        let gone: Vec<NodeId> = gone.collect();
+        if !gone.is_empty() {
+            return Some(Box::pin(async move {
+                let done = directory.free_places(gone).await;
+                if let Err(error) = &done {
+                    tracing::debug!(%error, "cannot free places of nodes that left yet");
                 }
                 done.is_ok()
             }));

@@ -76,6 +76,7 @@ impl World {
                     | Outcome::NodeUp(_)
                     | Outcome::NodeDraining(_)
                     | Outcome::NodeDown(_)
+                    | Outcome::PlacesFree(_)
                     | Outcome::Configured(_) => vec![],
                 };
                 format!("directory: {} {short:?}", changes.join(", "))

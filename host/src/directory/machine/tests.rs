@@ -247,6 +247,43 @@ fn a_cluster_has_a_largest_size() {
 }
 
 #[test]
+fn a_node_that_left_on_purpose_keeps_its_place_until_it_stays_away() {
+    let mut state = DirectoryState::default();
+    let size = NODES_MAX as u64;
+    for id in 1..=size {
+        up(&mut state, announcement(id, &format!("n{id}"), 1)).unwrap();
+    }
+    let leave = |state: &mut DirectoryState, start| {
+        state.apply(&Command::NodeDraining(start));
+        assert!(down(state, start));
+    };
+    let newcomer = || announcement(size + 1, "late", 1);
+    let full = Err(JoinRefusal::Full { nodes: size });
+    leave(&mut state, writer(3, 1));
+    assert_eq!(up(&mut state, newcomer()), full, "it is only being restarted");
+    assert!(state.keeps_place(NodeId(3)));
+    // Whether it may be long enough away is asked anew once it was here.
+    assert_eq!(up(&mut state, announcement(3, "n3", 2)), Ok(()));
+    assert!(!state.keeps_place(NodeId(3)));
+    leave(&mut state, writer(3, 2));
+    // One that died makes room before it.
+    assert!(down(&mut state, writer(5, 1)));
+    assert_eq!(up(&mut state, newcomer()), Ok(()));
+    assert_eq!((state.node(NodeId(3)).is_some(), state.node(NodeId(5))), (true, None));
+
+    let another = || announcement(size + 2, "later", 1);
+    assert_eq!(up(&mut state, another()), full);
+    let free = Command::PlacesFree(vec![NodeId(3), NodeId(4)]);
+    assert_eq!(state.apply(&free), Outcome::PlacesFree(1));
+    assert_eq!(up(&mut state, another()), Ok(()));
+    assert_eq!(state.node(NodeId(3)), None);
+    // Who bears its name has its place at once.
+    leave(&mut state, writer(4, 1));
+    assert_eq!(up(&mut state, announcement(size + 3, "n4", 1)), Ok(()));
+    assert!(!state.keeps_place(NodeId(4)));
+}
+
+#[test]
 fn players_are_listed_in_pages() {
     let mut state = four_nodes();
     for name in ["b", "a", "c"] {
@@ -293,6 +330,8 @@ fn any_command() -> impl Strategy<Value = Command> {
             Command::NodeDown(writer) => Command::NodeDraining(writer),
             other => other,
         }),
+        1 => vec(1u64..5, 0..3)
+            .prop_map(|nodes| Command::PlacesFree(nodes.into_iter().map(NodeId).collect())),
         6 => vec(one_change, 1..4).prop_map(Command::Players),
     ]
 }
@@ -321,6 +360,8 @@ proptest! {
             }
             let up = state.nodes().filter(|node| node.status == NodeStatus::Up);
             let names: Vec<_> = up.map(|node| node.name.clone()).collect();
+            let is_down = |id| state.node(id).is_some_and(|node| node.status == NodeStatus::Down);
+            prop_assert!((1..5).map(NodeId).all(|id| !state.keeps_place(id) || is_down(id)));
             let distinct: BTreeSet<_> = names.iter().collect();
             prop_assert_eq!(distinct.len(), names.len());
         }
