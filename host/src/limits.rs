@@ -49,6 +49,9 @@ pub const INBOX_REQUESTS_MAX: usize = 4096;
 pub const CALLS_IN_FLIGHT_MAX: usize = 8192;
 /// Requests that one node passes on for others at the same time: as many as it serves itself.
 pub const RELAYED_IN_FLIGHT_MAX: usize = CALLS_IN_FLIGHT_MAX;
+/// What those requests may take together, in bytes as they are on the wire: a few of the largest
+/// messages, or thousands of calls. What is more is refused, and sent again.
+pub const RELAYED_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// Copies of one player that one keeper holds while only one of them is named.
 pub const COPIES_PER_PLAYER_MAX: usize = 4;
 /// Records after a copy's base before the keeper writes a new base.

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use postcard::ser_flavors::Flavor;
+use postcard::ser_flavors::{Flavor, Size};
 use quinn::RecvStream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,11 @@ pub(super) fn put<T: Serialize>(
             Err(TooLong { len, max })
         }
     }
+}
+
+/// Returns the length of a message on the wire, in bytes.
+pub(super) fn encoded_len<T: Serialize>(message: &T) -> usize {
+    postcard::serialize_with_flavor(message, Size::default()).expect("messages can be encoded")
 }
 
 /// Writes to the end of a vector.

@@ -21,10 +21,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::frame::encoded_len;
 use super::lane::Pending;
 use super::{AskError, Inbound, Links, Responder};
 use crate::clock;
-use crate::limits::{INBOX_REQUESTS_MAX, RELAYED_IN_FLIGHT_MAX};
+use crate::limits::{INBOX_REQUESTS_MAX, RELAYED_BYTES_MAX, RELAYED_IN_FLIGHT_MAX};
 use crate::protocol::{NodeId, Relay, Reply, Request, Unrelayed};
 
 /// Time for which a relay that could not reach a target is not asked for it again.
@@ -130,33 +131,53 @@ impl Through {
 pub struct Relayer {
     links: Links,
     inbox: mpsc::Receiver<Inbound<Relay, Reply>>,
+    /// What may be on its way at the same time, in bytes.
+    bytes_max: usize,
 }
 
-type Passed = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A request on its way, and its bytes.
+type Passed = Pin<Box<dyn Future<Output = usize> + Send>>;
 
 impl Relayer {
     /// Returns what passes on over `links` once it runs, and its inbox.
     pub fn new(links: Links) -> (Self, mpsc::Sender<Inbound<Relay, Reply>>) {
+        Self::bounded(links, RELAYED_BYTES_MAX)
+    }
+
+    /// As [`Relayer::new`], with another bound of what may be on its way at the same time, in bytes.
+    pub(super) fn bounded(
+        links: Links,
+        bytes_max: usize,
+    ) -> (Self, mpsc::Sender<Inbound<Relay, Reply>>) {
         let (sender, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
-        (Self { links, inbox }, sender)
+        (Self { links, inbox, bytes_max }, sender)
     }
 
     /// Passes on until `cancel`. Requests of one lane leave in the order in which they came.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut passed = FuturesUnordered::<Passed>::new();
+        let mut bytes_passed = 0;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                Some(()) = passed.next(), if !passed.is_empty() => {}
+                Some(bytes) = passed.next(), if !passed.is_empty() => bytes_passed -= bytes,
                 inbound = self.inbox.recv() => {
                     let Some(Inbound { request, responder, .. }) = inbound else { return };
-                    if passed.len() >= RELAYED_IN_FLIGHT_MAX {
+                    // One request may be as large as the largest guest, so their number says little.
+                    let bytes = encoded_len(&request);
+                    let fits = bytes_passed + bytes <= self.bytes_max;
+                    if passed.len() >= RELAYED_IN_FLIGHT_MAX || !fits {
                         responder.send(Reply::Unrelayed(Unrelayed::Full));
                         continue;
                     }
                     let Relay { to, request } = request;
                     let pending = self.links.send_directly(to, Request::from(request));
-                    passed.push(Box::pin(pass(Owed(Some(responder)), pending)));
+                    bytes_passed += bytes;
+                    let passing = pass(Owed(Some(responder)), pending);
+                    passed.push(Box::pin(async move {
+                        passing.await;
+                        bytes
+                    }));
                 }
             }
         }

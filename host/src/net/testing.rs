@@ -9,6 +9,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Relayer, Secret};
+use crate::limits::RELAYED_BYTES_MAX;
 use crate::protocol::{
     Append, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, DirectoryReply,
     DirectoryRequest, Effect, Fetch, Generation, Incarnation, KeeperReply, KeeperRequest,
@@ -51,8 +52,13 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn start(secret: &Secret, text: &str) -> Self {
+        Self::start_relaying(secret, text, RELAYED_BYTES_MAX)
+    }
+
+    /// Starts one that passes on no more than this many bytes at the same time.
+    pub(super) fn start_relaying(secret: &Secret, text: &str, bytes_max: usize) -> Self {
         let endpoint = Endpoint::bind(any_addr(), node_identity(secret, text)).unwrap();
-        Self::serve(endpoint, text, 1)
+        Self::serve(endpoint, text, 1, bytes_max)
     }
 
     /// Starts it at a place that another start has just left.
@@ -67,10 +73,11 @@ impl Node {
                 }
             }
         });
-        Self::serve(endpoint.await, old.name.as_str(), old.incarnation.0 + 1)
+        let incarnation = old.incarnation.0 + 1;
+        Self::serve(endpoint.await, old.name.as_str(), incarnation, RELAYED_BYTES_MAX)
     }
 
-    fn serve(endpoint: Endpoint, text: &str, incarnation: u64) -> Self {
+    fn serve(endpoint: Endpoint, text: &str, incarnation: u64, bytes_max: usize) -> Self {
         let record = NodeRecord {
             id: NodeId(u64::from_le_bytes(
                 *blake3::hash(text.as_bytes()).as_bytes().first_chunk().unwrap(),
@@ -87,7 +94,7 @@ impl Node {
         let (hear, heard) = mpsc::channel(32 * 1024);
         let cancel = CancellationToken::new();
         let (links, links_driver) = Links::new(endpoint.clone());
-        let (relayer, relay) = Relayer::new(links.clone());
+        let (relayer, relay) = Relayer::bounded(links.clone(), bytes_max);
         let inboxes = Inboxes { member, directory, keeper, call, relay };
         let mut tasks = JoinSet::new();
         tasks.spawn(endpoint.serve(inboxes, cancel.clone()));

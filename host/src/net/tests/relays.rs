@@ -170,6 +170,38 @@ async fn a_bypassed_link_loses_what_is_owed_and_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_relay_passes_on_no_more_bytes_than_it_has_room_for() {
+    let mut world = World::start().await;
+    let small = Node::start_relaying(&world.secret, "app_node3", 10_000);
+    // It holds what it is asked to pass on until its dial fails: nobody answers there.
+    let silent = tokio::net::UdpSocket::bind(any_addr()).await.unwrap();
+    let target = world.behind_a_broken_link();
+    small.links.update(&[NodeRecord { addr: silent.local_addr().unwrap(), ..target.clone() }]);
+    world.links.update(&[target.clone(), small.record.clone()]);
+    assert!(soon(world.links.send(small.record.id, ping())).await.is_ok());
+
+    let held: Vec<_> =
+        (1..=2).map(|seq| world.links.send(target.id, append_of(seq, 4_000))).collect();
+    assert_eq!(world.ask(append_of(3, 4_000)).await, Err(AskError::Full));
+    for held in held {
+        assert_eq!(soon(held).await, Err(AskError::Unreachable));
+    }
+    // What has ended makes room.
+    small.links.update(std::slice::from_ref(&world.target.record));
+    let passed = soon(async {
+        loop {
+            match world.ask(append_of(4, 9_000)).await {
+                Err(AskError::Unreachable) => tokio::time::sleep(SUSPECT_AFTER).await,
+                passed => break passed,
+            }
+        }
+    });
+    assert_eq!(passed.await, Ok(acknowledged(4)));
+    let (_, request) = world.target.heard.recv().await.unwrap();
+    assert_eq!(Request::Keeper(request), append_of(4, 9_000), "nothing else has arrived");
+}
+
+#[tokio::test]
 async fn a_client_may_not_have_requests_passed_on() {
     let mut world = World::start().await;
     let client = Endpoint::client(Identity::client(&world.secret).unwrap()).unwrap();
