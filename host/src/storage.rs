@@ -9,7 +9,7 @@
 //! <data folder>/store/synced       how much of the directory is known to be on disk
 //! <data folder>/store/boot         under which boot of the machine the store was used last
 //! <data folder>/store/copies       copies of players and their fences, for `keeper`
-//! <data folder>/store/copies.damaged-1   copies that could not be read, out of the way
+//! <data folder>/store/copies.damaged-1   copies that were damaged, out of the way
 //! ```
 //!
 //! Invariants:
@@ -30,6 +30,7 @@ mod identity;
 mod journal;
 mod marked;
 mod raft;
+mod salvage;
 mod sealed;
 mod tables;
 #[cfg(test)]
@@ -113,7 +114,8 @@ impl Store {
     ///
     /// [`StoreError::InUse`] when another process uses the folder, [`StoreError::Folder`] when it
     /// cannot be created or written, [`StoreError::Directory`] when the directory's part of it cannot
-    /// be read. If the copies cannot be read, they are set aside and the store opens without them.
+    /// be read. If the copies cannot be read, they are set aside and the store opens with what can be
+    /// saved of them, untrusted.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_on(dir, identity::boot_id())
     }
@@ -143,6 +145,7 @@ impl Store {
         files::note_boot(dir, boot.as_deref())?;
         let session = Session::after(previous.as_ref(), trust, boot);
         node_table.put_session(&directory, &session)?;
+        files::note_doubt(dir)?;
         let shared = Shared {
             log,
             slots,
@@ -175,7 +178,8 @@ impl Store {
         self.trust
     }
 
-    /// Whether this open found the copies damaged or gone, and began without any.
+    /// Whether this open found the copies damaged or gone, and began with none, or with what was
+    /// saved of them, which is not trusted.
     pub fn has_lost_copies(&self) -> bool {
         self.lost_copies
     }

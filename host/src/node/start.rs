@@ -235,11 +235,14 @@ fn name_lost_copies(directory: &Directory, me: NodeId) {
             lost += 1;
             if lost <= LOST_NAMED_MAX {
                 let (player, others) = (player.as_str(), record.keepers.len() - 1);
-                tracing::error!(player, %copy, others, "its copy on this node is lost");
+                tracing::error!(player, %copy, others, "its copy on this node is lost or not trusted");
             }
         }
     }
-    tracing::error!(copies = lost, "copies on this node are lost; their owners replace them");
+    tracing::error!(
+        copies = lost,
+        "copies on this node are lost or not trusted; their owners replace them"
+    );
 }
 
 /// Answers other nodes' questions about the directory.

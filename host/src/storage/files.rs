@@ -10,6 +10,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 use super::StoreError;
 use super::journal::{self, Broken, Known, Past};
 use super::marked::{Mark, Marked};
+use super::salvage::salvage;
 use super::tables::{self, Unusable};
 
 /// Memory of a table before it is written out, in bytes: for tables that stay small.
@@ -112,16 +113,21 @@ fn open_mark(path: &Path) -> Result<Mark, Unopened> {
     mark.ok_or_else(|| Unopened::Damaged(format!("{} does not match its checksum", path.display())))
 }
 
-/// Opens the copies' database. If it is damaged or gone, makes an empty one in its place; then the
-/// second value is true, and what was damaged is kept aside.
+/// Opens the copies' database. If it is damaged or gone, makes another one in its place, of what can
+/// be saved; then the second value is true, no copy in it is trusted, and what was damaged is kept
+/// aside. The caller notes that, and then says so with [`note_doubt`].
 pub(super) fn open_copies(dir: &Path, past: Past) -> Result<(Opened, bool), StoreError> {
     let store = dir.join(STORE);
     let folder = store.join("copies");
     if folder.try_exists().map_err(|source| refused(&folder, source))? {
         // What a copy's own checksum covers is judged when it is loaded, one by one.
         match open_whole(&folder, &COPIES, past, 0) {
-            Ok(opened) => return Ok((opened, false)),
-            Err(Unopened::Damaged(reason)) => set_aside(&store, &folder, &reason)?,
+            Ok(opened) => return Ok((opened, has_unnoted_doubt(&store)?)),
+            Err(Unopened::Damaged(reason)) => {
+                if replace_by_salvage(&store, &folder, &reason)? {
+                    return reopen_copies(&folder);
+                }
+            }
             Err(Unopened::Refused(error)) => return Err(error),
         }
     } else {
@@ -132,7 +138,12 @@ pub(super) fn open_copies(dir: &Path, past: Past) -> Result<(Opened, bool), Stor
     }
     make_database(&folder, &COPIES)?;
     sync_folder(&store).map_err(|source| refused(&store, source))?;
-    match open_whole(&folder, &COPIES, past, 0) {
+    reopen_copies(&folder)
+}
+
+/// Opens copies that were made or saved a moment ago.
+fn reopen_copies(folder: &Path) -> Result<(Opened, bool), StoreError> {
+    match open_whole(folder, &COPIES, Past::Doubtful, 0) {
         Ok(opened) => Ok((opened, true)),
         Err(Unopened::Refused(error)) => Err(error),
         Err(Unopened::Damaged(_)) => {
@@ -141,16 +152,57 @@ pub(super) fn open_copies(dir: &Path, past: Past) -> Result<(Opened, bool), Stor
     }
 }
 
-fn set_aside(store: &Path, folder: &Path, reason: &str) -> Result<(), StoreError> {
+/// Moves damaged copies aside, and what can be saved of them in their place. False if that is
+/// nothing.
+fn replace_by_salvage(store: &Path, folder: &Path, reason: &str) -> Result<bool, StoreError> {
+    let saved = store.join("copies.new");
+    let salvaged = salvage(folder, &saved).map_err(|source| unreadable(&saved, source));
+    let opened = salvaged.and_then(|()| open_whole(&saved, &COPIES, Past::Doubtful, 0));
+    let is_saved = opened.map(drop).is_ok();
     let aside = free_name(store, "copies.damaged")?;
+    if is_saved {
+        // Before they are in place: after a crash nobody else would know that they may lack calls.
+        let doubt = store.join(DOUBT);
+        let noted = File::create(&doubt).and_then(|file| file.sync_all());
+        noted.and_then(|()| sync_folder(store)).map_err(|source| refused(&doubt, source))?;
+    }
     std::fs::rename(folder, &aside).map_err(|source| refused(folder, source))?;
-    tracing::error!(
-        reason, folder = %aside.display(),
-        "the copies that this node kept of players cannot be read; they were moved aside and count \
-         as lost here, and the copies on other nodes are used; keep the folder until all players \
-         answer again"
-    );
-    Ok(())
+    if is_saved {
+        std::fs::rename(&saved, folder).map_err(|source| refused(folder, source))?;
+        sync_folder(store).map_err(|source| refused(store, source))?;
+        tracing::error!(
+            reason, folder = %aside.display(),
+            "the copies that this node kept of players are damaged; they were moved aside, and what \
+             was written before the damage is kept, but not trusted: the copies on other nodes are \
+             used, and where there is none, `host recover` can use one of these; keep the folder \
+             until all players answer again"
+        );
+    } else {
+        tracing::error!(
+            reason, folder = %aside.display(),
+            "the copies that this node kept of players cannot be read; they were moved aside and \
+             count as lost here, and the copies on other nodes are used; keep the folder until all \
+             players answer again"
+        );
+    }
+    Ok(is_saved)
+}
+
+/// Stands there while the copies are salvaged ones and the directory's database does not say so yet.
+const DOUBT: &str = "copies.doubtful";
+
+fn has_unnoted_doubt(store: &Path) -> Result<bool, StoreError> {
+    let doubt = store.join(DOUBT);
+    doubt.try_exists().map_err(|source| refused(&doubt, source))
+}
+
+/// The directory's database says that no copy of before is trusted.
+pub(super) fn note_doubt(dir: &Path) -> Result<(), StoreError> {
+    let doubt = dir.join(STORE).join(DOUBT);
+    match std::fs::remove_file(&doubt) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(refused(&doubt, source)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Opens a database after all of it was read once, so that damage is found before anybody relies on
@@ -169,7 +221,10 @@ fn open_whole(
     let judged = journal::examine(folder, past, known);
     judged.map_err(|source| unreadable(folder, source))?.map_err(|broken| {
         let Broken { file, at } = broken;
-        Unopened::Damaged(format!("{} is wrong or lacks something at byte {at}", file.display()))
+        Unopened::Damaged(format!(
+            "{} does not match its checksum or lacks what was synced, at byte {at}",
+            file.display()
+        ))
     })?;
     // The engine trusts much of what it reads, and panics where that is wrong.
     let opened = catch_unwind(AssertUnwindSafe(|| open_tables(folder, tables)));

@@ -69,21 +69,13 @@ pub(super) struct Known {
 ///
 /// What the system says.
 pub(super) fn examine(folder: &Path, past: Past, known: Known) -> io::Result<Result<(), Broken>> {
-    let mut journals = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let Some(number) = number.filter(|_| path.extension().is_some_and(|e| e == "jnl")) {
-            journals.push((number, path));
-        }
-    }
+    let journals = journals(folder)?;
     if journals.is_empty() {
         return Ok(Err(Broken { file: folder.to_owned(), at: 0 }));
     }
-    journals.sort();
     let newest = journals.len().saturating_sub(1);
     let mut last = Last { number: None, write: known.in_tables };
-    for (nth, (_, file)) in journals.into_iter().enumerate() {
+    for (nth, file) in journals.into_iter().enumerate() {
         let bytes = written_part(&file)?;
         let at = whole_batches(&bytes, &mut last);
         let rest = &bytes[at..];
@@ -110,6 +102,42 @@ pub(super) fn examine(folder: &Path, past: Past, known: Known) -> io::Result<Res
         cut(&file, at)?;
     }
     Ok(Ok(()))
+}
+
+/// Drops everything from the first batch on that is not whole.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn cut_at_damage(folder: &Path) -> io::Result<()> {
+    let (mut last, mut is_broken) = (Last::default(), false);
+    for file in journals(folder)? {
+        if is_broken {
+            std::fs::remove_file(file)?;
+            continue;
+        }
+        let bytes = written_part(&file)?;
+        let at = whole_batches(&bytes, &mut last);
+        if bytes[at..].iter().any(|byte| *byte != 0) {
+            cut(&file, at)?;
+            is_broken = true;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the journals of a database, the oldest first.
+fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut journals = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if let Some(number) = number.filter(|_| path.extension().is_some_and(|e| e == "jnl")) {
+            journals.push((number, path));
+        }
+    }
+    journals.sort();
+    Ok(journals.into_iter().map(|(_, path)| path).collect())
 }
 
 /// Reads a file without the zeros at its end, or at least without most of them.

@@ -229,7 +229,9 @@ fn down(copy: &KeeperCopy, view: View<'_>) -> String {
 pub(super) fn problem(reply: Result<KeeperReply, AskError>) -> String {
     match reply {
         Ok(KeeperReply::Refused(Refusal::Stale { seq })) => {
-            format!("not trusted: its machine restarted; it is at seq {seq}")
+            format!(
+                "not trusted: its machine restarted or its disk was damaged; it is at seq {seq}"
+            )
         }
         Ok(KeeperReply::Refused(Refusal::Gap { have: None })) => "has no such copy".to_owned(),
         Ok(KeeperReply::Refused(Refusal::Gap { have: Some(seq) })) => {

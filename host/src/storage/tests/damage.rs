@@ -201,7 +201,7 @@ fn copies_that_are_set_aside_once_more_get_another_name_and_new_ones_are_kept() 
         flip(&journal(dir.path()), lens[0] + 20);
         let store = Store::open_on(dir.path(), boot("monday")).unwrap();
         assert!(dir.path().join(format!("store/copies.damaged-{round}")).is_dir());
-        assert!(load(&store).copies.is_empty());
+        assert!(load(&store).copies.iter().all(|copy| !copy.trusted));
         commit_synced(&store, |batch| put_base(batch, "player1", COPY, 0));
         for seq in 1..=CALLS {
             commit_synced(&store, |batch| batch.put_record(COPY, &record(seq)));
@@ -212,6 +212,57 @@ fn copies_that_are_set_aside_once_more_get_another_name_and_new_ones_are_kept() 
         drop(store);
         drop(Store::open_on(dir.path(), boot("monday")).unwrap());
     }
+}
+
+#[test]
+fn what_was_written_before_the_damage_is_saved_and_never_trusted() {
+    let (dir, lens) = killed();
+    for (calls, pair) in (0..).zip(lens.windows(2)).step_by(4) {
+        for day in ["monday", "tuesday"] {
+            let flipped = copy_of(&dir);
+            let damaged = fs::read(journal(flipped.path())).unwrap();
+            flip(&journal(flipped.path()), pair[0] + 30);
+            {
+                let store = Store::open_on(flipped.path(), boot(day)).unwrap();
+                assert_eq!((store.has_lost_copies(), trusted_seq(&store)), (true, None));
+                let loaded = load(&store);
+                assert_eq!((loaded.copies.len(), loaded.damaged.len()), (1, 0));
+                assert_eq!(loaded.copies[0].state, state(calls));
+                // A fresh seed is trusted, next to what is not.
+                commit_synced(&store, |batch| put_base(batch, "player2", CopyId(2), 1));
+            }
+            let aside = flipped.path().join("store/copies.damaged-1/0.jnl");
+            assert_eq!(fs::read(aside).unwrap().len(), damaged.len(), "it was changed");
+            let store = Store::open_on(flipped.path(), boot("wednesday")).unwrap();
+            assert!(!store.has_lost_copies());
+            let trusted: Vec<_> =
+                load(&store).copies.into_iter().map(|copy| (copy.copy, copy.trusted)).collect();
+            assert_eq!(trusted, [(CopyId(2), true), (COPY, false)]);
+        }
+    }
+}
+
+#[test]
+fn saved_copies_are_not_trusted_even_if_nobody_lived_to_note_it() {
+    let (dir, lens) = killed();
+    let before = copy_of(&dir);
+    flip(&journal(dir.path()), lens[3] + 30);
+    drop(Store::open_on(dir.path(), boot("monday")).unwrap());
+    // As a crash right after the salvage leaves it: the directory is the one of before.
+    let store = dir.path().join("store");
+    for old in ["directory", "synced", "boot"] {
+        let (from, to) = (before.path().join("store").join(old), store.join(old));
+        if to.is_dir() {
+            fs::remove_dir_all(&to).unwrap();
+        } else {
+            fs::remove_file(&to).unwrap();
+        }
+        fs::rename(from, to).unwrap();
+    }
+    assert!(!store.join("copies.doubtful").exists(), "it was noted");
+    fs::write(store.join("copies.doubtful"), "").unwrap();
+    let store = Store::open_on(dir.path(), boot("monday")).unwrap();
+    assert_eq!((store.has_lost_copies(), trusted_seq(&store)), (true, None));
 }
 
 #[test]
