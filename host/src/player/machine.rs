@@ -167,6 +167,11 @@ impl View<'_> {
         self.nodes.iter().any(|node| node.id == id && node.status.is_alive())
     }
 
+    /// Whether a node may get something new.
+    fn is_up(&self, id: NodeId) -> bool {
+        self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Up)
+    }
+
     /// Whether a node serves and is going to leave.
     fn is_draining(&self, id: NodeId) -> bool {
         self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Draining)

@@ -131,10 +131,17 @@ impl Machine {
         self.phase = Phase::Seeding(Seeding { new, until });
     }
 
-    /// Does not wait for a target that went down.
+    /// Does not wait for a target that went down or is going to leave: the directory would not name
+    /// it. Without another one it begins anew at once, for the nodes have just changed.
     pub(super) fn check_targets(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let own = self.me.node;
-        self.end_seeding(|copy| copy.node != own && !view.is_alive(copy.node), view, out);
+        let Phase::Seeding(seeding) = &mut self.phase else { return };
+        seeding.new.retain(|(copy, _)| view.is_up(copy.node));
+        let (own, nothing) = (self.me.node, seeding.new.is_empty());
+        let alone = seeding.new.iter().all(|(copy, _)| copy.node == own);
+        if nothing || (alone && self.remote().next().is_none()) {
+            return self.settle(view, out);
+        }
+        self.end_seeding(|_| false, view, out);
     }
 
     pub(super) fn is_being_seeded(&self, copy: CopyId) -> bool {
@@ -252,6 +259,10 @@ impl Machine {
                 // The directory still says what it said: it only disliked the nodes. An earlier
                 // attempt of the same change may still win, so the copies stay.
                 if current == self.record && self.forgetting.is_none() {
+                    // What it disliked is known here by now: others are chosen at once.
+                    if !self.may_still_name(&naming, view) {
+                        return self.settle(view, out);
+                    }
                     return self.pause(Retry::Settle, "the directory refused the keeper", view.now);
                 }
                 // An earlier attempt may have won, and a rival after it: what the directory names
@@ -264,6 +275,13 @@ impl Machine {
             // Not known: the same change again tells, for it can be made only once.
             None => self.pause(Retry::Name(naming), NO_MAJORITY, view.now),
         }
+    }
+
+    /// Whether the nodes that a change brings in may still get something new.
+    fn may_still_name(&self, naming: &Naming, view: View<'_>) -> bool {
+        let owner = naming.change.owner;
+        naming.seeded.iter().all(|copy| view.is_up(copy.node))
+            && (owner == self.me || view.is_up(owner.node))
     }
 
     /// The directory names these keepers: new ones hold all that was executed.

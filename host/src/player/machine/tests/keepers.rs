@@ -139,3 +139,41 @@ fn a_player_that_rests_follows_without_waking() {
     assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
     assert_eq!(world.changed(2), Vec::<String>::new());
 }
+
+/// A new player whose first call waits for a copy on one of nodes 2 and 3. Returns that one and the
+/// other.
+fn seeding_one_of_two() -> (World, u64, u64) {
+    let mut world = World::new(Origin::New(fresh()), &[1, 2, 3]);
+    assert_eq!(world.call(1, 5).len(), 1);
+    let chosen = world.copies[0].node.0;
+    (world, chosen, 5 - chosen)
+}
+
+#[test]
+fn a_target_that_is_going_to_leave_is_not_waited_for() {
+    let (mut world, chosen, other) = seeding_one_of_two();
+    world.set_draining(chosen);
+    assert_eq!(world.feed(Event::Nodes), [format!("seed {other} at 0 under 0")]);
+    // Two of them: one is enough to go on.
+    let mut world = World::new(Origin::New(fresh()), &[1, 2, 3]);
+    world.wanted = 2;
+    world.call(1, 5);
+    assert_eq!(world.seed_ends(2, TAKEN), Vec::<String>::new());
+    world.set_draining(3);
+    assert_eq!(world.feed(Event::Nodes), ["change 0 -> [2]"]);
+}
+
+#[test]
+fn another_keeper_is_chosen_at_once_when_the_first_is_refused_because_it_leaves() {
+    let (mut world, chosen, other) = seeding_one_of_two();
+    assert_eq!(world.seeded(Ok(())), [format!("change 0 -> [{chosen}]")]);
+    let refused = || Event::Changed(Some(ChangeOutcome::Conflict(None)));
+    world.set_draining(chosen);
+    assert_eq!(world.feed(refused()), [format!("seed {other} at 0 under 0")]);
+
+    // Refused for what cannot be seen here: not asked again in a tight loop.
+    let (mut world, chosen, _) = seeding_one_of_two();
+    world.seeded(Ok(()));
+    assert_eq!(world.feed(refused()), Vec::<String>::new());
+    assert_eq!(world.wait(), [format!("seed {chosen} at 0 under 0")]);
+}
