@@ -18,7 +18,7 @@ const RENEWALS_MAX: u64 = 3;
 const RENEWAL_LEAD_MS: u64 = 1000;
 
 /// The time of day at which a world begins for the slowest clock, in milliseconds since 1970.
-const EPOCH_MS: u64 = 1_700_000_000_000;
+pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// Returns the key of a call, made by a clock that shows `now`.
 fn key_of(op: usize, now: Time) -> CallKey {

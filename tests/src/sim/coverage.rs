@@ -49,6 +49,10 @@ coverage! {
     expired,
     /// Keys that a client replaced because they looked too old.
     renewed,
+    /// Calls whose keys were ahead of the clock of the node that was asked.
+    ahead,
+    /// Clocks set wrong.
+    clock_steps,
     /// States fetched from a keeper by a new owner.
     failovers,
     /// Seeds of players that had been called.

@@ -152,7 +152,7 @@ impl World {
             return;
         }
         process.nodes = nodes;
-        let now = self.instant();
+        let now = self.instant(slot);
         if let Some(process) = &mut self.machines[slot].process {
             process.detector.handle_nodes(&process.nodes, now);
         }
@@ -175,7 +175,7 @@ impl World {
         let Some(process) = &mut self.machines[slot].process else { return };
         process.awaited.push(job.clone());
         process.jobs.push_back(job);
-        self.after_to(2 * SECOND, slot, What::ChangeLate { job: id });
+        self.wake_after(2 * SECOND, slot, What::ChangeLate { job: id });
         self.send_batch(slot);
     }
 

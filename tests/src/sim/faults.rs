@@ -24,6 +24,7 @@ pub(super) struct Plan {
     leave: usize,
     slow: usize,
     strand: usize,
+    clock: usize,
     /// Machines that may still reboot, and disks that may still get lost.
     reboots: u64,
     losses: u64,
@@ -38,7 +39,7 @@ impl Plan {
         let mut weight = |most: usize| rng.index(most + 1);
         let (crash, stop, isolate, cut) = (weight(4), weight(4), weight(4), weight(6));
         let (breaks, disk, leave, slow) = (weight(6), weight(2), weight(2), weight(3));
-        let strand = weight(5);
+        let (strand, clock) = (weight(5), weight(2));
         Self {
             lasts: rng.between(4, 12) * SECOND,
             pause: rng.between(100, 1200) * MS,
@@ -51,6 +52,7 @@ impl Plan {
             leave,
             slow,
             strand,
+            clock,
             reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
@@ -82,8 +84,9 @@ impl World {
             self.plan.losses -= 1;
             return self.lose_disk(slot);
         }
-        let Plan { crash, stop, isolate, cut, breaks, disk, leave, slow, strand, .. } = self.plan;
-        let kinds = [crash, stop, isolate, cut, breaks, disk, leave, slow, strand];
+        let Plan { crash, stop, isolate, cut, breaks, disk, leave, slow, strand, clock, .. } =
+            self.plan;
+        let kinds = [crash, stop, isolate, cut, breaks, disk, leave, slow, strand, clock];
         let sum: usize = kinds.iter().sum();
         if sum == 0 {
             return;
@@ -111,6 +114,7 @@ impl World {
             }
             Some(6) => self.leave(slot),
             Some(7) => self.slow_down(slot),
+            Some(9) => self.step_clock(slot),
             _ => self.strand(),
         }
     }
@@ -200,6 +204,7 @@ impl World {
         self.coverage.reboots += 1;
         self.kill(slot);
         let machine = &mut self.machines[slot];
+        machine.clock.begin_anew(&mut self.rng);
         // What was synced before it was acknowledged must all be there, and be trusted.
         let doubtful = machine.disk.is_buffered();
         let ids = machine.disk.ids();
@@ -267,6 +272,7 @@ impl World {
         self.healed = Some(self.now);
         self.uncut_all();
         for slot in 0..self.machines.len() {
+            self.clock_right(slot);
             let disk = &mut self.machines[slot].disk;
             (disk.troubled, disk.slow) = (false, 0);
             if let Some(pid) = self.pid(slot) {

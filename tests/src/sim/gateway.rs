@@ -1,9 +1,11 @@
 //! How calls find their player: the rules of `host::gateway`, on a node's own view of the directory.
 
+use host::limits::KEY_AHEAD_MAX;
 use host::net::AskError;
 use host::protocol::{Call, CallError, NodeId, NodeRecord, PlayerId, Writer};
 
 use super::happening::{Called, MS, Reply, Request, SECOND, Slot, Time, Waiter, What};
+use super::node::name_of;
 use super::server::Caller;
 use super::world::World;
 
@@ -19,6 +21,7 @@ pub(super) struct Routed {
     /// The client's call and attempt.
     op: usize,
     client_attempt: u64,
+    /// By the node's own clock.
     deadline: Time,
     impatient: Time,
     may_be_applied: bool,
@@ -50,13 +53,18 @@ impl World {
         left: Time,
     ) {
         let id = self.number();
-        let deadline = self.now + left;
+        if let Some(error) = self.key_ahead(slot, &call) {
+            self.coverage.ahead += 1;
+            return self.answer_client(slot, op, client_attempt, Err(error));
+        }
+        let now = self.clock(slot);
+        let deadline = now + left;
         let routed = Routed {
             call,
             op,
             client_attempt,
             deadline,
-            impatient: deadline.min(self.now + PATIENCE),
+            impatient: deadline.min(now + PATIENCE),
             may_be_applied: false,
             attempt: 0,
             there: None,
@@ -69,8 +77,16 @@ impl World {
         }
     }
 
+    /// Refuses a key of the future.
+    fn key_ahead(&self, slot: Slot, call: &Call) -> Option<CallError> {
+        let ahead_ms = call.key.millis().saturating_sub(self.unix_millis(slot));
+        let is_ahead = u128::from(ahead_ms) > KEY_AHEAD_MAX.as_millis();
+        let (key, node) = (call.key, name_of(slot));
+        is_ahead.then_some(CallError::KeyAhead { key, node, ahead_ms })
+    }
+
     fn attempt(&mut self, slot: Slot, id: u64) {
-        let now = self.now;
+        let now = self.clock(slot);
         let Some(process) = &mut self.machines[slot].process else { return };
         let me = process.me;
         let Some(routed) = process.routed.get_mut(&id) else { return };
@@ -84,7 +100,7 @@ impl World {
             Route::Here => None,
             Route::There(owner) => Some(owner),
         };
-        self.after_to(left + GRACE, slot, What::CallLate { call: id, attempt });
+        self.wake_after(left + GRACE, slot, What::CallLate { call: id, attempt });
         match route {
             Route::Here => self.call_here(slot, call, left, Caller::Gateway(id, attempt)),
             Route::There(owner) => {
@@ -170,7 +186,7 @@ impl World {
     }
 
     fn routed_fails(&mut self, slot: Slot, id: u64, attempt: u64, error: CallError, retry: &Retry) {
-        let now = self.now;
+        let now = self.clock(slot);
         let Some(process) = &mut self.machines[slot].process else { return };
         let Some(routed) = process.routed.get_mut(&id) else { return };
         if routed.attempt != attempt || routed.pausing {
@@ -187,7 +203,7 @@ impl World {
         if again {
             routed.pausing = true;
             routed.barrier = matches!(error, CallError::Moved { .. });
-            return self.after_to(RETRY_PAUSE, slot, What::CallAgain { call: id, attempt });
+            return self.wake_after(RETRY_PAUSE, slot, What::CallAgain { call: id, attempt });
         }
         let error = if routed.may_be_applied && !unknown {
             let reason = format!("an attempt before may have been applied; then {error}");
@@ -214,7 +230,7 @@ impl World {
         if std::mem::take(&mut routed.barrier) {
             if !self.can_commit(slot) {
                 // As long as the leader is waited for.
-                return self.after_to(500 * MS, slot, What::CallAgain { call: id, attempt });
+                return self.wake_after(500 * MS, slot, What::CallAgain { call: id, attempt });
             }
             self.barrier(slot);
         }

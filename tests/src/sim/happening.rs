@@ -79,6 +79,8 @@ pub(super) enum Happening {
     DiskWell { slot: Slot },
     /// The disk is as quick as ever.
     DiskQuick { slot: Slot },
+    /// The time of day is right again.
+    ClockRight { slot: Slot },
     /// All faults end.
     Heal,
     /// A client begins or tries again.

@@ -227,7 +227,7 @@ impl World {
         if process.committing {
             return self.after_to(MS, slot, What::Sweep);
         }
-        self.after_to(10 * SECOND, slot, What::Sweep);
+        self.wake_after(10 * SECOND, slot, What::Sweep);
         let Some(process) = &mut self.machines[slot].process else { return };
         let Process { keeper, view, .. } = process;
         let dead: Vec<(PlayerId, CopyId)> = keeper

@@ -1,5 +1,7 @@
 //! Heartbeats, what the real failure detector makes of them, and what the leader does about it.
 
+use std::time::Duration;
+
 use host::membership::Turn;
 use host::protocol::{Announcement, NodeRecord, NodeStatus, Writer};
 
@@ -7,12 +9,15 @@ use super::Bug;
 use super::happening::{Happening, MS, Slot, What};
 use super::world::World;
 
+/// As in `host::node`.
+const PAUSE_NOTICED: Duration = Duration::from_millis(200);
+
 impl World {
     /// A node pings all others. A ping is heard where its direction works; the reply, too. One that
     /// finds no way does so through a third node.
     pub(super) fn heartbeat(&mut self, slot: Slot) {
-        self.after_to(100 * MS, slot, What::Heartbeat);
-        let now = self.instant();
+        self.wake_after(100 * MS, slot, What::Heartbeat);
+        let now = self.instant(slot);
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.me) else {
             return;
         };
@@ -24,8 +29,9 @@ impl World {
                 continue;
             }
             let direct = self.net.both_ways(slot, other);
+            let there = self.instant(other);
             let Some(peer) = &mut self.machines[other].process else { continue };
-            peer.detector.handle_heard(me, now);
+            peer.detector.handle_heard(me, there);
             let (peer, answers) = (peer.me, !peer.leaving);
             let Some(process) = &mut self.machines[slot].process else { continue };
             if answers && direct {
@@ -52,8 +58,12 @@ impl World {
     }
 
     fn look(&mut self, slot: Slot) {
-        let now = self.instant();
+        let now = self.instant(slot);
         let Some(process) = &mut self.machines[slot].process else { return };
+        if now.saturating_duration_since(process.looked) >= PAUSE_NOTICED {
+            process.detector.handle_own_pause(now);
+        }
+        process.looked = now;
         let turns = process.detector.poll(now);
         for turn in &turns {
             if let Turn::CutOff(writer) = turn

@@ -1,6 +1,7 @@
 //! One process of a node: what it holds, how it starts and ends, and what happens to it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use host::directory::DirectoryState;
 use host::keeper::Keeper;
@@ -26,6 +27,8 @@ pub(super) struct Process {
     pub(super) view: DirectoryState,
     pub(super) nodes: Vec<NodeRecord>,
     pub(super) detector: Detector,
+    /// When it looked at what the detector says last.
+    pub(super) looked: Instant,
     pub(super) keeper: Keeper,
     pub(super) inbox: Vec<(u64, KeeperRequest)>,
     /// Whether the keeper waits for its disk, and does nothing else.
@@ -74,6 +77,7 @@ impl World {
             }
         }
         self.tell(|| format!("boot {slot} as {} start {}", me.node, me.incarnation));
+        let looked = self.instant(slot);
         self.machines[slot].process = Some(Process {
             pid,
             me,
@@ -83,6 +87,7 @@ impl World {
             view: DirectoryState::default(),
             nodes: Vec::new(),
             detector: Detector::new(me.node),
+            looked,
             keeper,
             inbox: Vec::new(),
             committing: false,
@@ -124,7 +129,7 @@ impl World {
         let early = std::mem::take(&mut process.early);
         self.tell(|| format!("node {slot} serves"));
         self.raise_floors(slot);
-        self.after_to(10 * SECOND, slot, What::Sweep);
+        self.wake_after(10 * SECOND, slot, What::Sweep);
         for what in early {
             self.after_to(0, slot, what);
         }

@@ -105,7 +105,7 @@ fn call_guest(memory: &mut Vec<u8>, call: &Call) -> Event {
 impl World {
     /// A call reaches the player's server here, which is opened if there is none.
     pub(super) fn call_here(&mut self, slot: Slot, call: Call, left: Time, caller: Caller) {
-        let deadline = self.instant() + std::time::Duration::from_micros(left);
+        let deadline = self.instant(slot) + std::time::Duration::from_micros(left);
         let ticket = self.number();
         let player = call.player.clone();
         let Some(process) = &mut self.machines[slot].process else { return };
@@ -181,7 +181,7 @@ impl World {
         mut event: Event,
         todo: &mut VecDeque<Action>,
     ) {
-        let now = self.instant();
+        let now = self.instant(slot);
         self.mislead(slot, player, id, &mut event);
         let Some(process) = &mut self.machines[slot].process else { return };
         let Some(server) = process.servers.get_mut(player).filter(|s| s.id == id) else { return };
@@ -221,7 +221,7 @@ impl World {
 
     fn rewake(&mut self, slot: Slot, player: &PlayerId, id: u64) {
         let next = self.server(slot, player, id).and_then(|server| server.machine.next_wake());
-        let next = next.map(|at| self.time_of(at).max(self.now));
+        let next = next.map(|at| self.time_of(slot, at).max(self.now));
         let Some(server) = self.server(slot, player, id) else { return };
         if server.wake != next {
             server.wake = next;
@@ -261,7 +261,7 @@ impl World {
                     let (key, horizon) = (*key, *horizon);
                     self.coverage.expired += 1;
                     if self.has(Bug::ForgetHorizon) {
-                        return Some(self.as_if_new(player, ticket, key, horizon));
+                        return Some(self.as_if_new(slot, player, ticket, key, horizon));
                     }
                 }
                 self.answer(slot, player, id, ticket, result);
@@ -323,6 +323,7 @@ impl World {
     /// [`Bug::ForgetHorizon`].
     fn as_if_new(
         &self,
+        slot: Slot,
         player: &PlayerId,
         ticket: Ticket,
         key: CallKey,
@@ -331,7 +332,7 @@ impl World {
         let operation = self.ops[op_of(key)].operation.clone();
         let key = key.moved_to(horizon.millis() + 1);
         let call = Call { player: player.clone(), key, operation };
-        let deadline = self.instant() + std::time::Duration::from_secs(1);
+        let deadline = self.instant(slot) + std::time::Duration::from_secs(1);
         Event::Call { ticket, call, deadline }
     }
 

@@ -1,11 +1,12 @@
 //! The world: machines, the queue of what happens next, and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use host::protocol::{KeyBounds, PlayerId};
 
 use super::client::{Client, Op};
+use super::clock::Clock;
 use super::coverage::Coverage;
 use super::directory::Log;
 use super::disk::Disk;
@@ -24,6 +25,7 @@ const LIVENESS_BOUND: Time = 25 * SECOND;
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) disk: Disk,
+    pub(super) clock: Clock,
     pub(super) process: Option<Process>,
     /// Stopped: what happens to the process waits here.
     pub(super) stopped: bool,
@@ -35,14 +37,14 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) rng: Rng,
     pub(super) now: Time,
-    began: Instant,
+    pub(super) began: Instant,
     queue: BTreeMap<(Time, u64), Happening>,
     numbers: u64,
     pub(super) machines: Vec<Machine>,
     pub(super) players: Vec<PlayerId>,
     /// How many keys each player remembers.
     pub(super) bounds: KeyBounds,
-    /// How far clients' clocks are off at most, in either direction.
+    /// How far clocks of people and of machines are off at most, in either direction.
     pub(super) skew_max: Time,
     pub(super) net: Net,
     pub(super) log: Log,
@@ -92,8 +94,10 @@ impl World {
         };
         for slot in 0..machines {
             let disk = Disk::new(world.new_node_id(slot));
+            let clock = Clock::draw(&mut world.rng, skew_max);
             world.machines.push(Machine {
                 disk,
+                clock,
                 process: None,
                 stopped: false,
                 backlog: Vec::new(),
@@ -170,6 +174,7 @@ impl World {
             Happening::Continue { slot, pid } => self.go_on(slot, pid),
             Happening::DiskWell { slot } => self.machines[slot].disk.troubled = false,
             Happening::DiskQuick { slot } => self.machines[slot].disk.slow = 0,
+            Happening::ClockRight { slot } => self.clock_right(slot),
             Happening::Heal => self.heal(),
             Happening::Client { client } => self.client_turn(client),
             Happening::Answer { op, attempt, called } => self.client_answered(op, attempt, called),
@@ -195,23 +200,12 @@ impl World {
         self.numbers
     }
 
-    /// The time as the machines take it.
-    pub(super) fn instant(&self) -> Instant {
-        self.began + Duration::from_micros(self.now)
-    }
-
-    /// What the machines call a time, in the world's words.
-    pub(super) fn time_of(&self, instant: Instant) -> Time {
-        let since = instant.saturating_duration_since(self.began).as_micros();
-        Time::try_from(since).unwrap_or(Time::MAX)
-    }
-
     pub(super) fn after(&mut self, wait: Time, happening: Happening) {
         let number = self.number();
         self.queue.insert((self.now + wait, number), happening);
     }
 
-    /// Something happens to the process that runs on a machine now.
+    /// Something happens to the process that runs on a machine now, after a time of the world.
     pub(super) fn after_to(&mut self, wait: Time, slot: Slot, what: What) {
         if let Some(process) = &self.machines[slot].process {
             let pid = process.pid;
