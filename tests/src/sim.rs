@@ -7,10 +7,10 @@
 //!                                                        (one log; a majority; lagging views)
 //! ```
 //!
-//! Real: the machines of players, keepers, directory and failure detector. Modelled: Raft (one log,
-//! appended to only while a leader reaches a majority), QUIC (ordered lanes, lost connections), the
-//! store (a synced part and a tail), the gateway (the rules of `host::gateway`), the clients (the
-//! rules of `host::cli`, with clocks that are off), the guest (an `i64` in a memory, and a note of
+//! Real: the machines of players, keepers, directory and failure detector, and the choice of voters.
+//! Modelled: Raft (one log, appended to only while a leader reaches a majority of the voters), QUIC
+//! (ordered lanes, lost connections), the store (a synced part and a tail), the gateway (the rules of
+//! `host::gateway`), the clients (the rules of `host::cli`, with clocks that are off), the guest (an `i64` in a memory, and a note of
 //! which calls made it). Each machine has clocks of its own: monotonic ones that run at different
 //! rates, and times of day that are off and are set. In some runs players remember only a few keys.
 //!
@@ -42,6 +42,7 @@ mod node;
 pub(crate) mod rng;
 mod server;
 mod together;
+mod voters;
 mod world;
 
 use std::fmt;

@@ -117,6 +117,10 @@ coverage! {
     downs,
     /// Elections.
     elections,
+    /// Changes of the voters.
+    voter_changes,
+    /// Of these, those that took the vote from a node.
+    voter_replacements,
     /// Changes of what holds for the whole cluster.
     settings,
     /// Players whose every copy was lost or is not trusted.

@@ -1,10 +1,12 @@
 //! Raft as one log: a change is appended while some leader reaches a majority, whoever asked may or
 //! may not hear of it, and each node learns of it later.
 
+use std::collections::BTreeSet;
+
 use host::directory::{Command, DirectoryState, Outcome};
 use host::player::Event;
 use host::protocol::{
-    Ack, Announcement, ChangeOutcome, PlayerChange, PlayerRecord, SettingsChange, Writer,
+    Ack, Announcement, ChangeOutcome, NodeId, PlayerChange, PlayerRecord, SettingsChange, Writer,
 };
 
 use super::happening::{Happening, Job, MS, Pid, SECOND, Slot, Time, What};
@@ -17,6 +19,8 @@ pub(super) struct Log {
     /// The state after all of them.
     pub(super) state: DirectoryState,
     pub(super) leader: Option<Slot>,
+    /// Whose majority it takes.
+    pub(super) voters: BTreeSet<NodeId>,
 }
 
 impl World {
@@ -30,12 +34,6 @@ impl World {
         self.net.one_way(other, slot) || self.relay_between(slot, other).is_some()
     }
 
-    fn has_majority(&self, leader: Slot) -> bool {
-        let running = self.running();
-        let near = running.iter().filter(|slot| self.reach(**slot, leader)).count();
-        running.contains(&leader) && near * 2 > self.machines.len()
-    }
-
     pub(super) fn look_for_leader(&mut self) {
         self.after(100 * MS, Happening::Leader);
         if self.log.leader.is_some_and(|leader| self.has_majority(leader)) {
@@ -43,7 +41,7 @@ impl World {
         }
         self.log.leader = None;
         let fit: Vec<Slot> =
-            self.running().into_iter().filter(|slot| self.has_majority(*slot)).collect();
+            self.running_voters().into_iter().filter(|slot| self.has_majority(*slot)).collect();
         // An election takes a few rounds.
         if !fit.is_empty() && self.rng.percent(40) {
             let leader = fit[self.rng.index(fit.len())];
@@ -202,11 +200,11 @@ impl World {
     /// that is needed.
     fn log_write_time(&mut self) -> Time {
         let mut times: Vec<Time> = Vec::new();
-        for slot in self.running() {
+        for slot in self.running_voters() {
             times.push(self.write_time(slot));
         }
         times.sort_unstable();
-        times.get(self.machines.len() / 2).copied().unwrap_or(0)
+        times.get(self.log.voters.len() / 2).copied().unwrap_or(0)
     }
 
     /// The batch is at the leader; whoever sent it may be dead by now.

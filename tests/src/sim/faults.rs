@@ -80,7 +80,7 @@ impl World {
         if self.fail_together() {
             return;
         }
-        if self.plan.losses > 0 && self.rng.percent(5) {
+        if self.plan.losses > 0 && self.can_spare(slot) && self.rng.percent(5) {
             self.plan.losses -= 1;
             return self.lose_disk(slot);
         }

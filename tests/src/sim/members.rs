@@ -106,7 +106,9 @@ impl World {
         });
         if let Some(NodeRecord { id, name, addr, incarnation, .. }) = back.cloned() {
             self.take_in(slot, Announcement { id, name, addr, incarnation });
+            return;
         }
+        self.improve_voters(slot);
     }
 
     /// A node is asked to stop. Most hand over what they have first, as long as they can wait.

@@ -61,7 +61,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(settings: Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
-        let machines = 3 + rng.index(3);
+        let machines = 3 + rng.index(5);
         let players = 1 + rng.index(3);
         // Few runs have as many calls as the product remembers.
         let few = rng.percent(40);
@@ -111,6 +111,7 @@ impl World {
         let (machines, players) = (self.machines.len(), self.players.len());
         self.tell(|| format!("{machines} machines, {players} players"));
         self.log.leader = Some(0);
+        self.found_voters();
         self.choose_settings();
         for slot in 0..self.machines.len() {
             self.boot(slot);

@@ -52,6 +52,7 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(seen.slow_disks > 0 && seen.slow_commits > 0, "keepers wait for their disks");
     assert!(seen.copies_damaged > 0, "copies are damaged");
     assert!(seen.clock_steps > 0 && seen.ahead > 0, "clocks are wrong");
+    assert!(seen.voter_changes > 0 && seen.voter_replacements > 0, "voters change");
     assert!(seen.strandings > 0, "owners reach nobody but a keeper");
     assert!(seen.groups_that_return_in_part > 0, "one returns without the other");
 }
