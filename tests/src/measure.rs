@@ -1,5 +1,6 @@
 //! Measures what a caller feels: how long a failover takes, and how long a reward.
 
+mod cpu;
 mod rolling;
 mod throughput;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
+pub use cpu::CpuOfCall;
 pub use rolling::{Rolling, rolling};
 pub use throughput::{Load, Throughput, throughput};
 

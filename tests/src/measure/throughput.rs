@@ -10,9 +10,13 @@ use host::protocol::{Call, CallKey, CallReply, CallRequest, Operation, Reply, Re
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use super::cpu::{CpuOfCall, Used};
 use super::{Sample, microseconds, runtime};
 use crate::cluster::Cluster;
 use crate::wait::PATIENCE;
+
+/// The node that is called, and so owns the players.
+const OWNER: &str = "app_node1";
 
 /// How many callers call how many players.
 #[derive(Debug, Clone, Copy)]
@@ -36,13 +40,17 @@ pub struct Throughput {
     pub p99_us: f64,
     /// All of them took at most so many microseconds.
     pub max_us: f64,
+    /// Processor time of one call.
+    pub cpu: CpuOfCall,
 }
 
 impl fmt::Display for Throughput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls_per_second, p50_us, p99_us, max_us } = self;
+        let Self { calls_per_second, p50_us, p99_us, max_us, cpu } = self;
+        let CpuOfCall { owner_us, keepers_us, client_us } = cpu;
         write!(f, "{calls_per_second:.0} rewards/s: ")?;
-        write!(f, "p50 {p50_us:.0} µs, p99 {p99_us:.0} µs, max {max_us:.0} µs")
+        write!(f, "p50 {p50_us:.0} µs, p99 {p99_us:.0} µs, max {max_us:.0} µs; processor time: ")?;
+        write!(f, "owner {owner_us:.1} µs, keepers {keepers_us:.1} µs, client {client_us:.1} µs")
     }
 }
 
@@ -53,8 +61,14 @@ impl fmt::Display for Throughput {
 /// When a reward was not answered.
 pub fn throughput(load: Load) -> Result<Throughput> {
     let cluster = Cluster::start(3);
-    let addr = cluster.node("app_node1").addr();
+    let addr = cluster.node(OWNER).addr();
     let secret = Secret::load(cluster.secret()).context("load the secret")?;
+    let used = || {
+        let keepers: Vec<_> =
+            cluster.names_without(&[OWNER]).iter().map(|name| cluster.node(name).pid()).collect();
+        Used::now(cluster.node(OWNER).pid(), &keepers)
+    };
+    let before = used()?;
     let durations = runtime()?.block_on(async {
         let endpoint = Endpoint::client(Identity::client(&secret)?)?;
         let connection = endpoint.dial(addr, None).await?;
@@ -69,12 +83,14 @@ pub fn throughput(load: Load) -> Result<Throughput> {
         }
         anyhow::Ok(durations)
     })?;
+    let after = used()?;
     let sample = Sample::new(durations);
     let [p50_us, p99_us, max_us] =
         [sample.quantile(500), sample.quantile(990), sample.max()].map(microseconds);
     let calls = u32::try_from(sample.len()).context("count the calls")?;
     let calls_per_second = f64::from(calls) / load.duration.as_secs_f64();
-    Ok(Throughput { calls_per_second, p50_us, p99_us, max_us })
+    let cpu = after.of_call(&before, calls);
+    Ok(Throughput { calls_per_second, p50_us, p99_us, max_us, cpu })
 }
 
 /// One caller: goes round all players, each caller from a place of its own.
