@@ -77,7 +77,7 @@ impl Memories {
     ///
     /// `longer` says, in order of creation, by how many bytes each memory is to be longer than what
     /// the component asks for: a restored guest finds the memory it had grown. All bytes count as
-    /// clean only after the first [`Home::take_dirty`].
+    /// clean only after the first [`Home::forget_dirty`].
     ///
     /// # Errors
     ///

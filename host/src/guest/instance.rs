@@ -132,8 +132,7 @@ impl Instance {
                 bytes[start..end].copy_from_slice(run);
             }
             // What was written until here is the state, not a change.
-            self.dirty.clear();
-            self.home.take_dirty(memory, &mut self.dirty);
+            self.home.forget_dirty(memory);
         }
         Ok(())
     }

@@ -79,6 +79,15 @@ impl<T: 'static> Home<T> {
     pub fn take_dirty(&mut self, memory: usize, dirty: &mut Vec<Range<usize>>) {
         self.tracker.take_dirty(self.bytes(memory), dirty);
     }
+
+    /// Makes what was written to a memory until now count as clean.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory with that number.
+    pub fn forget_dirty(&mut self, memory: usize) {
+        self.tracker.forget_dirty(self.bytes(memory));
+    }
 }
 
 impl<T: 'static> fmt::Debug for Home<T> {

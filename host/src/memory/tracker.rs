@@ -19,6 +19,10 @@ pub(super) trait Tracker: Send + Sync + fmt::Debug {
     /// last time this was called for `memory`, the accessible part of an adopted reservation; and
     /// starts anew.
     fn take_dirty(&self, memory: &[u8], dirty: &mut Vec<Range<usize>>);
+
+    /// Starts anew, as exactly as it can: what was written until now is not reported by the next
+    /// [`Tracker::take_dirty`] if that can be helped. Takes longer than that.
+    fn forget_dirty(&self, memory: &[u8]);
 }
 
 /// Returns the best tracker of this system and says why it is that one.
@@ -149,6 +153,26 @@ mod tests {
         let changed = watched.changed();
         assert_eq!(changed.len(), 64 * PAGE / 8192);
         assert!(watched.changed().is_empty(), "nothing was written since");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_compared_and_later_writes_are_found() {
+        let (best, why) = detect();
+        let mut watched = Watched::new(best, 4);
+        let tracker = watched.tracker.clone();
+        watched.bytes()[..64].fill(7);
+        tracker.forget_dirty(watched.bytes());
+        watched.before = watched.bytes().to_vec();
+        let mut dirty = Vec::new();
+        tracker.take_dirty(watched.bytes(), &mut dirty);
+        assert!(dirty.is_empty() || why.starts_with("whole-memory"), "{dirty:?}");
+        // Many pages, few of them again, then many: marked, unmarked and marked again.
+        for pages in [64, 2, 2, 64, 1, 0] {
+            for page in 0..pages {
+                watched.bytes()[page * 4096] += 1;
+            }
+            assert_eq!(watched.changed().len(), pages);
+        }
     }
 
     #[test]
