@@ -10,14 +10,16 @@
 //! Real: the machines of players, keepers, directory and failure detector, and the choice of voters.
 //! Modelled: Raft (one log, appended to only while a leader reaches a majority of the voters), QUIC
 //! (ordered lanes, lost connections), the store (a synced part and a tail), the gateway (the rules of
-//! `host::gateway`), the clients (the rules of `host::cli`, with clocks that are off), the guest (an `i64` in a memory, and a note of
-//! which calls made it). Each machine has clocks of its own: monotonic ones that run at different
-//! rates, and times of day that are off and are set. In some runs players remember only a few keys.
+//! `host::gateway`), the clients (the rules of `host::cli`, with clocks that are off), the guest (an
+//! `i64` in a memory, and a note of which calls made it). Each machine has clocks of its own:
+//! monotonic ones that run at different rates, and times of day that are off and are set. In some
+//! runs players remember only a few keys.
 //!
 //! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
 //! machines reboot and lose what was not synced, an owner fails together with those that keep its
-//! player, all fail at once, disks are lost, are slow or refuse writes, links are cut in one direction or both,
-//! connections break, replies and outcomes get lost, times of day jump, and a person changes the cluster's settings.
+//! player, all fail at once, disks are lost, are slow or refuse writes, links are cut in one
+//! direction or both, connections break, replies and outcomes get lost, times of day jump, and a
+//! person changes the cluster's settings.
 //! Then all of it heals, and every player must answer within a bound.
 //!
 //! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers

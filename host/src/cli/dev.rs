@@ -23,7 +23,8 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session::{self, Told};
 use super::signals::Interrupts;
-use crate::limits::{CALL_DEADLINE, VOTERS_MAX};
+use crate::limits::CALL_DEADLINE;
+use crate::membership::voters_among;
 use crate::protocol::NodeName;
 
 /// Time between two looks at who votes.
@@ -100,8 +101,7 @@ async fn attend(
 /// would leave the others without a directory, and a script is fast.
 async fn await_voters(cluster: &Cluster, client: &mut Client<Dialer>) {
     let Ok(addrs) = cluster.serving() else { return };
-    let room = addrs.len().min(VOTERS_MAX);
-    let voters = if room.is_multiple_of(2) { room.saturating_sub(1) } else { room };
+    let voters = voters_among(addrs.len());
     let settled = async {
         // Seen by all, and twice: what all have heard of may still have to be agreed on.
         let mut seen = 0;

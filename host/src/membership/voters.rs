@@ -17,11 +17,16 @@ pub fn better_voters(
     current: &BTreeSet<NodeId>,
     up: &BTreeSet<NodeId>,
 ) -> Option<BTreeSet<NodeId>> {
-    let room = up.len().min(VOTERS_MAX);
-    let size = if room.is_multiple_of(2) { room.saturating_sub(1) } else { room };
+    let size = voters_among(up.len());
     let stay = current.intersection(up);
     let better: BTreeSet<NodeId> = stay.chain(up.difference(current)).take(size).copied().collect();
     (spare(&better, up) > spare(current, up)).then_some(better)
+}
+
+/// Returns how many of so many nodes that are up should vote.
+pub fn voters_among(up: usize) -> usize {
+    let room = up.min(VOTERS_MAX);
+    if room.is_multiple_of(2) { room.saturating_sub(1) } else { room }
 }
 
 /// How many voters that are up may die before the rest is no majority; negative without one.

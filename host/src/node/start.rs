@@ -235,7 +235,10 @@ fn name_lost_copies(directory: &Directory, me: NodeId) {
             lost += 1;
             if lost <= LOST_NAMED_MAX {
                 let (player, others) = (player.as_str(), record.keepers.len() - 1);
-                tracing::error!(player, %copy, others, "its copy on this node is lost or not trusted");
+                tracing::error!(
+                    player, %copy, others,
+                    "its copy on this node is lost or not trusted"
+                );
             }
         }
     }

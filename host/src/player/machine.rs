@@ -162,19 +162,23 @@ impl View<'_> {
         name_of(id, self.nodes)
     }
 
+    fn status(&self, id: NodeId) -> Option<NodeStatus> {
+        self.nodes.iter().find(|node| node.id == id).map(|node| node.status)
+    }
+
     /// Whether a node serves, for a while at least.
     fn is_alive(&self, id: NodeId) -> bool {
-        self.nodes.iter().any(|node| node.id == id && node.status.is_alive())
+        self.status(id).is_some_and(NodeStatus::is_alive)
     }
 
     /// Whether a node may get something new.
     fn is_up(&self, id: NodeId) -> bool {
-        self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Up)
+        self.status(id) == Some(NodeStatus::Up)
     }
 
     /// Whether a node serves and is going to leave.
     fn is_draining(&self, id: NodeId) -> bool {
-        self.nodes.iter().any(|node| node.id == id && node.status == NodeStatus::Draining)
+        self.status(id) == Some(NodeStatus::Draining)
     }
 }
 

@@ -87,20 +87,15 @@ pub(super) fn open_directory(
     same_boot: bool,
 ) -> Result<(Marked, [Keyspace; 3]), StoreError> {
     let folder = dir.join(STORE).join("directory");
-    let damaged =
-        |reason| StoreError::Directory { dir: dir.to_owned(), folder: folder.clone(), reason };
-    let mark = open_mark(&dir.join(STORE).join(MARK)).map_err(|unopened| match unopened {
-        Unopened::Damaged(reason) => damaged(reason),
+    let failed = |unopened| match unopened {
+        Unopened::Damaged(reason) => {
+            StoreError::Directory { dir: dir.to_owned(), folder: folder.clone(), reason }
+        }
         Unopened::Refused(error) => error,
-    })?;
+    };
+    let mark = open_mark(&dir.join(STORE).join(MARK)).map_err(failed)?;
     let past = if same_boot { Past::SameBoot } else { Past::Marked };
-    let opened =
-        open_whole(&folder, &DIRECTORY, past, mark.synced()).map_err(
-            |unopened| match unopened {
-                Unopened::Damaged(reason) => damaged(reason),
-                Unopened::Refused(error) => error,
-            },
-        )?;
+    let opened = open_whole(&folder, &DIRECTORY, past, mark.synced()).map_err(failed)?;
     let marked = Marked::new(opened.database, opened.tables[0].clone(), mark)?;
     Ok((marked, opened.tables))
 }
@@ -186,6 +181,14 @@ fn replace_by_salvage(store: &Path, folder: &Path, reason: &str) -> Result<bool,
         );
     }
     Ok(is_saved)
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(source),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Stands there while the copies are salvaged ones and the directory's database does not say so yet.
@@ -296,12 +299,7 @@ pub(super) fn note_boot(dir: &Path, boot: Option<&str>) -> Result<(), StoreError
 /// it makes them leaves nothing that a later one would take for a store.
 fn make(dir: &Path) -> Result<(), StoreError> {
     let aside = dir.join(STORE_IN_MAKING);
-    match std::fs::remove_dir_all(&aside) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            return Err(refused(&aside, source));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    remove_folder(&aside).map_err(|source| refused(&aside, source))?;
     for (name, tables) in [("directory", &DIRECTORY), ("copies", &COPIES)] {
         make_database(&aside.join(name), tables)?;
     }

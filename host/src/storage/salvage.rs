@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::files::remove_folder;
 use super::journal;
 
 /// Makes a database in the folder `into` of what stands in `damaged` before the damage.
@@ -20,10 +21,7 @@ use super::journal;
 ///
 /// What the system says.
 pub(super) fn salvage(damaged: &Path, into: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(into) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    remove_folder(into)?;
     share(damaged, into)?;
     journal::cut_at_damage(into)
 }

@@ -314,13 +314,13 @@ impl Attempts {
             None => ("late", "no node was asked within the deadline".to_owned()),
         };
         let again = match self.effect {
-            Effect::Call(_) if self.maybe_applied && self.advice.is_some() => {
-                self.advice.unwrap_or_default().to_owned()
-            }
-            Effect::Call(_) if self.maybe_applied => {
-                let key = self.key().map(|key| key.to_string()).unwrap_or_default();
-                format!("retry with the same key {key}")
-            }
+            Effect::Call(_) if self.maybe_applied => self.advice.map_or_else(
+                || {
+                    let key = self.key().map(|key| key.to_string()).unwrap_or_default();
+                    format!("retry with the same key {key}")
+                },
+                str::to_owned,
+            ),
             Effect::Setting if self.maybe_applied => "set it again".to_owned(),
             Effect::Call(_) | Effect::Setting | Effect::None => {
                 return Failed { code, message, outcome: Outcome::NotApplied };

@@ -224,13 +224,19 @@ fn a_start_that_is_over_does_not_come_back() {
     assert!(!down(&mut state, writer(77, 1)));
 }
 
-#[test]
-fn a_cluster_has_a_largest_size() {
+/// A cluster with as many nodes as it may have, `n1` and so on, and their number.
+fn full() -> (DirectoryState, u64) {
     let mut state = DirectoryState::default();
     let size = NODES_MAX as u64;
     for id in 1..=size {
         up(&mut state, announcement(id, &format!("n{id}"), 1)).unwrap();
     }
+    (state, size)
+}
+
+#[test]
+fn a_cluster_has_a_largest_size() {
+    let (mut state, size) = full();
     let one_more = announcement(size + 1, "late", 1);
     let full = Err(JoinRefusal::Full { nodes: size });
     assert_eq!(up(&mut state, one_more.clone()), full);
@@ -248,11 +254,7 @@ fn a_cluster_has_a_largest_size() {
 
 #[test]
 fn a_node_that_left_on_purpose_keeps_its_place_until_it_stays_away() {
-    let mut state = DirectoryState::default();
-    let size = NODES_MAX as u64;
-    for id in 1..=size {
-        up(&mut state, announcement(id, &format!("n{id}"), 1)).unwrap();
-    }
+    let (mut state, size) = full();
     let leave = |state: &mut DirectoryState, start| {
         state.apply(&Command::NodeDraining(start));
         assert!(down(state, start));

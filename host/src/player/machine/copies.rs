@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::opening::is_reachable;
 use super::{AVOID, Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
 use crate::limits::{APPEND_DEADLINE, STEP_DEADLINE};
 use crate::membership::keepers_for;
@@ -23,6 +24,12 @@ pub(super) struct Seeding {
     pub(super) until: Instant,
 }
 
+impl Seeding {
+    fn copies(&self) -> Vec<KeeperCopy> {
+        self.new.iter().map(|(copy, _)| *copy).collect()
+    }
+}
+
 /// A change that the directory was asked for, and which of its copies were seeded for it.
 #[derive(Debug, Clone)]
 pub(super) struct Naming {
@@ -39,7 +46,7 @@ impl Machine {
         if !targets.is_empty() {
             return self.seed(&targets, view, out);
         }
-        if self.remote().next().is_none() {
+        if !self.is_safe_with(&[]) {
             out.push(Action::Tell(Story::Alone));
             self.phase = Phase::Alone;
             return;
@@ -55,6 +62,13 @@ impl Machine {
     fn remote(&self) -> impl Iterator<Item = NodeId> {
         let nodes = self.keepers.iter().map(|keeper| keeper.copy.node);
         nodes.filter(|node| *node != self.me.node)
+    }
+
+    /// Whether another node holds the state, those of these new copies included: a copy of its own
+    /// alone is none.
+    fn is_safe_with(&self, new: &[KeeperCopy]) -> bool {
+        let own = self.me.node;
+        self.remote().next().is_some() || new.iter().any(|copy| copy.node != own)
     }
 
     /// Returns nodes that should get a copy now: other ones, and then this one for its own copy.
@@ -136,9 +150,8 @@ impl Machine {
     pub(super) fn check_targets(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let Phase::Seeding(seeding) = &mut self.phase else { return };
         seeding.new.retain(|(copy, _)| view.is_up(copy.node));
-        let (own, nothing) = (self.me.node, seeding.new.is_empty());
-        let alone = seeding.new.iter().all(|(copy, _)| copy.node == own);
-        if nothing || (alone && self.remote().next().is_none()) {
+        let left = seeding.copies();
+        if left.is_empty() || !self.is_safe_with(&left) {
             return self.settle(view, out);
         }
         self.end_seeding(|_| false, view, out);
@@ -198,9 +211,8 @@ impl Machine {
         if !seeding.new.iter().all(|(_, done)| *done) {
             return;
         }
-        let seeded: Vec<KeeperCopy> = seeding.new.iter().map(|(copy, _)| *copy).collect();
-        let own = self.me.node;
-        if self.remote().chain(seeded.iter().map(|copy| copy.node)).all(|node| node == own) {
+        let seeded = seeding.copies();
+        if !self.is_safe_with(&seeded) {
             return self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
         }
         self.name_with(seeded, out);
@@ -317,9 +329,8 @@ impl Machine {
     /// Replaces keepers that the directory calls down or that are going to leave, and adds missing
     /// ones.
     pub(super) fn check_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let own = self.me.node;
-        let lost =
-            self.copies().into_iter().filter(|copy| copy.node != own && !view.is_alive(copy.node));
+        let me = self.me.node;
+        let lost = self.copies().into_iter().filter(|copy| !is_reachable(copy, me, view));
         for copy in lost.collect::<Vec<_>>() {
             self.lose(copy, "the node is down".to_owned(), view, out);
         }

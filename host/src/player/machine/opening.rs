@@ -217,7 +217,7 @@ impl Machine {
 }
 
 /// Whether node `me` may reach this copy now.
-fn is_reachable(copy: &KeeperCopy, me: NodeId, view: View<'_>) -> bool {
+pub(super) fn is_reachable(copy: &KeeperCopy, me: NodeId, view: View<'_>) -> bool {
     copy.node == me || view.is_alive(copy.node)
 }
 

@@ -203,6 +203,26 @@ impl World {
         self.kept(number, Ok(KeeperReply::Acknowledged { seq: Seq(number) }))
     }
 
+    fn acknowledged_by(&mut self, node: u64, number: u64) -> Vec<String> {
+        let copy = self.copy_on(node);
+        let reply = Ok(KeeperReply::Acknowledged { seq: Seq(number) });
+        self.feed(Event::Kept { copy, number, reply })
+    }
+
+    fn seed_ends(&mut self, node: u64, reply: Result<KeeperReply, AskError>) -> Vec<String> {
+        let copy = self.copy_on(node);
+        self.feed(Event::Kept { copy, number: 0, reply })
+    }
+
+    fn copy_on(&self, node: u64) -> KeeperCopy {
+        *self.copies.iter().rev().find(|copy| copy.node.0 == node).unwrap()
+    }
+
+    /// The copy that was asked for last comes, and holds a new player.
+    fn fetched(&mut self) -> Vec<String> {
+        self.kept(0, Ok(KeeperReply::Fetched(Box::new(fresh()))))
+    }
+
     fn refused(&mut self, number: u64, refusal: Refusal) -> Vec<String> {
         self.kept(number, Ok(KeeperReply::Refused(refusal)))
     }
@@ -309,9 +329,8 @@ fn a_player_of_a_dead_owner_is_claimed_then_read_from_its_keeper() {
     let mut world = World::new(Origin::Known(record(3, 2)), &[1, 2]);
     assert_eq!(world.call(1, 5), ["change 5 -> [2]"]);
     assert_eq!(world.changed(6), ["fetch 2 under 6"]);
-    let fetched = KeeperReply::Fetched(Box::new(fresh()));
     // Only its own copy is new, in the place of the dead owner's.
-    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.fetched(), ["change 6 -> [2]"]);
     assert_eq!(world.changed(7), ["restore"]);
     assert_eq!(world.restored(), ["serving 0", "execute"]);
 }
@@ -321,8 +340,7 @@ fn the_keeper_that_becomes_owner_seeds_another_before_it_serves() {
     let mut world = World::new(Origin::Known(record(3, 1)), &[1, 2]);
     world.call(1, 5);
     assert_eq!(world.changed(6), ["fetch 1 under 6"]);
-    let fetched = KeeperReply::Fetched(Box::new(fresh()));
-    assert_eq!(world.kept(0, Ok(fetched)), ["seed 2 at 0 under 6"]);
+    assert_eq!(world.fetched(), ["seed 2 at 0 under 6"]);
     assert_eq!(world.seeded(Ok(())), ["change 6 -> [2]"]);
     // The copy on this node stays, as its own.
     assert_eq!(world.changed(7), ["restore"]);
@@ -529,8 +547,7 @@ fn a_player_that_nobody_calls_gets_its_copies_and_no_instance() {
     let mut world = World::new(Origin::Known(record(4, 2)), &[1, 2, 3]);
     assert_eq!(world.feed(Event::Open), ["change 5 -> [2]"]);
     assert_eq!(world.changed(6), ["fetch 2 under 6"]);
-    let fetched = KeeperReply::Fetched(Box::new(fresh()));
-    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2]"]);
+    assert_eq!(world.fetched(), ["change 6 -> [2]"]);
     assert_eq!(world.changed(7), ["serving 0"]);
     assert_eq!(world.call(1, 5), ["restore"]);
     assert_eq!(world.restored(), ["execute"]);

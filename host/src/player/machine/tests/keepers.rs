@@ -14,21 +14,6 @@ impl World {
         world.set_up(&[1, 2, 3, 4]);
         world
     }
-
-    fn acknowledged_by(&mut self, node: u64, number: u64) -> Vec<String> {
-        let copy = self.copy_on(node);
-        let reply = Ok(KeeperReply::Acknowledged { seq: Seq(number) });
-        self.feed(Event::Kept { copy, number, reply })
-    }
-
-    fn seed_ends(&mut self, node: u64, reply: Result<KeeperReply, AskError>) -> Vec<String> {
-        let copy = self.copy_on(node);
-        self.feed(Event::Kept { copy, number: 0, reply })
-    }
-
-    fn copy_on(&self, node: u64) -> KeeperCopy {
-        *self.copies.iter().rev().find(|copy| copy.node.0 == node).unwrap()
-    }
 }
 
 const TAKEN: Result<KeeperReply, AskError> = Ok(KeeperReply::Acknowledged { seq: Seq(0) });

@@ -9,34 +9,25 @@ fn spoken() -> World {
     world
 }
 
-impl World {
-    fn said_by(&mut self, node: u64, number: u64, seq: u64) -> Vec<String> {
-        let mine = |copy: &&KeeperCopy| copy.node == NodeId(node);
-        let copy = *self.copies.iter().rev().find(mine).expect("a copy there");
-        let reply = Ok(KeeperReply::Acknowledged { seq: Seq(seq) });
-        self.feed(Event::Kept { copy, number, reply })
-    }
-}
-
 #[test]
 fn an_owner_names_and_waits_for_a_copy_of_its_own() {
     let mut world = spoken();
     assert_eq!(world.call(1, 5), ["seed 2 at 0 under 0", "seed 1 at 0 under 0"]);
-    assert_eq!(world.said_by(1, 0, 0), Vec::<String>::new());
-    assert_eq!(world.said_by(2, 0, 0), ["change 0 -> [2, 1]"]);
+    assert_eq!(world.acknowledged_by(1, 0), Vec::<String>::new());
+    assert_eq!(world.acknowledged_by(2, 0), ["change 0 -> [2, 1]"]);
     assert_eq!(world.changed(1), ["restore"]);
     world.restored();
     assert_eq!(world.returned(), ["append 2 #1 seq1", "append 1 #1 seq1"]);
-    assert_eq!(world.said_by(2, 1, 1), Vec::<String>::new(), "both are named, so both count");
-    assert_eq!(world.said_by(1, 1, 1), ["answer 1: 5"]);
+    assert_eq!(world.acknowledged_by(2, 1), Vec::<String>::new(), "both are named, so both count");
+    assert_eq!(world.acknowledged_by(1, 1), ["answer 1: 5"]);
 }
 
 #[test]
 fn a_copy_of_its_own_alone_is_none() {
     let mut world = spoken();
     world.call(1, 5);
-    assert_eq!(world.said_by(1, 0, 0), Vec::<String>::new());
-    let copy = *world.copies.iter().find(|copy| copy.node == NodeId(2)).unwrap();
+    assert_eq!(world.acknowledged_by(1, 0), Vec::<String>::new());
+    let copy = world.copy_on(2);
     let lost = Event::Kept { copy, number: 0, reply: Err(AskError::Lost) };
     assert_eq!(world.feed(lost), Vec::<String>::new(), "it is not named alone");
     assert!(!world.machine.is_active());
@@ -51,9 +42,8 @@ fn an_owner_whose_node_comes_back_before_its_keeper_goes_on_from_its_own_copy() 
     world.quiet = false;
     assert_eq!(world.call(1, 5), ["change 5 -> [2, 1]"]);
     assert_eq!(world.changed(6), ["fetch 2 under 6", "fetch 1 under 6"][1..]);
-    let fetched = Ok(KeeperReply::Fetched(Box::new(fresh())));
-    assert_eq!(world.kept(0, fetched), ["seed 3 at 0 under 6"]);
-    assert_eq!(world.said_by(3, 0, 0), ["change 6 -> [1, 3]"]);
+    assert_eq!(world.fetched(), ["seed 3 at 0 under 6"]);
+    assert_eq!(world.acknowledged_by(3, 0), ["change 6 -> [1, 3]"]);
     assert_eq!(world.changed(7), ["release 2", "restore"]);
 }
 
@@ -61,13 +51,13 @@ fn an_owner_whose_node_comes_back_before_its_keeper_goes_on_from_its_own_copy() 
 fn an_owner_whose_own_copy_fails_goes_on_without_it_and_tries_again() {
     let mut world = spoken();
     world.call(1, 5);
-    world.said_by(1, 0, 0);
-    world.said_by(2, 0, 0);
+    world.acknowledged_by(1, 0);
+    world.acknowledged_by(2, 0);
     world.changed(1);
     world.restored();
     world.returned();
-    assert_eq!(world.said_by(2, 1, 1), Vec::<String>::new());
-    let copy = *world.copies.iter().find(|copy| copy.node == NodeId(1)).unwrap();
+    assert_eq!(world.acknowledged_by(2, 1), Vec::<String>::new());
+    let copy = world.copy_on(1);
     let lost = Event::Kept { copy, number: 1, reply: Err(AskError::Full) };
     assert_eq!(world.feed(lost), ["change 1 -> [2]"]);
     assert_eq!(world.changed(2), ["release 1", "answer 1: 5"]);
