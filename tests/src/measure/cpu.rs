@@ -71,18 +71,57 @@ fn used_by(process: Pid) -> Result<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command};
+
+    use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
+
     use super::*;
+    use crate::command::reap;
+
+    /// Another process, whose clock stands still. This one's own threads come and go as tests do.
+    struct Stopped(Child);
+
+    impl Stopped {
+        fn start() -> Self {
+            let stopped = Self(Command::new("sleep").arg("60").spawn().unwrap());
+            kill_process(stopped.pid(), Signal::STOP).unwrap();
+            let state = waitpid(Some(stopped.pid()), WaitOptions::UNTRACED).unwrap();
+            assert!(state.is_some_and(|(_, state)| state.stopped()), "{state:?}");
+            stopped
+        }
+
+        fn pid(&self) -> Pid {
+            Pid::from_child(&self.0)
+        }
+    }
+
+    impl Drop for Stopped {
+        fn drop(&mut self) {
+            reap(&mut self.0);
+        }
+    }
 
     #[test]
     fn work_takes_time() {
-        let me = getpid();
-        let before = Used::now(me, &[me, me]).unwrap();
+        let (me, other) = (getpid(), Stopped::start());
+        let before = Used::now(me, &[other.pid()]).unwrap();
         let mut after = before;
-        while after.client == before.client {
-            after = Used::now(me, &[me, me]).unwrap();
+        while after.client <= before.client || after.owner <= before.owner {
+            after = Used::now(me, &[other.pid()]).unwrap();
         }
         let cost = after.of_call(&before, 10);
         assert!(cost.owner_us > 0.0 && cost.client_us > 0.0, "{cost:?}");
-        assert!(cost.keepers_us > cost.client_us, "two processes use more than one: {cost:?}");
+        assert!(cost.keepers_us == 0.0, "it did nothing: {cost:?}");
+    }
+
+    #[test]
+    fn two_processes_use_more_than_one() {
+        let other = Stopped::start();
+        let used = Used::now(other.pid(), &[other.pid(), other.pid()]).unwrap();
+        assert!(used.owner > Duration::ZERO);
+        assert_eq!(used.keepers, 2 * used.owner);
+        let nothing = Used { owner: Duration::ZERO, keepers: Duration::ZERO, ..used };
+        let cost = used.of_call(&nothing, 10);
+        assert!(cost.keepers_us > cost.owner_us, "{cost:?}");
     }
 }
