@@ -15,7 +15,6 @@ mod drain;
 mod joining;
 mod members;
 mod start;
-mod threads;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -68,9 +67,6 @@ pub enum StartError {
     /// There is no engine for WebAssembly.
     #[error("cannot run WebAssembly on this system")]
     Engine(#[from] EngineError),
-    /// The system gives no threads to run guests on.
-    #[error("cannot start the guests' threads")]
-    Threads(#[source] std::io::Error),
     /// The guest does not load.
     #[error("cannot load the guest {path}")]
     Guest {
@@ -152,7 +148,6 @@ pub struct Node {
     tasks: JoinSet<Ended>,
     roster: JoinSet<Ended>,
     stops: Stops,
-    threads: threads::GuestThreads,
 }
 
 impl Node {
@@ -217,7 +212,6 @@ impl Node {
         within(self.endpoint.close()).await;
         within(async { while self.tasks.join_next().await.is_some() {} }).await;
         self.tasks.abort_all();
-        drop(self.threads);
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "the store did not close cleanly");
         }

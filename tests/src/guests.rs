@@ -17,13 +17,39 @@ const DOUBLING: &str = r#"
       (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
 "#;
 
+/// A player that never returns from a text. Its total is at address 0.
+const ENDLESS: &str = r#"
+    (module
+      (memory (export "memory") 1)
+      (func (export "reward") (param $is_text i32) (param $points i64) (param $len i32) (result i64)
+        (if (local.get $is_text) (then (loop $again (br $again))))
+        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (local.get $points)))
+        (i64.load (i32.const 0)))
+      (func (export "points") (result i64) (i64.load (i32.const 0)))
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+"#;
+
 /// Returns the doubling player as a core module that carries its component type.
 ///
 /// # Panics
 ///
 /// When it does not fit the contract any more.
 pub fn doubling_module() -> Vec<u8> {
-    let mut module = wat::parse_str(DOUBLING).expect("the guest is valid WAT");
+    module(DOUBLING)
+}
+
+/// Returns a player that counts rewards, and whose every call with a text never ends, as a core
+/// module that carries its component type.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more.
+pub fn endless_module() -> Vec<u8> {
+    module(ENDLESS)
+}
+
+fn module(text: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).expect("the guest is valid WAT");
     let mut resolve = Resolve::default();
     let contract = resolve.push_str("player.wit", include_str!("../../wit/player.wit"));
     let package = contract.expect("the contract is valid WIT");

@@ -1,10 +1,11 @@
 //! The one place that configures wasmtime.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io, thread};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use wasmtime::component::Linker;
-use wasmtime::{Config, Store, StoreContextMut};
+use wasmtime::{Config, Store, StoreContextMut, UpdateDeadline};
 
 use super::EngineError;
 use super::bindings::{LOG, Level};
@@ -12,8 +13,13 @@ use super::journal::Journal;
 use crate::limits::{GUEST_CALL_TIME_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX};
 use crate::memory::Memories;
 
-/// How often [`Engine::tick`] is to be called.
+/// Time between two ticks of the guests' clock: how long a call may hold up the tasks that share
+/// its thread, and how exactly its time is measured.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Time in which another thread takes over what a long call held up. If it does not, the next tick
+/// tries again.
+const TAKE_OVER: Duration = Duration::from_micros(200);
 
 /// Compiles and runs guests. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
@@ -24,16 +30,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Time between two calls of [`Self::tick`].
-    pub const TICK: Duration = TICK;
-
-    /// Sets wasmtime up.
+    /// Sets wasmtime up and starts the guests' clock, which goes until the engine is dropped.
     ///
     /// # Errors
     ///
-    /// `EngineError` when wasmtime does not support this machine.
+    /// `EngineError` when wasmtime does not support this machine, or there is no thread for the
+    /// clock.
     pub fn new() -> Result<Self, EngineError> {
-        Self::with(Memories::detect(GUEST_MEMORY_BYTES_MAX)).map_err(|e| EngineError(e.into()))
+        let engine = Self::with(Memories::detect(GUEST_MEMORY_BYTES_MAX));
+        let engine = engine.map_err(|error| EngineError(error.into()))?;
+        start_clock(&engine.wasmtime).map_err(|error| EngineError(error.into()))?;
+        Ok(engine)
     }
 
     pub(super) fn with(memories: Memories) -> wasmtime::Result<Self> {
@@ -54,9 +61,9 @@ impl Engine {
         self.memories.tracker()
     }
 
-    /// Lets [`Self::TICK`] of time pass for all guests. A guest that runs for longer than
-    /// [`GUEST_CALL_TIME_MAX`] traps, at load as well as in a call; without ticks it never does.
-    pub fn tick(&self) {
+    /// Lets a tick of time pass for all guests, as the clock does.
+    #[cfg(test)]
+    pub(super) fn tick(&self) {
         self.wasmtime.increment_epoch();
     }
 
@@ -76,7 +83,14 @@ impl Engine {
     pub(super) fn store(&self) -> Store<Journal> {
         let mut store = Store::new(&self.wasmtime, Journal::new());
         store.limiter(Journal::limits);
-        store.set_epoch_deadline(deadline_ticks());
+        store.epoch_deadline_callback(|mut store| {
+            if !store.data_mut().take_tick() {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            give_way();
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.set_epoch_deadline(1);
         store
     }
 }
@@ -87,10 +101,31 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Ticks that one call may see. One more than its time has, as the first may come at once.
-pub(super) fn deadline_ticks() -> u64 {
-    let ticks = GUEST_CALL_TIME_MAX.as_millis() / TICK.as_millis();
-    u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1
+/// Ticks that a call may see before it is ended. One more than its time has, as the first may come
+/// at once.
+pub(super) const CALL_TICKS: u128 = GUEST_CALL_TIME_MAX.as_millis() / TICK.as_millis() + 1;
+
+/// The clock has a thread of its own: the threads that run guests cannot stop what ends them.
+fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {
+    let engine = engine.weak();
+    let ticking = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    // Nobody waits for its end, a tick after the engine's.
+    thread::Builder::new().name("guests' clock".to_owned()).spawn(ticking).map(drop)
+}
+
+/// Lets the other tasks of this thread go on elsewhere, for the guest on it needs longer than most.
+/// Short calls are spared the change of threads, and endless ones hold up nobody.
+fn give_way() {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(|| thread::sleep(TAKE_OVER));
+    }
 }
 
 fn config(memories: &Memories) -> Config {

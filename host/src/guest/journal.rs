@@ -3,6 +3,7 @@
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use super::bindings::Level;
+use super::engine::CALL_TICKS;
 use crate::limits::{GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX};
 
 /// Core instances of one component. Real ones have a handful.
@@ -18,6 +19,8 @@ const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 #[derive(Debug)]
 pub(super) struct Journal {
     limits: StoreLimits,
+    /// Ticks of the clock that the call has seen.
+    ticks: u128,
     lines: usize,
     last_error: Option<String>,
 }
@@ -30,7 +33,7 @@ impl Journal {
             .tables(TABLES_MAX)
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();
-        Self { limits, lines: 0, last_error: None }
+        Self { limits, ticks: 0, lines: 0, last_error: None }
     }
 
     pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
@@ -39,8 +42,15 @@ impl Journal {
 
     /// Forgets what was said before. Each call begins so.
     pub(super) fn begin(&mut self) {
+        self.ticks = 0;
         self.lines = 0;
         self.last_error = None;
+    }
+
+    /// Counts a tick. Returns whether the call may go on.
+    pub(super) fn take_tick(&mut self) -> bool {
+        self.ticks += 1;
+        self.ticks < CALL_TICKS
     }
 
     /// Takes the last message of the highest severity: why the guest is about to trap.

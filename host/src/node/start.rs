@@ -11,7 +11,6 @@ use tracing::Instrument as _;
 
 use super::joining::{self, Cluster};
 use super::members::Members;
-use super::threads::GuestThreads;
 use super::{Ended, Node, NodeConfig, StartError, Stops};
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway};
@@ -97,8 +96,6 @@ impl Node {
             Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
-        // The clock runs before the guest is loaded: its start must end, too.
-        run.spawn("guests' clock", tick(engine.clone(), stops.rooms.clone()));
         let entering = async {
             let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
             joining::enter(&cluster, &announcement, &joins, settings).await?;
@@ -131,8 +128,7 @@ impl Node {
             Gateway::new(me, name.clone(), directory.clone(), links, roster_inbox, codes);
         let gateway = gateway::Service::new(gateway, call_requests);
         run.spawn("gateway", gateway.run(stops.gateway.clone()));
-        let threads = GuestThreads::start()?;
-        let roster = run_players(roster, &threads);
+        let roster = run_players(roster);
         Ok(Self {
             me,
             name,
@@ -146,7 +142,6 @@ impl Node {
             tasks,
             roster,
             stops,
-            threads,
         })
     }
 }
@@ -172,14 +167,14 @@ async fn load_guest(
     codes.map_err(|source| StartError::Guest { path, source })
 }
 
-/// Runs the players on threads of their own; apart from the other tasks, for they stop first.
-fn run_players(roster: Roster, threads: &GuestThreads) -> JoinSet<Ended> {
+/// Runs the players apart from the other tasks, for they stop first.
+fn run_players(roster: Roster) -> JoinSet<Ended> {
     let mut tasks = JoinSet::new();
     let running = async move {
         roster.run().await;
         ("players", Ok(()))
     };
-    tasks.spawn_on(running.in_current_span(), threads.handle());
+    tasks.spawn(running.in_current_span());
     tasks
 }
 
@@ -264,18 +259,6 @@ async fn serve_directory(
                 let directory = directory.clone();
                 serving.spawn(async move { responder.send(directory.handle(request).await) });
             }
-        }
-    }
-}
-
-/// Advances the guests' clock, by which endless calls are ended.
-async fn tick(engine: Engine, cancel: CancellationToken) {
-    let mut interval = tokio::time::interval(Engine::TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            _ = interval.tick() => engine.tick(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A guest that traps costs the caller who caused it that call, and nobody anything else.
 
-use tests::{Cluster, Ran, Trapped};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use tests::{Cluster, Ran, Trapped, endless_module};
 
 #[track_caller]
 fn trapped(ran: &Ran) -> Trapped {
@@ -87,4 +90,45 @@ fn a_player_whose_first_call_traps_starts_at_zero() {
     let via = cluster.via("app_node1");
     assert_eq!(trapped(&via.reward("player1", "a")).restored.seq, 0);
     assert_eq!(via.rewarded("player1", 5).points, 5);
+}
+
+#[test]
+fn endless_calls_hold_up_neither_other_players_nor_their_node() {
+    let cluster = Cluster::start_with_guest(3, &endless_module());
+    let via = cluster.via("app_node1");
+    let before: Vec<_> = (1..=9).map(|number| format!("player{number}")).collect();
+    for player in &before {
+        assert_eq!(via.rewarded(player, 1).node, "app_node1");
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let endless: Vec<_> = before[1..]
+            .iter()
+            .map(|player| {
+                scope.spawn(|| {
+                    let mut messages = Vec::new();
+                    while !done.load(SeqCst) {
+                        messages.push(trapped(&via.reward(player, "a")).message);
+                    }
+                    messages
+                })
+            })
+            .collect();
+        for total in 2..=30 {
+            assert_eq!(via.rewarded("player1", 1).points, total);
+        }
+        done.store(true, SeqCst);
+        for calls in endless {
+            let messages = calls.join().expect("the caller ends");
+            assert!(messages.iter().all(|message| message == "ran longer than 1000 ms"));
+        }
+    });
+    for player in &before[1..] {
+        assert_eq!(via.rewarded(player, 1).points, 2, "{player} is as before its endless calls");
+    }
+    for player in &before {
+        let player = via.player(player);
+        assert_eq!((player.owner.as_str(), player.generation), ("app_node1", 1), "{player:?}");
+    }
+    assert!(via.try_nodes().unwrap().iter().all(|node| node.incarnation == 1));
 }
