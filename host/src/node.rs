@@ -30,7 +30,7 @@ use crate::directory::{Directory, DirectoryError};
 use crate::guest::EngineError;
 use crate::limits::{HEARTBEAT_INTERVAL, PLACE_KEPT, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
-use crate::player::{CodeError, RosterRequest};
+use crate::player::{CodeError, Players};
 use crate::protocol::{DrainReport, JoinRefusal, NodeName, SettingsChange, Writer};
 use crate::storage::{Store, StoreError};
 
@@ -143,7 +143,7 @@ pub struct Node {
     directory: Directory,
     store: Store,
     leaving: members::Leaving,
-    calls: mpsc::Sender<RosterRequest>,
+    players: Players,
     drains: mpsc::Receiver<oneshot::Sender<DrainReport>>,
     tasks: JoinSet<Ended>,
     roster: JoinSet<Ended>,
@@ -188,8 +188,8 @@ impl Node {
     /// minute. The node stays in the cluster until [`Node::stop`].
     pub async fn drain(&self) -> DrainReport {
         tracing::info!(node = self.name.as_str(), "handing over");
-        let Self { me, name, directory, calls: roster, leaving, .. } = self;
-        let report = drain::Drain { me: *me, name, directory, roster, leaving }.run().await;
+        let Self { me, name, directory, players, leaving, .. } = self;
+        let report = drain::Drain { me: *me, name, directory, players, leaving }.run().await;
         let DrainReport { players, copies, left, .. } = &report;
         match left {
             None => tracing::info!(players, copies, "handed over"),

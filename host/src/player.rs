@@ -24,5 +24,5 @@ mod server;
 pub use codes::{CodeError, Codes};
 pub use guardian::{Guardian, open_all};
 pub use machine::{Action, Event, Machine, Origin, Story, Ticket, View};
-pub use roster::{Reply, Roster, RosterRequest};
+pub use roster::{Players, Reply, Roster};
 pub use server::Context;

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Gateway;
 use crate::clock;
 use crate::limits::LISTING_PAGE_PLAYERS;
-use crate::player::RosterRequest;
 use crate::protocol::{
     Answer, Call, CallKey, CallReply, CallRequest, NodeName, NodeRecord, Operation, PlayerId,
     PlayerListing, PlayerRecord, Reply, Request,
@@ -26,14 +24,8 @@ const PART_DEADLINE: Duration = Duration::from_secs(2);
 impl Gateway {
     /// Lists the players that run here, after `after` in order.
     pub(super) async fn players_here(&self, after: Option<PlayerId>) -> CallReply {
-        let (reply, page) = oneshot::channel();
-        let limit = LISTING_PAGE_PLAYERS;
-        let request = RosterRequest::Running { after, limit, reply };
-        let running = match self.roster.send(request).await {
-            Ok(()) => page.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        let more = running.len() == limit;
+        let running = self.players.running(after.as_ref(), LISTING_PAGE_PLAYERS);
+        let more = running.len() == LISTING_PAGE_PLAYERS;
         let players = stream::iter(running)
             .map(|player| self.player_here(player))
             .buffered(ASKED_AT_ONCE)

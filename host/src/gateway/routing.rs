@@ -11,7 +11,7 @@ use crate::directory::Directory;
 use crate::limits::KEY_AHEAD_MAX;
 use crate::membership::successor_for;
 use crate::net::{AskError, Links};
-use crate::player::{Codes, RosterRequest};
+use crate::player::{Codes, Players};
 use crate::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName,
     NodeRecord, NodeStatus, Operation, PlayerId, Reply, Request, Writer, name_of,
@@ -40,7 +40,7 @@ pub struct Gateway {
     pub(super) name: NodeName,
     pub(super) directory: Directory,
     pub(super) links: Links,
-    pub(super) roster: mpsc::Sender<RosterRequest>,
+    pub(super) players: Players,
     pub(super) codes: Arc<Codes>,
     pub(super) nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     /// Takes the wish that this node drain.
@@ -79,12 +79,12 @@ impl Gateway {
         name: NodeName,
         directory: Directory,
         links: Links,
-        roster: mpsc::Sender<RosterRequest>,
+        players: Players,
         codes: Arc<Codes>,
     ) -> (Self, mpsc::Receiver<oneshot::Sender<DrainReport>>) {
         let nodes = directory.watch_nodes();
         let (drains, asked) = mpsc::channel(1);
-        (Self { me, name, directory, links, roster, codes, nodes, drains }, asked)
+        (Self { me, name, directory, links, players, codes, nodes, drains }, asked)
     }
 
     /// Carries out a call wherever its player is, until `deadline`.
@@ -250,10 +250,7 @@ impl Gateway {
         deadline: Instant,
     ) -> Result<Answer, CallError> {
         let (reply, answer) = oneshot::channel();
-        let request = RosterRequest::Call { call: call.clone(), deadline, reply };
-        if self.roster.send(request).await.is_err() {
-            return Err(CallError::Stopping { node: self.name.clone() });
-        }
+        self.players.call(call.clone(), deadline, reply).await;
         let unknown =
             |reason: &str| CallError::Unknown { reason: reason.to_owned(), key: call.key };
         tokio::select! {

@@ -10,14 +10,13 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::members::Leaving;
 use crate::clock;
 use crate::directory::Directory;
 use crate::limits::{DRAIN_DEADLINE, LISTING_PAGE_PLAYERS, STEP_DEADLINE};
-use crate::player::{RosterRequest, open_all};
+use crate::player::{Players, open_all};
 use crate::protocol::{DrainReport, NodeName, NodeStatus, PlayerId, Writer};
 
 /// Pause between two looks at what is left. It doubles up to the second one, for each look goes
@@ -45,7 +44,7 @@ pub(super) struct Drain<'a> {
     pub(super) me: Writer,
     pub(super) name: &'a NodeName,
     pub(super) directory: &'a Directory,
-    pub(super) roster: &'a mpsc::Sender<RosterRequest>,
+    pub(super) players: &'a Players,
     pub(super) leaving: &'a Leaving,
 }
 
@@ -123,7 +122,7 @@ impl Drain<'_> {
                 let (players, copies) = (held.players.len(), held.copies);
                 tracing::info!(players, copies, "still handing over");
                 // Servers of players that are not called do not run everywhere.
-                drop(timeout(REMIND_INTERVAL, open_all(self.roster, held.players)).await);
+                drop(timeout(REMIND_INTERVAL, open_all(self.players, held.players)).await);
             }
             sleep(pause).await;
             pause = (pause * 2).min(LOOK.1);

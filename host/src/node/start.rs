@@ -120,12 +120,11 @@ impl Node {
             settings: directory.watch_settings(),
         };
         let codes = context.codes.clone();
-        let (roster, roster_inbox) = Roster::new(context, stops.players.clone());
-        let guardian = Guardian::new(me, directory.clone(), roster_inbox.clone());
+        let (roster, players) = Roster::new(context, stops.players.clone());
+        let guardian = Guardian::new(me, directory.clone(), players.clone());
         run.spawn("guardian", guardian.run(stops.players.clone()));
-        let calls = roster_inbox.clone();
         let (gateway, drains) =
-            Gateway::new(me, name.clone(), directory.clone(), links, roster_inbox, codes);
+            Gateway::new(me, name.clone(), directory.clone(), links, players.clone(), codes);
         let gateway = gateway::Service::new(gateway, call_requests);
         run.spawn("gateway", gateway.run(stops.gateway.clone()));
         let roster = run_players(roster);
@@ -137,7 +136,7 @@ impl Node {
             directory,
             store,
             leaving,
-            calls,
+            players,
             drains,
             tasks,
             roster,

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::roster::RosterRequest;
+use super::roster::Players;
 use crate::directory::Directory;
 use crate::limits::{ADOPT_AFTER, LISTING_PAGE_PLAYERS};
 use crate::membership::successor_for;
@@ -43,15 +43,15 @@ const LOOK_WHILE_DRAINING: Duration = Duration::from_millis(100);
 pub struct Guardian {
     me: Writer,
     directory: Directory,
-    roster: mpsc::Sender<RosterRequest>,
+    players: Players,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
 }
 
 impl Guardian {
-    /// Returns the guardian of the node whose players `roster` has.
-    pub fn new(me: Writer, directory: Directory, roster: mpsc::Sender<RosterRequest>) -> Self {
+    /// Returns the guardian of the node with these players.
+    pub fn new(me: Writer, directory: Directory, players: Players) -> Self {
         let nodes = directory.watch_nodes();
-        Self { me, directory, roster, nodes }
+        Self { me, directory, players, nodes }
     }
 
     /// Watches until cancelled.
@@ -86,15 +86,10 @@ impl Guardian {
     }
 
     /// Returns the players whose servers run here.
-    async fn running(&self) -> BTreeSet<PlayerId> {
+    fn running(&self) -> BTreeSet<PlayerId> {
         let mut running = BTreeSet::new();
         loop {
-            let (reply, page) = oneshot::channel();
-            let (after, limit) = (running.last().cloned(), LISTING_PAGE_PLAYERS);
-            let request = RosterRequest::Running { after, limit, reply };
-            // Without a roster the node is stopping, and nothing is opened any more.
-            let sent = self.roster.send(request).await.is_ok();
-            let page = if sent { page.await.unwrap_or_default() } else { Vec::new() };
+            let page = self.players.running(running.last(), LISTING_PAGE_PLAYERS);
             if page.is_empty() {
                 return running;
             }
@@ -105,7 +100,7 @@ impl Guardian {
     /// Opens the players that fall to this node.
     async fn look(&mut self) -> Seen {
         let nodes = self.nodes.borrow_and_update().clone();
-        let running = self.running().await;
+        let running = self.running();
         let mut seen = Seen::default();
         let mut after = None;
         loop {
@@ -119,8 +114,8 @@ impl Guardian {
             if due.is_empty() {
                 continue;
             }
-            open_all(&self.roster, due.clone()).await;
-            let running = self.running().await;
+            open_all(&self.players, due.clone()).await;
+            let running = self.running();
             let left = due.iter().filter(|player| !running.contains(player)).count();
             seen.helped += due.len() - left;
             seen.left += left;
@@ -136,13 +131,10 @@ struct Seen {
 }
 
 /// Has players of this node served, and waits until they are or cannot be.
-pub async fn open_all(roster: &mpsc::Sender<RosterRequest>, players: Vec<PlayerId>) {
-    let opening = stream::iter(players).for_each_concurrent(OPENED_AT_ONCE, |player| async {
-        let (done, opened) = oneshot::channel();
-        if roster.send(RosterRequest::Open { player, done }).await.is_ok() {
-            // It is dropped, never sent.
-            drop(timeout(OPEN_DEADLINE, opened).await);
-        }
+pub async fn open_all(players: &Players, due: Vec<PlayerId>) {
+    let opening = stream::iter(due).for_each_concurrent(OPENED_AT_ONCE, |player| async {
+        // One that cannot be served in time is looked at again later.
+        drop(timeout(OPEN_DEADLINE, players.open(player)).await);
     });
     opening.await;
 }

@@ -1,9 +1,11 @@
 //! The players that run on this node, and the way to each of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -11,57 +13,107 @@ use tracing::Instrument as _;
 
 use super::server::{Context, Letter, Mail, serve};
 use crate::limits::{INBOX_REQUESTS_MAX, MAILBOX_CALLS_MAX};
-use crate::protocol::{Answer, Call, CallError, PlayerId};
+use crate::protocol::{Answer, Call, CallError, NodeName, PlayerId};
 
 /// Where a call's answer goes.
 pub type Reply = oneshot::Sender<Result<Answer, CallError>>;
 
-/// What the roster is asked.
+/// Mail for a player that may not run yet.
 #[derive(Debug)]
-pub enum RosterRequest {
-    /// A call for a player of this node.
-    Call {
-        /// The call.
-        call: Call,
-        /// When the caller gives up.
-        deadline: Instant,
-        /// Where the answer goes.
-        reply: Reply,
-    },
-    /// Serve a player although nobody calls it.
-    Open {
-        /// The player.
-        player: PlayerId,
-        /// Dropped once the player is served with enough copies, or cannot be.
-        done: oneshot::Sender<()>,
-    },
-    /// The running players after this one, in order.
-    Running {
-        /// The last one of the previous page.
-        after: Option<PlayerId>,
-        /// Players in a page.
-        limit: usize,
-        /// Where they go.
-        reply: oneshot::Sender<Vec<PlayerId>>,
-    },
+struct Delivery {
+    player: PlayerId,
+    mail: Mail,
+}
+
+/// The mailboxes of the players that run.
+#[derive(Debug, Clone, Default)]
+struct Mailboxes(Arc<RwLock<BTreeMap<PlayerId, mpsc::Sender<Mail>>>>);
+
+impl Mailboxes {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PlayerId, mpsc::Sender<Mail>>> {
+        // The table is whole between any two operations, whoever panicked.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PlayerId, mpsc::Sender<Mail>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts mail into a player's mailbox. Gives it back if the player does not run.
+    fn put(&self, player: &PlayerId, mail: Mail) -> Result<(), TrySendError<Mail>> {
+        match self.read().get(player) {
+            Some(mailbox) => mailbox.try_send(mail),
+            None => Err(TrySendError::Closed(mail)),
+        }
+    }
+}
+
+/// The way to this node's players. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Players {
+    node: NodeName,
+    mailboxes: Mailboxes,
+    roster: mpsc::Sender<Delivery>,
+}
+
+impl Players {
+    /// Hands a call to its player, which begins to run if it does not yet. The answer goes to
+    /// `reply`; it is dropped if the player's server ends with the node.
+    pub async fn call(&self, call: Call, deadline: Instant, reply: Reply) {
+        let player = call.player.clone();
+        self.deliver(player, Mail::Call(Letter { call, deadline, reply })).await;
+    }
+
+    /// Has a player served although nobody calls it. Resolves once it is served with enough copies,
+    /// or cannot be.
+    pub async fn open(&self, player: PlayerId) {
+        let (done, opened) = oneshot::channel();
+        self.deliver(player, Mail::Open(done)).await;
+        // An error is how it ends: `done` is dropped.
+        opened.await.ok();
+    }
+
+    /// Returns at most `limit` of the running players after `after`, in order.
+    pub fn running(&self, after: Option<&PlayerId>, limit: usize) -> Vec<PlayerId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mailboxes = self.mailboxes.read();
+        let running = mailboxes.range::<PlayerId, _>((from, Bound::Unbounded));
+        running.take(limit).map(|(player, _)| player.clone()).collect()
+    }
+
+    async fn deliver(&self, player: PlayerId, mail: Mail) {
+        match self.mailboxes.put(&player, mail) {
+            Ok(()) => {}
+            Err(TrySendError::Full(mail)) => {
+                mail.refuse(CallError::Overloaded { node: self.node.clone() });
+            }
+            Err(TrySendError::Closed(mail)) => {
+                let delivery = Delivery { player, mail };
+                if let Err(SendError(Delivery { mail, .. })) = self.roster.send(delivery).await {
+                    mail.refuse(CallError::Stopping { node: self.node.clone() });
+                }
+            }
+        }
+    }
 }
 
 /// Owns the servers of this node's players.
 #[derive(Debug)]
 pub struct Roster {
     context: Arc<Context>,
-    inbox: mpsc::Receiver<RosterRequest>,
-    servers: BTreeMap<PlayerId, mpsc::Sender<Mail>>,
+    inbox: mpsc::Receiver<Delivery>,
+    mailboxes: Mailboxes,
     tasks: JoinSet<PlayerId>,
     cancel: CancellationToken,
 }
 
 impl Roster {
-    /// Returns an empty roster and its inbox. `cancel` stops it and all its servers.
-    pub fn new(context: Context, cancel: CancellationToken) -> (Self, mpsc::Sender<RosterRequest>) {
-        let (sender, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let (servers, tasks) = (BTreeMap::new(), JoinSet::new());
-        (Self { context: Arc::new(context), inbox, servers, tasks, cancel }, sender)
+    /// Returns an empty roster and the way to its players. `cancel` stops it and all its servers.
+    pub fn new(context: Context, cancel: CancellationToken) -> (Self, Players) {
+        let (roster, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (mailboxes, tasks) = (Mailboxes::default(), JoinSet::new());
+        let players = Players { node: context.name.clone(), mailboxes: mailboxes.clone(), roster };
+        (Self { context: Arc::new(context), inbox, mailboxes, tasks, cancel }, players)
     }
 
     /// Serves until cancelled; then every server ends after its last acknowledged answer.
@@ -69,8 +121,8 @@ impl Roster {
         loop {
             tokio::select! {
                 () = self.cancel.cancelled() => break,
-                request = self.inbox.recv() => match request {
-                    Some(request) => self.handle(request),
+                delivery = self.inbox.recv() => match delivery {
+                    Some(Delivery { player, mail }) => self.deliver(&player, mail),
                     None => break,
                 },
                 Some(ended) = self.tasks.join_next() => self.forget(ended),
@@ -78,56 +130,35 @@ impl Roster {
         }
         // What still comes was never given to a player.
         self.inbox.close();
-        while let Some(request) = self.inbox.recv().await {
-            if let RosterRequest::Call { reply, .. } = request {
-                let node = self.context.name.clone();
-                drop(reply.send(Err(CallError::Stopping { node })));
-            }
+        while let Some(Delivery { mail, .. }) = self.inbox.recv().await {
+            mail.refuse(CallError::Stopping { node: self.context.name.clone() });
         }
-        self.servers.clear();
+        self.mailboxes.write().clear();
         while let Some(ended) = self.tasks.join_next().await {
             self.forget(ended);
         }
     }
 
-    fn handle(&mut self, request: RosterRequest) {
-        match request {
-            RosterRequest::Call { call, deadline, reply } => {
-                let player = call.player.clone();
-                self.deliver(&player, Mail::Call(Letter { call, deadline, reply }));
-            }
-            RosterRequest::Open { player, done } => self.deliver(&player, Mail::Open(done)),
-            RosterRequest::Running { after, limit, reply } => {
-                let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-                let range = self.servers.range((from, std::ops::Bound::Unbounded));
-                // The asker may have given up; then nobody needs the page.
-                drop(reply.send(range.take(limit).map(|(player, _)| player.clone()).collect()));
-            }
-        }
-    }
-
     /// Puts mail into a player's mailbox, opening the player if it does not run.
     fn deliver(&mut self, player: &PlayerId, mail: Mail) {
-        let mailbox = match self.servers.get(player) {
-            Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
-            Some(_) | None => self.open(player),
+        let sent = match self.mailboxes.put(player, mail) {
+            Err(TrySendError::Closed(mail)) => self.open(player).try_send(mail),
+            other => other,
         };
-        match mailbox.try_send(mail) {
+        match sent {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(mail)) => {
-                let node = self.context.name.clone();
-                mail.refuse(CallError::Overloaded { node });
+            Err(TrySendError::Full(mail)) => {
+                mail.refuse(CallError::Overloaded { node: self.context.name.clone() });
             }
-            Err(mpsc::error::TrySendError::Closed(mail)) => {
-                let player = player.clone();
-                mail.refuse(CallError::Moved { player });
+            Err(TrySendError::Closed(mail)) => {
+                mail.refuse(CallError::Moved { player: player.clone() });
             }
         }
     }
 
     fn open(&mut self, player: &PlayerId) -> mpsc::Sender<Mail> {
         let (mailbox, letters) = mpsc::channel(MAILBOX_CALLS_MAX);
-        self.servers.insert(player.clone(), mailbox.clone());
+        self.mailboxes.write().insert(player.clone(), mailbox.clone());
         let cancel = self.cancel.clone();
         let server = serve(self.context.clone(), player.clone(), letters, cancel);
         let player = player.clone();
@@ -143,13 +174,14 @@ impl Roster {
         match ended {
             // A successor may have been opened already.
             Ok(player) => {
-                if self.servers.get(&player).is_some_and(mpsc::Sender::is_closed) {
-                    self.servers.remove(&player);
+                let mut mailboxes = self.mailboxes.write();
+                if mailboxes.get(&player).is_some_and(mpsc::Sender::is_closed) {
+                    mailboxes.remove(&player);
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "a player's server failed; its next call opens it anew");
-                self.servers.retain(|_, mailbox| !mailbox.is_closed());
+                self.mailboxes.write().retain(|_, mailbox| !mailbox.is_closed());
             }
         }
     }
