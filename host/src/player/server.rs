@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
-use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::codes::{CodeError, Codes};
@@ -72,9 +72,19 @@ impl Mail {
     }
 }
 
-/// A keeper's reply, with the copy and the number that the request carried.
-type Kept = (KeeperCopy, u64, Result<KeeperReply, AskError>);
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// What a server waits for besides its mailbox and the time.
+enum Happening {
+    /// A keeper replied, or not, to a request with this copy and this number.
+    Kept(KeeperCopy, u64, Result<KeeperReply, AskError>),
+    /// The directory decided, or did not answer.
+    Changed(Option<ChangeOutcome>),
+    /// The component was looked for.
+    Found(Result<Arc<Code>, CodeError>),
+    /// The nodes or the settings changed.
+    Around,
+    /// The node stops.
+    Stopping,
+}
 
 struct Server {
     context: Arc<Context>,
@@ -87,9 +97,8 @@ struct Server {
     /// Those that wait until the player is served.
     openers: Vec<oneshot::Sender<()>>,
     last_ticket: Ticket,
-    asked: FuturesUnordered<Boxed<Kept>>,
-    changing: Option<Boxed<Option<ChangeOutcome>>>,
-    finding: Option<Boxed<Result<Arc<Code>, CodeError>>>,
+    /// What will happen. Only what is about to happen is looked at, however much there is.
+    awaited: FuturesUnordered<Pin<Box<dyn Future<Output = Happening> + Send>>>,
     /// Creating a player is no news; everything that happens to an old one is.
     was_known: bool,
     closed: bool,
@@ -103,30 +112,18 @@ pub(super) async fn serve(
     cancel: CancellationToken,
 ) {
     let mut server = Server::open(context, player);
-    let mut stopping = false;
+    server.awaited.push(Box::pin(async move {
+        cancel.cancelled_owned().await;
+        Happening::Stopping
+    }));
+    server.look_out();
+    let mut alarm = Alarm::default();
     while !server.closed {
-        let wake = server.machine.next_wake().map(|at| tokio::time::sleep_until(at.into()));
+        alarm.set_for(server.machine.next_wake());
         let event = tokio::select! {
-            Some((copy, number, reply)) = server.asked.next(), if !server.asked.is_empty() => {
-                Event::Kept { copy, number, reply }
-            }
-            Some(outcome) = OptionFuture::from(server.changing.as_mut()) => {
-                server.changing = None;
-                Event::Changed(outcome)
-            }
-            Some(found) = OptionFuture::from(server.finding.as_mut()) => {
-                server.finding = None;
-                server.handle_found(found)
-            }
+            Some(happening) = server.awaited.next() => server.handle(happening),
             Some(mail) = mailbox.recv(), if server.machine.has_room() => server.take_in(mail),
-            Ok(()) = server.nodes.changed() => server.look_around(),
-            Ok(()) = server.settings.changed() => server.look_around(),
-            Some(()) = OptionFuture::from(wake) => Event::Tick,
-            () = cancel.cancelled(), if !stopping => {
-                stopping = true;
-                Event::Stop
-            }
-            else => break,
+            () = alarm.ring() => Event::Tick,
         };
         server.apply(event);
     }
@@ -163,9 +160,7 @@ impl Server {
             callers: HashMap::new(),
             openers: Vec::new(),
             last_ticket: 0,
-            asked: FuturesUnordered::new(),
-            changing: None,
-            finding: None,
+            awaited: FuturesUnordered::new(),
             was_known,
             closed: false,
         }
@@ -184,6 +179,35 @@ impl Server {
                 Event::Open
             }
         }
+    }
+
+    fn handle(&mut self, happening: Happening) -> Event {
+        match happening {
+            Happening::Kept(copy, number, reply) => Event::Kept { copy, number, reply },
+            Happening::Changed(outcome) => Event::Changed(outcome),
+            Happening::Found(found) => self.handle_found(found),
+            Happening::Around => {
+                self.nodes.mark_unchanged();
+                self.settings.mark_unchanged();
+                self.look_out();
+                self.look_around()
+            }
+            Happening::Stopping => Event::Stop,
+        }
+    }
+
+    /// Waits for a change of the nodes or the settings after those that were seen.
+    fn look_out(&mut self) {
+        let (mut nodes, mut settings) = (self.nodes.clone(), self.settings.clone());
+        self.awaited.push(Box::pin(async move {
+            tokio::select! {
+                Ok(()) = nodes.changed() => {}
+                Ok(()) = settings.changed() => {}
+                // The directory is closing with this node, which stops its players.
+                else => std::future::pending().await,
+            }
+            Happening::Around
+        }));
     }
 
     /// The nodes or the settings changed: this one may have been called down and have lost the player meanwhile.
@@ -225,11 +249,14 @@ impl Server {
             Action::Rest => self.instance = None,
             Action::Change(change) => {
                 let directory = self.context.directory.clone();
-                self.changing = Some(Box::pin(async move { directory.change(change).await.ok() }));
+                self.awaited.push(Box::pin(async move {
+                    Happening::Changed(directory.change(change).await.ok())
+                }));
             }
             Action::Ask { copy, number, request } => {
                 let pending = self.context.keepers.ask(copy.node, request);
-                self.asked.push(Box::pin(async move { (copy, number, pending.await) }));
+                self.awaited
+                    .push(Box::pin(async move { Happening::Kept(copy, number, pending.await) }));
             }
             Action::Answer { ticket, result } => {
                 if let Some(reply) = self.callers.remove(&ticket) {
@@ -265,7 +292,8 @@ impl Server {
         let codes = self.context.codes.clone();
         let up = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
         let others: Vec<_> = up.filter(|id| *id != self.context.me.node).collect();
-        self.finding = Some(Box::pin(async move { codes.find(hash, &others).await }));
+        self.awaited
+            .push(Box::pin(async move { Happening::Found(codes.find(hash, &others).await) }));
         None
     }
 
@@ -309,6 +337,42 @@ impl Server {
         let seq = self.machine.state().map_or(Seq(0), |state| state.seq);
         let words = Words { player, generation, seq };
         words.tell(story, self.was_known || generation > Generation(1));
+    }
+}
+
+/// When a server looks at the time.
+///
+/// It is set for a later time with each call, so a time that is set stays until it has come: to ring
+/// in vain once a second costs less than to be set anew thousands of times.
+#[derive(Debug, Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    set: bool,
+}
+
+impl Alarm {
+    /// Rings at this time or before.
+    fn set_for(&mut self, at: Option<Instant>) {
+        let Some(at) = at.map(tokio::time::Instant::from) else { return };
+        match &mut self.sleep {
+            Some(sleep) if self.set && sleep.deadline() <= at => {}
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(sleep_until(at))),
+        }
+        self.set = true;
+    }
+
+    /// Waits until it rings.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    async fn ring(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) if self.set => sleep.await,
+            Some(_) | None => std::future::pending().await,
+        }
+        self.set = false;
     }
 }
 
