@@ -108,22 +108,19 @@ impl<N: Naming> Service<N> {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), StoreError> {
         self.raise_floors()?;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-        let mut waiting = Vec::with_capacity(BATCH_REQUESTS_MAX);
+        let mut remote = Vec::with_capacity(BATCH_REQUESTS_MAX);
+        let mut local = Vec::with_capacity(BATCH_REQUESTS_MAX);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                taken = self.inbox.recv_many(&mut waiting, BATCH_REQUESTS_MAX) => {
+                taken = self.inbox.recv_many(&mut remote, BATCH_REQUESTS_MAX) => {
                     if taken == 0 {
                         return Ok(());
                     }
-                    let peers = waiting.drain(..);
-                    let requests = peers.map(|inbound| {
-                        (inbound.request, ReplyTo::Peer(inbound.responder))
-                    });
-                    self.serve(requests.collect())?;
+                    self.serve_all(&mut remote, &mut local)?;
                 }
-                Some(KeeperLocal { request, reply }) = self.local.recv() => {
-                    self.serve(vec![(request, ReplyTo::Here(reply))])?;
+                1.. = self.local.recv_many(&mut local, BATCH_REQUESTS_MAX) => {
+                    self.serve_all(&mut remote, &mut local)?;
                 }
                 _ = sweep.tick() => self.sweep()?,
                 Ok(()) = self.settings.changed() => self.follow_settings()?,
@@ -148,6 +145,31 @@ impl<N: Naming> Service<N> {
             Ack::Memory => Durability::Buffered,
             Ack::Disk => Durability::Synced,
         }
+    }
+
+    /// Serves what was taken and what waits beside it: a commit costs about the same for one and for
+    /// many.
+    fn serve_all(
+        &mut self,
+        remote: &mut Vec<KeeperInbound>,
+        local: &mut Vec<KeeperLocal>,
+    ) -> Result<(), StoreError> {
+        while remote.len() < BATCH_REQUESTS_MAX
+            && let Ok(inbound) = self.inbox.try_recv()
+        {
+            remote.push(inbound);
+        }
+        while local.len() < BATCH_REQUESTS_MAX
+            && let Ok(request) = self.local.try_recv()
+        {
+            local.push(request);
+        }
+        let peers = remote
+            .drain(..)
+            .map(|Inbound { request, responder, .. }| (request, ReplyTo::Peer(responder)));
+        let here =
+            local.drain(..).map(|KeeperLocal { request, reply }| (request, ReplyTo::Here(reply)));
+        self.serve(peers.chain(here).collect())
     }
 
     fn serve(&mut self, requests: Vec<(KeeperRequest, ReplyTo)>) -> Result<(), StoreError> {
