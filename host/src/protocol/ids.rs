@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::limits::{NODE_NAME_BYTES_MAX, PLAYER_ID_BYTES_MAX};
@@ -38,8 +39,7 @@ pub enum InvalidId {
 }
 
 /// A player's id: 1 to 128 bytes of printable UTF-8.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlayerId(Arc<str>);
 
 impl PlayerId {
@@ -71,36 +71,9 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !invisible
 }
 
-impl TryFrom<String> for PlayerId {
-    type Error = InvalidId;
-
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
-}
-
-impl From<PlayerId> for String {
-    fn from(id: PlayerId) -> Self {
-        id.0.as_ref().to_owned()
-    }
-}
-
-impl fmt::Display for PlayerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for PlayerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PlayerId({})", self.0)
-    }
-}
-
 /// A node's name, as people write it: 1 to 63 letters, digits, `_` and `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NodeName(String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(Arc<str>);
 
 impl NodeName {
     /// Returns the name as text.
@@ -118,30 +91,55 @@ impl FromStr for NodeName {
         }
         match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_' && *c != '-') {
             Some(bad) => Err(InvalidId::NodeCharacter(bad)),
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(text.into())),
         }
     }
 }
 
-impl TryFrom<String> for NodeName {
-    type Error = InvalidId;
+/// What ids that are text have in common: how they are shown, and their form on the wire, which is
+/// the text, read without a copy and checked like one that a person typed.
+macro_rules! text {
+    ($name:ident, $what:literal) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
 
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($what)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    };
 }
 
-impl From<NodeName> for String {
-    fn from(name: NodeName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for NodeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text!(PlayerId, "a player id");
+text!(NodeName, "a node name");
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
