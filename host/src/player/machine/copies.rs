@@ -41,7 +41,6 @@ impl Machine {
     /// Goes on from `keepers`, those that hold the state: seeds what is missing, has the directory
     /// name what differs, or serves.
     pub(super) fn settle(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        self.drop_spare(view);
         let targets = self.targets(view);
         if !targets.is_empty() {
             return self.seed(&targets, view, out);
@@ -51,10 +50,10 @@ impl Machine {
             self.phase = Phase::Alone;
             return;
         }
-        if self.is_named() {
+        if self.is_named() && self.spare(&[], view).is_empty() {
             self.revive(view, out);
         } else {
-            self.name_with(Vec::new(), out);
+            self.name_with(Vec::new(), view, out);
         }
     }
 
@@ -99,25 +98,20 @@ impl Machine {
         targets
     }
 
-    /// Takes keepers that the cluster does not want any more off the list of those that hold the
-    /// state, worst first.
-    fn drop_spare(&mut self, view: View<'_>) {
-        let spare = self.spare(view);
-        self.keepers.retain(|keeper| !spare.contains(&keeper.copy.node));
-    }
-
-    /// Returns the other nodes whose copies are not wanted any more: those beyond what the cluster
-    /// wants, and those that are going to leave once enough others hold the state.
-    fn spare(&self, view: View<'_>) -> Vec<NodeId> {
+    /// Returns the other nodes whose copies are not wanted any more once these new ones are there:
+    /// those beyond what the cluster wants, and those that are going to leave when enough others
+    /// hold the state.
+    fn spare(&self, new: &[KeeperCopy], view: View<'_>) -> Vec<NodeId> {
         let wanted = view.keepers_wanted.max(1);
-        let stays = |node: &&NodeRecord| {
-            node.status == NodeStatus::Up && self.remote().any(|keeper| keeper == node.id)
-        };
+        let holders: Vec<NodeId> = self.remote().chain(new.iter().map(|copy| copy.node)).collect();
+        let stays =
+            |node: &&NodeRecord| node.status == NodeStatus::Up && holders.contains(&node.id);
         let staying: Vec<NodeRecord> = view.nodes.iter().filter(stays).cloned().collect();
-        if staying.len() < wanted {
+        // Its own copy among the new ones does not count: no keeper is on the owner's node.
+        let best = keepers_for(&self.player, self.me.node, &[], &[], &staying, wanted);
+        if best.len() < wanted {
             return Vec::new();
         }
-        let best = keepers_for(&self.player, self.me.node, &[], &[], &staying, wanted);
         self.remote().filter(|keeper| !best.contains(keeper)).collect()
     }
 
@@ -215,13 +209,16 @@ impl Machine {
         if !self.is_safe_with(&seeded) {
             return self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
         }
-        self.name_with(seeded, out);
+        self.name_with(seeded, view, out);
     }
 
-    /// Has the directory name those that hold the state, and those that were just seeded.
-    fn name_with(&mut self, seeded: Vec<KeeperCopy>, out: &mut Vec<Action>) {
+    /// Has the directory name those that hold the state and are wanted, and those that were just
+    /// seeded. One that is not wanted any more counts until the directory has said so.
+    fn name_with(&mut self, seeded: Vec<KeeperCopy>, view: View<'_>, out: &mut Vec<Action>) {
         let Some(code) = self.state.as_ref().map(|state| state.code) else { return };
-        let keepers = self.copies().into_iter().chain(seeded.iter().copied()).collect();
+        let spare = self.spare(&seeded, view);
+        let held = self.copies().into_iter().filter(|copy| !spare.contains(&copy.node));
+        let keepers = held.chain(seeded.iter().copied()).collect();
         let (player, expect) = (self.player.clone(), self.generation());
         let (by, owner) = (self.me, self.me);
         let change = PlayerChange { player, expect, by, owner, keepers, code };
@@ -298,6 +295,7 @@ impl Machine {
 
     /// The directory names these keepers: new ones hold all that was executed.
     fn adopt(&mut self, record: PlayerRecord, seeded: &[KeeperCopy], out: &mut Vec<Action>) {
+        self.keepers.retain(|keeper| record.keepers.contains(&keeper.copy));
         let new = seeded.iter().map(|copy| Acking { copy: *copy, acknowledged: self.sent });
         self.keepers.extend(new);
         self.large_in_flight = false;
@@ -334,7 +332,7 @@ impl Machine {
         for copy in lost.collect::<Vec<_>>() {
             self.lose(copy, "the node is down".to_owned(), view, out);
         }
-        if !self.spare(view).is_empty() || !self.is_named() || !self.targets(view).is_empty() {
+        if !self.spare(&[], view).is_empty() || !self.is_named() || !self.targets(view).is_empty() {
             self.settle(view, out);
         }
     }

@@ -162,3 +162,53 @@ fn another_keeper_is_chosen_at_once_when_the_first_is_refused_because_it_leaves(
     assert_eq!(world.feed(refused()), Vec::<String>::new());
     assert_eq!(world.wait(), [format!("seed {chosen} at 0 under 0")]);
 }
+
+/// A player with a call on its way to its keeper, node 2, which is going to leave, and a complete
+/// copy on node 3 for which the directory was asked.
+fn swapping() -> World {
+    let mut world = World::serving();
+    assert_eq!(world.call(2, 5), ["execute"]);
+    assert_eq!(world.returned(), ["append 2 #2 seq2"]);
+    world.set_draining(2);
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 2 under 1"]);
+    assert_eq!(world.seed_ends(3, HAS_TWO), ["change 1 -> [3]"]);
+    world
+}
+
+const HAS_TWO: Result<KeeperReply, AskError> = Ok(KeeperReply::Acknowledged { seq: Seq(2) });
+
+#[test]
+fn a_keeper_that_leaves_gives_way_to_its_successor_in_one_change() {
+    let mut world = swapping();
+    assert_eq!(world.call(3, 1), Vec::<String>::new(), "nothing is executed between the two");
+    let change = world.change.take();
+    assert_eq!(world.changed(2), ["release 2", "answer 2: 5", "execute"]);
+    assert!(change.is_some() && world.change.is_none(), "no second change");
+    assert_eq!(world.returned(), ["append 3 #3 seq3"]);
+    assert_eq!(world.seed_ends(2, HAS_TWO), Vec::<String>::new(), "what it still says is nothing");
+    assert_eq!(world.acknowledged_by(3, 3), ["answer 3: 6"]);
+}
+
+#[test]
+fn answers_wait_for_the_named_keeper_that_leaves_until_its_successor_is_named() {
+    let mut world = swapping();
+    assert_eq!(world.feed(Event::Changed(None)), Vec::<String>::new(), "it may be named, or not");
+    let copy = world.copy_on(2);
+    let early =
+        Event::Kept { copy, number: 1, reply: Ok(KeeperReply::Acknowledged { seq: Seq(1) }) };
+    assert_eq!(world.feed(early), Vec::<String>::new());
+    let late = Event::Kept { copy, number: 2, reply: HAS_TWO };
+    assert_eq!(world.feed(late), ["answer 2: 5"], "both hold it, whichever is named");
+    assert_eq!(world.wait(), ["change 1 -> [3]"], "the same change again");
+}
+
+#[test]
+fn a_keeper_that_leaves_is_kept_when_its_successor_is_not_named() {
+    let mut world = swapping();
+    world.set_up(&[1, 2]);
+    world.set_draining(2);
+    let unchanged = ChangeOutcome::Conflict(world.machine.record.clone());
+    assert_eq!(world.feed(Event::Changed(Some(unchanged))), Vec::<String>::new());
+    assert_eq!(world.call(3, 1), ["execute"], "there is no other one");
+    assert_eq!(world.returned(), ["append 2 #3 seq3"]);
+}
