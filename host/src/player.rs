@@ -10,7 +10,8 @@
 //! selects what happened, applies it, and carries out the actions. The [`Roster`] owns the servers:
 //! it opens one at a player's first call and forgets it when it ends. [`Codes`] finds the component
 //! that a player's memory belongs to. The [`Guardian`] opens players that nobody calls when nodes
-//! have gone, so that they have their copies again.
+//! have gone, so that they have their copies again. [`Shunned`] is what all of them know about nodes
+//! that take no copies.
 //!
 //! What this room does not do: choose which node should run a player (`gateway`), or hold copies
 //! for others (`keeper`).
@@ -20,9 +21,11 @@ mod guardian;
 mod machine;
 mod roster;
 mod server;
+mod shunned;
 
 pub use codes::{CodeError, Codes};
 pub use guardian::{Guardian, open_all};
 pub use machine::{Action, Event, Machine, Origin, Story, Ticket, View};
 pub use roster::{Players, Reply, Roster};
 pub use server::Context;
+pub use shunned::Shunned;

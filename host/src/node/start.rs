@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -118,6 +118,7 @@ impl Node {
             codes: Arc::new(codes),
             nodes: directory.watch_nodes(),
             settings: directory.watch_settings(),
+            shunned: watch::Sender::default(),
         };
         let codes = context.codes.clone();
         let (roster, players) = Roster::new(context, stops.players.clone());

@@ -12,7 +12,8 @@
 //! Design rules: claim before reading (4), seed before naming (5), answer after every keeper (2).
 //! Calls execute only in `Active`; elsewhere they wait. Answers leave in order, each when every
 //! keeper has confirmed the generation at or after it. Any trouble with a keeper has one cure: a
-//! full copy on another one, or on the same one anew.
+//! full copy on another one, or on the same one anew. A node that took none is tried again beside
+//! the calls, as long as another one keeps a copy.
 //!
 //! Invariants: `state` is what the instance holds whenever it is live; nothing executes while copies are
 //! being replaced; an answer that reports an effect is never sent before its record is on every
@@ -24,21 +25,20 @@ mod handover;
 mod mending;
 mod opening;
 mod serving;
+mod trial;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use dialogue::{Action, Event, Origin, Story, Ticket};
 
 use crate::limits::{APPEND_DEADLINE, IDLE_AFTER, MAILBOX_CALLS_MAX, STEP_RETRY};
 use crate::net::AskError;
+use crate::player::shunned::Shunned;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
     NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer, name_of,
 };
-
-/// How long a node that failed as a keeper is the last choice for a new copy.
-const AVOID: Duration = Duration::from_secs(5);
 
 const NO_MAJORITY: &str = "the directory's voters have no majority that can be reached";
 
@@ -130,9 +130,11 @@ pub struct Machine {
     retries: u32,
     /// A delta too large to share a stream is on its way: nothing may overtake it.
     large_in_flight: bool,
+    /// Nodes that took no copy of this player, each the last choice for a new one until then.
     avoid: Vec<(NodeId, Instant)>,
-    /// When a node that failed as a keeper is tried again, while the player has fewer than wanted.
-    short_until: Option<Instant>,
+    /// Which of the nodes that took no copy is tried next, while the player has fewer than wanted.
+    next_trial: Option<(Instant, NodeId)>,
+    trial: Option<trial::Trial>,
     /// What the ids of new copies are mixed from, the same for one player and start of a node.
     copy_seed: u64,
     /// The copy that is taken although it may miss acknowledged calls.
@@ -155,11 +157,18 @@ pub struct View<'a> {
     pub nodes: &'a [NodeRecord],
     /// How many keepers the cluster wants for a player.
     pub keepers_wanted: usize,
+    /// What this node's players have found out about nodes that take no copies.
+    pub shunned: &'a Shunned,
 }
 
 impl View<'_> {
     fn name(&self, id: NodeId) -> NodeName {
         name_of(id, self.nodes)
+    }
+
+    fn writer(&self, id: NodeId) -> Option<Writer> {
+        let node = self.nodes.iter().find(|node| node.id == id)?;
+        Some(Writer { node: node.id, incarnation: node.incarnation })
     }
 
     fn status(&self, id: NodeId) -> Option<NodeStatus> {
@@ -214,7 +223,8 @@ impl Machine {
             accepted: None,
             may_be_recovered: false,
             forgetting: None,
-            short_until: None,
+            next_trial: None,
+            trial: None,
             trouble: "the player is being opened".to_owned(),
         }
     }
@@ -251,7 +261,7 @@ impl Machine {
                     None if self.life == Life::Live => self.used.map(|at| at + IDLE_AFTER),
                     None => None,
                 };
-                calls.into_iter().chain(self.short_until).min()
+                calls.into_iter().chain(self.trial_due()).min()
             }
             Phase::New
             | Phase::Claiming
@@ -342,6 +352,9 @@ impl Machine {
         view: View<'_>,
         out: &mut Vec<Action>,
     ) {
+        if self.is_tried(copy) {
+            return self.handle_trial_reply(copy, reply, view, out);
+        }
         if let Ok(KeeperReply::Refused(Refusal::Fenced { .. })) = reply {
             return self.close_moved(out);
         }

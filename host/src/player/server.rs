@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::codes::{CodeError, Codes};
 use super::machine::{Action, Event, Machine, Origin, Story, Ticket, View};
 use super::roster::Reply;
+use super::shunned::Shunned;
 use crate::clock;
 use crate::directory::Directory;
 use crate::guest::{CallOutcome, Code, Instance};
@@ -42,6 +43,8 @@ pub struct Context {
     pub nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     /// What holds for the whole cluster.
     pub settings: watch::Receiver<Settings>,
+    /// Nodes that take no copies. Only that one of them takes some again is told to those who watch.
+    pub shunned: watch::Sender<Shunned>,
 }
 
 /// One call in a mailbox.
@@ -92,6 +95,7 @@ struct Server {
     machine: Machine,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     settings: watch::Receiver<Settings>,
+    shunned: watch::Receiver<Shunned>,
     instance: Option<Instance>,
     callers: HashMap<Ticket, Reply>,
     /// Those that wait until the player is served.
@@ -150,12 +154,14 @@ impl Server {
         let me = context.me;
         let machine = Machine::new(player.clone(), me, origin, copy_seed(&player, me));
         let (nodes, settings) = (context.nodes.clone(), context.settings.clone());
+        let shunned = context.shunned.subscribe();
         Self {
             context,
             player,
             machine,
             nodes,
             settings,
+            shunned,
             instance: None,
             callers: HashMap::new(),
             openers: Vec::new(),
@@ -189,6 +195,7 @@ impl Server {
             Happening::Around => {
                 self.nodes.mark_unchanged();
                 self.settings.mark_unchanged();
+                self.shunned.mark_unchanged();
                 self.look_out();
                 self.look_around()
             }
@@ -196,13 +203,15 @@ impl Server {
         }
     }
 
-    /// Waits for a change of the nodes or the settings after those that were seen.
+    /// Waits for a change of the nodes, the settings or the shunned nodes after those that were seen.
     fn look_out(&mut self) {
         let (mut nodes, mut settings) = (self.nodes.clone(), self.settings.clone());
+        let mut shunned = self.shunned.clone();
         self.awaited.push(Box::pin(async move {
             tokio::select! {
                 Ok(()) = nodes.changed() => {}
                 Ok(()) = settings.changed() => {}
+                Ok(()) = shunned.changed() => {}
                 // The directory is closing with this node, which stops its players.
                 else => std::future::pending().await,
             }
@@ -225,21 +234,24 @@ impl Server {
     fn apply(&mut self, event: Event) {
         // Not marked as seen: whoever looks while something else happens must still be told.
         let nodes = self.nodes.borrow().clone();
-        let keepers_wanted = usize::from(self.settings.borrow().keepers);
-        let view = || View { now: clock::now(), nodes: &nodes, keepers_wanted };
-        let mut actions = Vec::new();
-        self.machine.handle(event, view(), &mut actions);
-        let mut todo = VecDeque::from(actions);
+        let mut todo = VecDeque::from(self.decide(event, &nodes));
         while let Some(action) = todo.pop_front() {
             if let Some(event) = self.perform(action, &nodes) {
-                let mut more = Vec::new();
-                self.machine.handle(event, view(), &mut more);
-                todo.extend(more);
+                todo.extend(self.decide(event, &nodes));
             }
         }
         if self.machine.is_active() {
             self.openers.clear();
         }
+    }
+
+    fn decide(&mut self, event: Event, nodes: &[NodeRecord]) -> Vec<Action> {
+        let keepers_wanted = usize::from(self.settings.borrow().keepers);
+        let shunned = self.context.shunned.borrow();
+        let view = View { now: clock::now(), nodes, keepers_wanted, shunned: &shunned };
+        let mut actions = Vec::new();
+        self.machine.handle(event, view, &mut actions);
+        actions
     }
 
     fn perform(&mut self, action: Action, nodes: &[NodeRecord]) -> Option<Event> {
@@ -263,6 +275,15 @@ impl Server {
                     // A caller that gave up asks again with its key, or not at all.
                     drop(reply.send(result));
                 }
+            }
+            Action::Shun(node) => {
+                self.context.shunned.send_if_modified(|shunned| {
+                    shunned.shun(node, clock::now());
+                    false
+                });
+            }
+            Action::Trust(node) => {
+                self.context.shunned.send_if_modified(|shunned| shunned.trust(node));
             }
             Action::Tell(story) => self.tell(&story),
             Action::Close => self.closed = true,
@@ -405,6 +426,12 @@ impl Words<'_> {
                 say!(peer = keeper.as_str(), reason = reason.as_str(), "lost a keeper");
             }
             Story::Seeding { to } => say!(peer = join(to), "seeding a full copy"),
+            Story::Trying { node } => {
+                say!(peer = node.as_str(), "trying a node that took no copy")
+            }
+            Story::TookNone { node, reason } => {
+                say!(peer = node.as_str(), reason = reason.as_str(), "it took none again");
+            }
             Story::Named { keepers } => {
                 say!(peer = join(keepers), "the directory names its keepers")
             }

@@ -57,6 +57,10 @@ coverage! {
     failovers,
     /// Seeds of players that had been called.
     reseeds,
+    /// Nodes that took no copy, or were tried again after that.
+    shunned,
+    /// Nodes that were shunned and took a copy.
+    trusted,
     /// Requests that a keeper refused for their generation.
     fences,
     /// Requests that a keeper refused for a gap or a missing copy.

@@ -104,6 +104,8 @@ pub(super) enum What {
     KeeperCommitted { writes: Vec<Write>, replies: Vec<(u64, Asked, KeeperReply)> },
     /// A player's server wakes.
     Tick { player: PlayerId, server: u64 },
+    /// A node that was shunned takes copies.
+    Trusted,
     /// An instance was made.
     Restored { player: PlayerId, server: u64 },
     /// Heartbeats are sent and looked at.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use host::directory::DirectoryState;
 use host::keeper::Keeper;
 use host::membership::Detector;
+use host::player::Shunned;
 use host::protocol::{Announcement, KeeperRequest, NodeId, NodeName, NodeRecord, PlayerId, Writer};
 
 use super::gateway::Routed;
@@ -34,6 +35,7 @@ pub(super) struct Process {
     /// Whether the keeper waits for its disk, and does nothing else.
     pub(super) committing: bool,
     pub(super) servers: BTreeMap<PlayerId, Server>,
+    pub(super) shunned: Shunned,
     pub(super) routed: BTreeMap<u64, Routed>,
     pub(super) jobs: VecDeque<Job>,
     /// Changes that somebody still waits for.
@@ -92,6 +94,7 @@ impl World {
             inbox: Vec::new(),
             committing: false,
             servers: BTreeMap::new(),
+            shunned: Shunned::default(),
             routed: BTreeMap::new(),
             jobs: VecDeque::new(),
             awaited: Vec::new(),
@@ -188,6 +191,7 @@ impl World {
                 self.keeper_committed(slot, writes, replies);
             }
             What::Tick { player, server } => self.tick(slot, &player, server),
+            What::Trusted => self.servers_look_around(slot),
             What::Restored { player, server } => self.restored(slot, &player, server),
             What::Heartbeat => self.heartbeat(slot),
             What::Gone(writer) => self.gone(slot, writer),

@@ -187,7 +187,8 @@ impl World {
         let Some(server) = process.servers.get_mut(player).filter(|s| s.id == id) else { return };
         let mut out = Vec::new();
         let keepers_wanted = usize::from(process.view.settings().keepers);
-        let view = View { now, nodes: &process.nodes, keepers_wanted };
+        let (nodes, shunned) = (&process.nodes[..], &process.shunned);
+        let view = View { now, nodes, keepers_wanted, shunned };
         server.machine.handle(event, view, &mut out);
         todo.extend(out);
     }
@@ -265,6 +266,17 @@ impl World {
                     }
                 }
                 self.answer(slot, player, id, ticket, result);
+            }
+            Action::Shun(node) => {
+                let now = self.instant(slot);
+                self.machines[slot].process.as_mut()?.shunned.shun(node, now);
+                self.coverage.shunned += 1;
+            }
+            Action::Trust(node) => {
+                if self.machines[slot].process.as_mut()?.shunned.trust(node) {
+                    self.coverage.trusted += 1;
+                    self.after_to(0, slot, What::Trusted);
+                }
             }
             Action::Tell(story) => self.told(slot, player, id, &story),
             Action::Close => {

@@ -50,6 +50,7 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
         [seen.groups_of_one_keeper, seen.groups_of_two_keepers, seen.groups_of_three_keepers];
     assert!(!groups.contains(&0), "owners fail together with one, two and three keepers");
     assert!(seen.slow_disks > 0 && seen.slow_commits > 0, "keepers wait for their disks");
+    assert!(seen.shunned > 0 && seen.trusted > 0, "nodes take no copies for a while");
     assert!(seen.copies_damaged > 0, "copies are damaged");
     assert!(seen.clock_steps > 0 && seen.ahead > 0, "clocks are wrong");
     assert!(seen.voter_changes > 0 && seen.voter_replacements > 0, "voters change");

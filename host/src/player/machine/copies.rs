@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::opening::is_reachable;
-use super::{AVOID, Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
+use super::{Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
 use crate::limits::{APPEND_DEADLINE, STEP_DEADLINE};
 use crate::membership::keepers_for;
 use crate::net::AskError;
@@ -73,28 +73,28 @@ impl Machine {
     /// Returns nodes that should get a copy now: other ones, and then this one for its own copy.
     fn targets(&mut self, view: View<'_>) -> Vec<NodeId> {
         self.avoid.retain(|(_, until)| *until > view.now);
-        let avoid: Vec<NodeId> = self.avoid.iter().map(|(node, _)| *node).collect();
+        let ids = view.nodes.iter().map(|node| node.id);
+        let doubtful: Vec<NodeId> = ids.filter(|id| self.retry_at(*id, view).is_some()).collect();
         let taken: Vec<NodeId> = self.remote().collect();
         // A keeper that is going to leave is good, but another one must take its place.
         let staying = taken.iter().filter(|node| !view.is_draining(**node)).count();
         let missing = view.keepers_wanted.saturating_sub(staying);
         let mut targets =
-            keepers_for(&self.player, self.me.node, &taken, &avoid, view.nodes, missing);
-        // With a good keeper, callers do not wait for a node that failed a moment ago.
+            keepers_for(&self.player, self.me.node, &taken, &doubtful, view.nodes, missing);
+        // With a good keeper, callers do not wait for a node that took no copy.
         if !taken.is_empty() {
-            targets.retain(|node| !avoid.contains(node));
+            targets.retain(|node| !doubtful.contains(node));
         }
+        let remote_missing = targets.len() < missing && !taken.is_empty();
         // Its own copy is no use alone, and a node that is going to leave is about to lose it.
         let own = self.me.node;
         let alone = taken.is_empty() && targets.is_empty();
         let has_own = self.keepers.iter().any(|keeper| keeper.copy.node == own);
         let wants_own = !alone && !has_own && !view.is_draining(own);
-        let short = targets.len() < missing || (wants_own && avoid.contains(&own));
-        let retry = self.avoid.iter().map(|(_, until)| *until).min();
-        self.short_until = retry.filter(|_| short && !taken.is_empty());
-        if wants_own && !avoid.contains(&own) {
+        if wants_own && !doubtful.contains(&own) {
             targets.push(own);
         }
+        self.plan_trial(remote_missing, wants_own && !taken.is_empty(), &taken, view);
         targets
     }
 
@@ -116,27 +116,28 @@ impl Machine {
     }
 
     fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
-        let generation = self.generation();
         let Some(state) = self.state.clone() else { return };
         let new: Vec<KeeperCopy> = targets.iter().map(|node| self.new_copy(*node)).collect();
         out.push(Action::Tell(Story::Seeding { to: self.remote_names(&new, view) }));
-        for copy in &new {
-            out.push(Action::Ask {
-                copy: *copy,
-                number: 0,
-                request: KeeperRequest::Seed(Seed {
-                    player: self.player.clone(),
-                    copy: copy.copy,
-                    generation,
-                    writer: self.me,
-                    state: state.clone(),
-                }),
-            });
-        }
-        let until = view.now + SEED_DEADLINE_MIN + SEED_BYTES_TIME * megabytes(&state);
+        out.extend(new.iter().map(|copy| self.seed_of(*copy, state.clone())));
+        let until = seed_deadline(&state, view.now);
         let new = new.into_iter().map(|copy| (copy, false)).collect();
         "no other node has taken a copy yet".clone_into(&mut self.trouble);
+        // Whatever it shows, callers wait for this now.
+        self.trial = None;
         self.phase = Phase::Seeding(Seeding { new, until });
+    }
+
+    /// Sends a full copy.
+    pub(super) fn seed_of(&self, copy: KeeperCopy, state: PlayerState) -> Action {
+        let seed = Seed {
+            player: self.player.clone(),
+            copy: copy.copy,
+            generation: self.generation(),
+            writer: self.me,
+            state,
+        };
+        Action::Ask { copy, number: 0, request: KeeperRequest::Seed(seed) }
     }
 
     /// Does not wait for a target that went down or is going to leave: the directory would not name
@@ -180,6 +181,7 @@ impl Machine {
         for (new, done) in &mut seeding.new {
             *done |= *new == copy;
         }
+        self.trust(copy.node, view, out);
         self.end_seeding(|_| false, view, out);
     }
 
@@ -194,20 +196,22 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let Phase::Seeding(seeding) = &mut self.phase else { return };
-        let avoid = &mut self.avoid;
-        seeding.new.retain(|(copy, done)| {
-            let failed = !done && given_up(copy);
-            if failed {
-                avoid.push((copy.node, view.now + AVOID));
-            }
-            !failed
-        });
-        if !seeding.new.iter().all(|(_, done)| *done) {
+        let fails = |(copy, done): &(KeeperCopy, bool)| !done && given_up(copy);
+        let failed: Vec<_> = seeding.new.extract_if(.., |new| fails(new)).collect();
+        let waits = seeding.new.iter().any(|(_, done)| !done);
+        let seeded = seeding.copies();
+        for (copy, _) in failed {
+            self.shun(copy.node, view, out);
+        }
+        if waits {
             return;
         }
-        let seeded = seeding.copies();
         if !self.is_safe_with(&seeded) {
             return self.pause(Retry::Settle, "no other node has taken a copy yet", view.now);
+        }
+        if seeded.is_empty() {
+            // Nobody has taken one: there may be nothing to tell the directory.
+            return self.settle(view, out);
         }
         self.name_with(seeded, view, out);
     }
@@ -334,14 +338,8 @@ impl Machine {
         }
         if !self.spare(&[], view).is_empty() || !self.is_named() || !self.targets(view).is_empty() {
             self.settle(view, out);
-        }
-    }
-
-    /// Gives a node that failed as a keeper another chance, while the player has fewer than wanted.
-    pub(super) fn try_again_when_short(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let due = self.short_until.is_some_and(|at| at <= view.now);
-        if due && matches!(self.phase, Phase::Active) {
-            self.check_keepers(view, out);
+        } else {
+            self.begin_trial(view, out);
         }
     }
 
@@ -358,7 +356,7 @@ impl Machine {
             self.keepers.iter().filter(silent).map(|keeper| keeper.copy).collect();
         for copy in silent {
             self.lose(copy, "no acknowledgement in time".to_owned(), view, out);
-            self.avoid.push((copy.node, view.now + AVOID));
+            self.shun(copy.node, view, out);
         }
         self.settle(view, out);
     }
@@ -397,13 +395,18 @@ impl Machine {
 
     /// The copy that this server seeds on a node under its present generation. A second attempt is
     /// the same copy, so that attempts do not pile up there.
-    fn new_copy(&self, node: NodeId) -> KeeperCopy {
+    pub(super) fn new_copy(&self, node: NodeId) -> KeeperCopy {
         let mut copy = self.copy_seed;
         for part in [node.0, self.generation().0] {
             copy = mixed(copy ^ mixed(part));
         }
         KeeperCopy { node, copy: CopyId(copy) }
     }
+}
+
+/// Returns until when a node may take in a full copy.
+pub(super) fn seed_deadline(state: &PlayerState, now: Instant) -> Instant {
+    now + SEED_DEADLINE_MIN + SEED_BYTES_TIME * megabytes(state)
 }
 
 fn megabytes(state: &PlayerState) -> u32 {

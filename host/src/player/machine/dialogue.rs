@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, KeeperCopy, KeeperReply, KeeperRequest, NodeName,
-    PlayerChange, PlayerRecord, PlayerState, Seq,
+    PlayerChange, PlayerRecord, PlayerState, Seq, Writer,
 };
 use crate::snapshot::Delta;
 
@@ -56,7 +56,8 @@ pub enum Event {
         /// The reply.
         reply: Result<KeeperReply, AskError>,
     },
-    /// The directory's nodes changed, or how many keepers the cluster wants.
+    /// The directory's nodes changed, or how many keepers the cluster wants, or a node that was
+    /// shunned takes copies.
     Nodes,
     /// The directory names another owner.
     Superseded,
@@ -94,6 +95,10 @@ pub enum Action {
         /// The answer.
         result: Result<Answer, CallError>,
     },
+    /// Let all players of this node shun this one, which takes no copies.
+    Shun(Writer),
+    /// Let all players of this node choose this one again; then `Nodes` to each of them.
+    Trust(Writer),
     /// Tell the log.
     Tell(Story),
     /// The server ends; every caller has been answered.
@@ -137,6 +142,18 @@ pub enum Story {
     Seeding {
         /// To these nodes.
         to: Vec<NodeName>,
+    },
+    /// Sends a full copy to a node that took none, while calls are served.
+    Trying {
+        /// The node.
+        node: NodeName,
+    },
+    /// The node that was tried took none again.
+    TookNone {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        reason: String,
     },
     /// The directory names these keepers.
     Named {

@@ -1,6 +1,6 @@
 //! Serving calls: execute one after the other, send what changed, answer in order.
 
-use super::{AVOID, Acking, Action, Life, Machine, Phase, Story, Unanswered, View, Waiting};
+use super::{Acking, Action, Life, Machine, Phase, Story, Unanswered, View, Waiting};
 use crate::limits::{FRAME_BYTES_MAX, IDLE_AFTER, PIPELINE_CALLS_MAX};
 use crate::net::AskError;
 use crate::protocol::{
@@ -205,7 +205,7 @@ impl Machine {
             }
             other => {
                 if other.is_err() {
-                    self.avoid.push((copy.node, view.now + AVOID));
+                    self.shun(copy.node, view, out);
                 }
                 let reason = super::opening::problem(other);
                 self.lose(copy, reason, view, out);

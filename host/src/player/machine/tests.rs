@@ -3,6 +3,9 @@
 mod keepers;
 mod mending;
 mod own_copy;
+mod trial;
+
+use std::time::Duration;
 
 use super::*;
 use crate::protocol::{
@@ -34,6 +37,7 @@ struct World {
     nodes: Vec<NodeRecord>,
     wanted: usize,
     now: Instant,
+    shunned: Shunned,
     copies: Vec<KeeperCopy>,
     change: Option<PlayerChange>,
     total: i64,
@@ -47,7 +51,8 @@ impl World {
         let nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
         let (copies, change) = (Vec::new(), None);
         let now = crate::clock::now();
-        Self { machine, nodes, wanted: 1, now, copies, change, total: 0, quiet: true }
+        let shunned = Shunned::default();
+        Self { machine, nodes, wanted: 1, now, shunned, copies, change, total: 0, quiet: true }
     }
 
     /// A player that is served with one keeper, node 2.
@@ -75,9 +80,17 @@ impl World {
     fn feed(&mut self, event: Event) -> Vec<String> {
         let mut out = Vec::new();
         let (now, nodes, keepers_wanted) = (self.now, &self.nodes[..], self.wanted);
-        self.machine.handle(event, View { now, nodes, keepers_wanted }, &mut out);
+        let view = View { now, nodes, keepers_wanted, shunned: &self.shunned };
+        self.machine.handle(event, view, &mut out);
         let mut told = Vec::new();
         for action in out {
+            match action {
+                Action::Shun(node) => self.shunned.shun(node, self.now),
+                Action::Trust(node) if self.shunned.trust(node) => {
+                    told.extend(self.feed(Event::Nodes));
+                }
+                _ => {}
+            }
             match self.own_reply(&action) {
                 Some(reply) => told.extend(self.feed(reply)),
                 None => told.extend(self.note(action)),
@@ -157,7 +170,7 @@ impl World {
                 }
             },
             Action::Tell(Story::Serving { seq }) => format!("serving {seq}"),
-            Action::Tell(_) => return None,
+            Action::Tell(_) | Action::Shun(_) | Action::Trust(_) => return None,
             Action::Close => "close".to_owned(),
         })
     }
