@@ -23,6 +23,7 @@ mod copies;
 mod dialogue;
 mod handover;
 mod mending;
+mod naming;
 mod opening;
 mod serving;
 mod trial;
@@ -74,7 +75,7 @@ struct Acking {
 enum Retry {
     Claim,
     Settle,
-    Name(copies::Naming),
+    Name(naming::Naming),
 }
 
 #[derive(Debug)]
@@ -84,7 +85,7 @@ enum Phase {
     Claiming,
     Fetching(opening::Fetching),
     Seeding(copies::Seeding),
-    Naming(copies::Naming),
+    Naming(naming::Naming),
     Reviving,
     Alone,
     Active,

@@ -1,15 +1,16 @@
-//! Keeping enough copies: seed first, then name (design rule 5).
+//! Keeping enough copies: which nodes should hold one, and sending it to them before the directory
+//! names them (design rule 5).
 
 use std::time::{Duration, Instant};
 
 use super::opening::is_reachable;
-use super::{Acking, Action, Machine, NO_MAJORITY, Phase, Retry, Story, View};
+use super::{Acking, Action, Machine, Phase, Retry, Story, View};
 use crate::limits::{APPEND_DEADLINE, STEP_DEADLINE};
 use crate::membership::keepers_for;
 use crate::net::AskError;
 use crate::protocol::{
-    CallError, ChangeOutcome, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeName,
-    NodeRecord, NodeStatus, PlayerChange, PlayerRecord, PlayerState, Release, Seed,
+    CallError, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeRecord, NodeStatus,
+    PlayerRecord, PlayerState, Seed,
 };
 
 /// Shortest time for a seed, and what each million bytes of state adds: a slow network moves ten
@@ -28,13 +29,6 @@ impl Seeding {
     fn copies(&self) -> Vec<KeeperCopy> {
         self.new.iter().map(|(copy, _)| *copy).collect()
     }
-}
-
-/// A change that the directory was asked for, and which of its copies were seeded for it.
-#[derive(Debug, Clone)]
-pub(super) struct Naming {
-    pub(super) change: PlayerChange,
-    pub(super) seeded: Vec<KeeperCopy>,
 }
 
 impl Machine {
@@ -101,7 +95,7 @@ impl Machine {
     /// Returns the other nodes whose copies are not wanted any more once these new ones are there:
     /// those beyond what the cluster wants, and those that are going to leave when enough others
     /// hold the state.
-    fn spare(&self, new: &[KeeperCopy], view: View<'_>) -> Vec<NodeId> {
+    pub(super) fn spare(&self, new: &[KeeperCopy], view: View<'_>) -> Vec<NodeId> {
         let wanted = view.keepers_wanted.max(1);
         let holders: Vec<NodeId> = self.remote().chain(new.iter().map(|copy| copy.node)).collect();
         let stays =
@@ -216,118 +210,6 @@ impl Machine {
         self.name_with(seeded, view, out);
     }
 
-    /// Has the directory name those that hold the state and are wanted, and those that were just
-    /// seeded. One that is not wanted any more counts until the directory has said so.
-    fn name_with(&mut self, seeded: Vec<KeeperCopy>, view: View<'_>, out: &mut Vec<Action>) {
-        let Some(code) = self.state.as_ref().map(|state| state.code) else { return };
-        let spare = self.spare(&seeded, view);
-        let held = self.copies().into_iter().filter(|copy| !spare.contains(&copy.node));
-        let keepers = held.chain(seeded.iter().copied()).collect();
-        let (player, expect) = (self.player.clone(), self.generation());
-        let (by, owner) = (self.me, self.me);
-        let change = PlayerChange { player, expect, by, owner, keepers, code };
-        self.name(Naming { change, seeded }, out);
-    }
-
-    pub(super) fn name(&mut self, naming: Naming, out: &mut Vec<Action>) {
-        "the directory has not named the new keeper".clone_into(&mut self.trouble);
-        out.push(Action::Change(naming.change.clone()));
-        self.phase = Phase::Naming(naming);
-    }
-
-    pub(super) fn handle_named(
-        &mut self,
-        naming: Naming,
-        outcome: Option<ChangeOutcome>,
-        view: View<'_>,
-        out: &mut Vec<Action>,
-    ) {
-        match outcome {
-            Some(ChangeOutcome::Changed(generation)) if naming.change.keepers.is_empty() => {
-                let seq = self.state.as_ref().map(|state| state.seq);
-                let old = self.record.as_mut().map(|record| {
-                    record.generation = generation;
-                    std::mem::take(&mut record.keepers)
-                });
-                self.release_copies(old.into_iter().flatten(), out);
-                self.answer_forgotten(seq, view, out);
-            }
-            Some(ChangeOutcome::Changed(_)) if naming.change.owner != self.me => {
-                out.push(Action::Tell(Story::HandedOver {
-                    to: view.name(naming.change.owner.node),
-                }));
-                self.phase = Phase::New;
-                self.close_moved(out);
-            }
-            Some(ChangeOutcome::Changed(generation)) => {
-                let Naming { change: PlayerChange { owner, keepers, code, .. }, seeded } = naming;
-                let names = self.remote_names(&keepers, view);
-                out.push(Action::Tell(Story::Named { keepers: names }));
-                let record = PlayerRecord { generation, owner, keepers, code };
-                self.adopt(record, &seeded, out);
-                self.retries = 0;
-                self.revive(view, out);
-            }
-            Some(ChangeOutcome::Conflict(current)) => {
-                // The directory still says what it said: it only disliked the nodes. An earlier
-                // attempt of the same change may still win, so the copies stay.
-                if current == self.record && self.forgetting.is_none() {
-                    // What it disliked is known here by now: others are chosen at once.
-                    if !self.may_still_name(&naming, view) {
-                        return self.settle(view, out);
-                    }
-                    return self.pause(Retry::Settle, "the directory refused the keeper", view.now);
-                }
-                // An earlier attempt may have won, and a rival after it: what the directory names
-                // is the rival's now.
-                let named = current.as_ref().map_or(&[][..], |record| &record.keepers);
-                self.release_copies(naming.seeded.into_iter().filter(|c| !named.contains(c)), out);
-                self.phase = Phase::New;
-                self.close_moved(out);
-            }
-            // Not known: the same change again tells, for it can be made only once.
-            None => self.pause(Retry::Name(naming), NO_MAJORITY, view.now),
-        }
-    }
-
-    /// Whether the nodes that a change brings in may still get something new.
-    fn may_still_name(&self, naming: &Naming, view: View<'_>) -> bool {
-        let owner = naming.change.owner;
-        naming.seeded.iter().all(|copy| view.is_up(copy.node))
-            && (owner == self.me || view.is_up(owner.node))
-    }
-
-    /// The directory names these keepers: new ones hold all that was executed.
-    fn adopt(&mut self, record: PlayerRecord, seeded: &[KeeperCopy], out: &mut Vec<Action>) {
-        self.keepers.retain(|keeper| record.keepers.contains(&keeper.copy));
-        let new = seeded.iter().map(|copy| Acking { copy: *copy, acknowledged: self.sent });
-        self.keepers.extend(new);
-        self.large_in_flight = false;
-        let named = record.keepers.clone();
-        let old = self.record.replace(record);
-        let gone = old.into_iter().flat_map(|record| record.keepers);
-        self.release_copies(gone.filter(|copy| !named.contains(copy)), out);
-    }
-
-    /// Whether the directory names exactly the keepers that hold the state.
-    pub(super) fn is_named(&self) -> bool {
-        // In whatever order: copies arrive as the network brings them.
-        self.record.as_ref().is_some_and(|record| {
-            let named = |keeper: &Acking| record.keepers.contains(&keeper.copy);
-            record.keepers.len() == self.keepers.len() && self.keepers.iter().all(named)
-        })
-    }
-
-    /// Tells keepers that copies can never be named again.
-    fn release_copies(&self, copies: impl IntoIterator<Item = KeeperCopy>, out: &mut Vec<Action>) {
-        let (generation, writer) = (self.generation(), self.me);
-        for copy in copies {
-            let player = self.player.clone();
-            let release = Release { player, copy: copy.copy, generation, writer };
-            out.push(Action::Ask { copy, number: 0, request: KeeperRequest::Release(release) });
-        }
-    }
-
     /// Replaces keepers that the directory calls down or that are going to leave, and adds missing
     /// ones.
     pub(super) fn check_keepers(&mut self, view: View<'_>, out: &mut Vec<Action>) {
@@ -385,12 +267,6 @@ impl Machine {
             self.phase = Phase::Closed;
             out.push(Action::Close);
         }
-    }
-
-    /// Returns the names of the copies' nodes but this one, which needs no mention.
-    pub(super) fn remote_names(&self, copies: &[KeeperCopy], view: View<'_>) -> Vec<NodeName> {
-        let remote = copies.iter().filter(|copy| copy.node != self.me.node);
-        remote.map(|copy| view.name(copy.node)).collect()
     }
 
     /// The copy that this server seeds on a node under its present generation. A second attempt is

@@ -6,7 +6,7 @@
 //! had to notice a death, and every caller who waits is sent on at once. The old owner's node stays
 //! until the new one has a copy of its own, so that there are two at any time.
 
-use super::copies::Naming;
+use super::naming::Naming;
 use super::{Action, Life, Machine, Phase, View};
 use crate::membership::successor_for;
 use crate::protocol::{NodeId, PlayerChange, Writer};

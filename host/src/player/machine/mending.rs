@@ -6,7 +6,7 @@
 //! forgotten by its owner, after its last acknowledgement; only when no copy can be had is it
 //! forgotten unread.
 
-use super::copies::Naming;
+use super::naming::Naming;
 use super::opening::Fetching;
 use super::{Action, Machine, Phase, Story, View, Waiting};
 use crate::net::AskError;
