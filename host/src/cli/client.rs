@@ -19,6 +19,11 @@ use crate::protocol::{
     Operation, PlayerId, PlayerListing, Reply, Request, Settings, SettingsChange,
 };
 
+/// What to do when nobody knows whether a player was forgotten: not the same again, for the next one
+/// of its name may be another player.
+const FORGET_AGAIN: &str =
+    "it may have been forgotten: look at it with `host players --all` before you ask again";
+
 /// What to do when nobody knows whether a copy was taken.
 const RECOVER_AGAIN: &str = "look at the player with `host points`; if it is still unavailable, run \
                              `host recover` again";
@@ -104,7 +109,7 @@ impl<A: Ask> Client<A> {
         let mut attempts = Attempts::of_call(reach, clock::now(), key);
         if *operation == Operation::Forget {
             // The next one of this name may be another player.
-            attempts = attempts.once();
+            attempts = attempts.once().advising(FORGET_AGAIN);
         }
         if matches!(operation, Operation::Recover(_)) {
             attempts = attempts.advising(RECOVER_AGAIN);

@@ -482,8 +482,7 @@ impl Machine {
         self.life = Life::None;
         let crashed = self.crashed.take().map(|(waiting, _)| waiting);
         if let Some(Waiting { ticket, call, .. }) = self.forgetting.take() {
-            // The next one of this name may be another player: nobody asks again by himself.
-            let reason = "the player may have been forgotten: look at it before you ask again";
+            let reason = "the directory did not say whether the player was forgotten";
             let result = Err(CallError::Unknown { reason: reason.to_owned(), key: call.key });
             out.push(Action::Answer { ticket, result });
         }

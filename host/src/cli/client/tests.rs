@@ -314,3 +314,18 @@ async fn a_recovery_of_which_nobody_knows_says_what_to_do() {
         assert!(!says.contains("same key"), "no key can be given to it: {says}");
     }
 }
+
+#[tokio::test]
+async fn a_player_that_may_be_forgotten_is_to_be_looked_at_and_not_forgotten_again() {
+    let unknown = CallError::Unknown { reason: "its reply was lost".into(), key: CallKey(7) };
+    for lost in [error(unknown), Err(Problem::Unanswered("lost".into()))] {
+        let way = Fake { script: vec![lost].into(), asked: Vec::new() };
+        let reach = reach(&["a:1"], Patience::OneRound);
+        let player = "p".parse().unwrap();
+        let (_, end) = Client::new(way).call(&reach, &player, &Operation::Forget, None).await;
+        let failed = end.unwrap_err();
+        assert_eq!((failed.code, failed.outcome), ("unknown", Outcome::Unknown));
+        let says = &failed.message;
+        assert!(says.contains("look at it") && !says.contains("same key"), "{says}");
+    }
+}
