@@ -163,6 +163,11 @@ impl Directory {
         self.0.view.look(DirectoryState::settings)
     }
 
+    /// Returns how many entries of the log this node has applied.
+    pub fn applied_entries(&self) -> u64 {
+        *self.0.view.watch_index().borrow()
+    }
+
     /// Returns a watch on what holds for the whole cluster.
     pub fn watch_settings(&self) -> watch::Receiver<Settings> {
         self.0.view.watch_settings()
@@ -250,14 +255,17 @@ impl Directory {
     ///
     /// [`DirectoryError::Late`] when no majority answered within [`STEP_DEADLINE`]: it may still be
     /// done. [`DirectoryError::Stopping`].
-    pub async fn configure(&self, change: SettingsChange) -> Result<Settings, DirectoryError> {
+    pub async fn configure(
+        &self,
+        change: SettingsChange,
+    ) -> Result<(Settings, u64), DirectoryError> {
         within_deadline(async {
             loop {
                 let asked = self.leader();
                 match self.ask_leader(DirectoryRequest::Configure(change)).await {
                     Some(DirectoryReply::Configured { settings, index }) => {
                         self.applied(index).await?;
-                        return Ok(settings);
+                        return Ok((settings, index + 1));
                     }
                     Some(_) | None => self.pause(asked).await,
                 }

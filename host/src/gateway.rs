@@ -10,6 +10,7 @@
 mod listing;
 mod routing;
 mod service;
+mod settings;
 
 pub use routing::Gateway;
 pub use service::{Service, inbox};

@@ -26,6 +26,6 @@ pub use record::{
     ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,
     PlayerRecord, name_of,
 };
-pub use settings::{Ack, InvalidSetting, Settings, SettingsChange};
+pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Effect, PlayerState, Record, StateMismatch};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

@@ -129,6 +129,12 @@ pub struct Settings {
     pub ack: String,
 }
 
+/// Nodes that have not said that they have heard of a change.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Silent {
+    pub(crate) silent: Vec<String>,
+}
+
 /// A listing of nodes.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Nodes {

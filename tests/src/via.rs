@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::answers::{Listed, NodeSeen, Nodes, Players, Returned, Settings};
+use crate::answers::{Listed, NodeSeen, Nodes, Players, Returned, Settings, Silent};
 use crate::cluster::path;
 use crate::command::{Ran, Running, spawn_host};
 
@@ -186,7 +186,27 @@ impl Via {
     /// When the command did not answer.
     #[track_caller]
     pub fn set(&self, flags: &[&str]) -> Settings {
-        expect(self.start(&[&["set"], flags].concat()).finish().done())
+        expect(self.try_set(flags))
+    }
+
+    /// As [`Via::set`], but may be refused.
+    ///
+    /// # Errors
+    ///
+    /// What the command said.
+    pub fn try_set(&self, flags: &[&str]) -> Result<Settings, String> {
+        self.start(&[&["set"], flags].concat()).finish().done()
+    }
+
+    /// Changes what holds for the whole cluster, and returns the nodes that have not said in time
+    /// that they have heard of it.
+    ///
+    /// # Panics
+    ///
+    /// When the command did not answer.
+    #[track_caller]
+    pub fn silent_after_set(&self, flags: &[&str]) -> Vec<String> {
+        expect::<Silent>(self.start(&[&["set"], flags].concat()).finish().done()).silent
     }
 
     #[track_caller]

@@ -16,7 +16,7 @@ pub(super) use self::dialer::Dialer;
 use crate::clock;
 use crate::protocol::{
     Answer, Call, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,
-    Operation, PlayerId, PlayerListing, Reply, Request, Settings, SettingsChange,
+    Operation, PlayerId, PlayerListing, Reply, Request, SettingsChange, SettingsReport,
 };
 
 /// What to do when nobody knows whether a player was forgotten: not the same again, for the next one
@@ -211,20 +211,20 @@ impl<A: Ask> Client<A> {
         &mut self,
         reach: &Reach,
         change: SettingsChange,
-    ) -> Result<Settings, Failed> {
+    ) -> Result<SettingsReport, Failed> {
         let mut attempts = if change.is_empty() {
             Attempts::of_reading(reach, clock::now())
         } else {
             Attempts::of_setting(reach, clock::now())
         };
         let request = |_, _| CallRequest::Configure(change);
-        let (settings, _) = self
+        let (report, _) = self
             .exchange(&mut attempts, reach, request, |reply| {
-                let CallReply::Settings(settings) = reply else { return Err(Problem::Alien) };
-                settings.map_err(Problem::Unanswered)
+                let CallReply::Settings(report) = reply else { return Err(Problem::Alien) };
+                report.map_err(Problem::Unanswered)
             })
             .await?;
-        Ok(settings)
+        Ok(report)
     }
 
     /// Asks until `read` finds an answer; returns it and the node that gave it.

@@ -10,7 +10,7 @@ use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
 use crate::protocol::{
     Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
-    Recovery, Settings,
+    Recovery, SettingsReport,
 };
 
 /// Who reads.
@@ -206,12 +206,25 @@ pub(super) fn nodes(format: Format, list: &Nodes) -> Rendered {
 }
 
 /// Renders what holds for the whole cluster.
-pub(super) fn settings(format: Format, settings: Settings) -> Rendered {
+pub(super) fn settings(format: Format, report: &SettingsReport) -> Rendered {
     let text = match format {
-        Format::Json => json::settings(settings),
-        Format::Text => format!("keepers {}\nack {}", settings.keepers, settings.ack),
+        Format::Json => json::settings(report),
+        Format::Text => settings_text(report),
     };
     Rendered { text, exit: Exit::Done }
+}
+
+fn settings_text(report: &SettingsReport) -> String {
+    let SettingsReport { settings, silent, .. } = report;
+    let mut text = format!("keepers {}\nack {}", settings.keepers, settings.ack);
+    if !silent.is_empty() {
+        text += &format!(
+            "\nno word yet from {}: such a node follows by itself, and until then it acknowledges \
+             as before",
+            names(silent)
+        );
+    }
+    text
 }
 
 fn trapped(player: &PlayerId, crash: &Crash) -> String {

@@ -53,7 +53,7 @@ pub(super) async fn ask<A: Ask>(
             Err(failed) => render::unanswered(format, &failed).into(),
         },
         Question::Set(change) => match client.set(reach, change).await {
-            Ok(settings) => render::settings(format, settings).into(),
+            Ok(report) => render::settings(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),
         },
     }

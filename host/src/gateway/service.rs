@@ -10,7 +10,7 @@ use super::Gateway;
 use crate::clock;
 use crate::limits::{CALL_DEADLINE, CALLS_IN_FLIGHT_MAX, INBOX_REQUESTS_MAX};
 use crate::net::{Inbound, Responder};
-use crate::protocol::{CallError, CallKey, CallReply, CallRequest, Settings, SettingsChange};
+use crate::protocol::{CallError, CallKey, CallReply, CallRequest};
 
 /// Longest deadline that a caller may ask for.
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
@@ -130,21 +130,6 @@ impl Gateway {
                 CallReply::Called(Err(CallError::Stopping { node: self.name.clone() }))
             }
         }
-    }
-}
-
-impl Gateway {
-    /// Changes what holds for the whole cluster; an empty change only asks for it.
-    async fn configure(&self, change: SettingsChange) -> Result<Settings, String> {
-        if change.is_empty() {
-            return Ok(self.directory.settings());
-        }
-        let before = self.directory.settings();
-        let after = self.directory.configure(change).await.map_err(|error| error.to_string())?;
-        if after != before {
-            tracing::info!("the cluster's settings are {after} now, before {before}");
-        }
-        Ok(after)
     }
 }
 

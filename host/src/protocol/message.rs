@@ -13,7 +13,7 @@ pub use relay::{Relay, Relayed, Unrelayed};
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
     NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Record, Seq,
-    Settings, SettingsChange, Writer,
+    Settings, SettingsChange, SettingsReport, Writer,
 };
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
@@ -407,7 +407,7 @@ pub enum CallReply {
     Code(Option<Vec<u8>>),
     /// What the node has handed over; it stops now.
     Drained(DrainReport),
-    /// What holds in the cluster now, or why nobody could decide the change yet; then it may still
+    /// What holds in the cluster, or why nobody could decide the change yet; then it may still
     /// be done.
-    Settings(Result<Settings, String>),
+    Settings(Result<SettingsReport, String>),
 }

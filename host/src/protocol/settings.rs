@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::NodeName;
 use crate::limits::KEEPERS_MAX;
 
 /// When an answer may leave.
@@ -74,6 +75,18 @@ impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--keepers {} --ack {}", self.keepers, self.ack)
     }
+}
+
+/// What holds for the whole cluster, as one node says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsReport {
+    /// What holds.
+    pub settings: Settings,
+    /// How many entries of the directory's log say so: a node that has applied fewer may not have
+    /// heard of it.
+    pub applied: u64,
+    /// Nodes that have not said in time that they have heard of the change.
+    pub silent: Vec<NodeName>,
 }
 
 /// A change of some settings; the others stay.

@@ -67,6 +67,32 @@ fn the_number_of_keepers_changes_while_players_serve() {
 }
 
 #[test]
+fn a_change_of_the_settings_has_reached_every_node_that_is_not_named() {
+    let mut cluster = Cluster::start(3);
+    for (round, ack) in ["disk", "memory"].into_iter().cycle().take(6).enumerate() {
+        let names = cluster.names();
+        let silent = cluster.via(&names[round % 3]).silent_after_set(&["--ack", ack]);
+        for name in names.iter().filter(|name| !silent.contains(name)) {
+            assert_eq!(cluster.via(name).set(&[]), settings(1, ack), "{name} in round {round}");
+        }
+    }
+
+    let nodes = cluster.via("app_node1").try_nodes().unwrap();
+    let stopped = nodes.iter().find(|node| !node.leader).unwrap().name.clone();
+    let asked = nodes.iter().find(|node| node.leader).unwrap().name.clone();
+    cluster.node_mut(&stopped).stop();
+    let silent = cluster.via(&asked).silent_after_set(&["--ack", "disk"]);
+    let known = cluster.via(&asked).try_nodes().unwrap();
+    let down = known.iter().any(|node| node.name == stopped && node.status == "down");
+    assert!(silent == [stopped.clone()] || (down && silent.is_empty()), "{silent:?}");
+    cluster.node_mut(&stopped).cont();
+    eventually(PATIENCE, || match cluster.via(&stopped).try_set(&[]) {
+        Ok(now) if now == settings(1, "disk") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+#[test]
 fn settings_outlive_the_cluster_and_a_node_with_others_is_told() {
     let mut cluster = Cluster::start_with(3, &["--keepers", "2", "--ack", "disk"]);
     assert_eq!(cluster.via("app_node3").set(&[]), settings(2, "disk"));

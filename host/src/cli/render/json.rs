@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::status;
 use crate::cli::client::{Failed, Nodes, Players};
-use crate::protocol::{CallKey, Crash, DrainReport, NodeName, Outcome, PlayerId, Seq, Settings};
+use crate::protocol::{
+    CallKey, Crash, DrainReport, NodeName, Outcome, PlayerId, Seq, SettingsReport,
+};
 
 pub(super) fn returned(points: i64, seq: Seq, node: &NodeName, key: CallKey) -> String {
     #[derive(Serialize)]
@@ -201,13 +203,15 @@ pub(super) fn nodes(list: &Nodes) -> String {
     line(&List { nodes, asked: &list.asked })
 }
 
-pub(super) fn settings(settings: Settings) -> String {
+pub(super) fn settings(report: &SettingsReport) -> String {
     #[derive(Serialize)]
-    struct Hold {
+    struct Hold<'a> {
         keepers: u8,
         ack: &'static str,
+        silent: &'a [NodeName],
     }
-    line(&Hold { keepers: settings.keepers, ack: settings.ack.word() })
+    let SettingsReport { settings, silent, .. } = report;
+    line(&Hold { keepers: settings.keepers, ack: settings.ack.word(), silent })
 }
 
 fn line(value: &impl Serialize) -> String {

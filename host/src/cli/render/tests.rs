@@ -159,3 +159,15 @@ fn what_an_operator_gave_up_is_said() {
     assert_eq!(text.text, "player1 is forgotten; it was at seq 41");
     assert_eq!(json, r#"{"forgotten":true,"seq":41,"node":"app_node1"}"#);
 }
+
+#[test]
+fn a_node_that_has_not_heard_of_a_change_is_named() {
+    let settings = crate::protocol::Settings { keepers: 2, ack: crate::protocol::Ack::Disk };
+    let mut report = SettingsReport { settings, applied: 8, silent: Vec::new() };
+    assert_eq!(super::settings(Format::Text, &report).text, "keepers 2\nack disk");
+    report.silent = vec![name("app_node3")];
+    let text = super::settings(Format::Text, &report).text;
+    assert!(text.starts_with("keepers 2\nack disk\nno word yet from app_node3: "), "{text}");
+    let json = super::settings(Format::Json, &report).text;
+    assert_eq!(json, r#"{"keepers":2,"ack":"disk","silent":["app_node3"]}"#);
+}

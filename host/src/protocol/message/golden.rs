@@ -157,6 +157,7 @@ fn replies_have_their_golden_bytes() {
     let conflict = ChangeOutcome::Conflict(Some(player_record()));
     let outcomes = vec![ChangeOutcome::Changed(Generation(5)), conflict];
     let settings = Settings { keepers: 2, ack: Ack::Disk };
+    let report = SettingsReport { settings, applied: 8, silent: vec![name()] };
     check(vec![
         (Reply::Member(MemberReply::Pong { from: WRITER }), "00000102"),
         (
@@ -230,7 +231,7 @@ fn replies_have_their_golden_bytes() {
             "0304026e31030400",
         ),
         (Reply::Directory(DirectoryReply::Configured { settings, index: 8 }), "0104020108"),
-        (Reply::Call(CallReply::Settings(Ok(settings))), "0305000201"),
+        (Reply::Call(CallReply::Settings(Ok(report))), "03050002010801026e31"),
         (Reply::Call(CallReply::Settings(Err("x".to_owned()))), "0305010178"),
         (Reply::Busy, "04"),
         (Reply::Unrelayed(Unrelayed::Unreachable), "0500"),
