@@ -165,7 +165,12 @@ impl Directory {
 
     /// Returns how many entries of the log this node has applied.
     pub fn applied_entries(&self) -> u64 {
-        *self.0.view.watch_index().borrow()
+        *self.watch_entries().borrow()
+    }
+
+    /// Returns a watch on how many entries of the log this node has applied.
+    pub fn watch_entries(&self) -> watch::Receiver<u64> {
+        self.0.view.watch_index()
     }
 
     /// Returns a watch on what holds for the whole cluster.

@@ -9,6 +9,7 @@
 //! What this does not do: anything about players whose server runs. That one looks after itself.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::roster::Players;
+use crate::clock;
 use crate::directory::Directory;
 use crate::limits::{ADOPT_AFTER, LISTING_PAGE_PLAYERS};
 use crate::membership::successor_for;
@@ -34,9 +36,13 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// Time after which players that could not be helped are looked at again, unless nodes change.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Time between two looks while a node hands over what it has: it waits until its players are
-/// open elsewhere, and nothing else says that one was given to this node.
+/// Shortest time between two looks while a node hands over what it has: it waits until its players
+/// are open elsewhere, and only the directory's records say that one was given to this node.
 const LOOK_WHILE_DRAINING: Duration = Duration::from_millis(100);
+
+/// Looks while a node drains take one part in so many of the time: each of them goes through all
+/// players, and a node that has a million of them has other things to do.
+const LOOKING_PART: u32 = 20;
 
 /// Opens players that need it, for one node.
 #[derive(Debug)]
@@ -45,32 +51,44 @@ pub struct Guardian {
     directory: Directory,
     players: Players,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+    /// How much of the directory was applied.
+    entries: watch::Receiver<u64>,
 }
 
 impl Guardian {
     /// Returns the guardian of the node with these players.
     pub fn new(me: Writer, directory: Directory, players: Players) -> Self {
-        let nodes = directory.watch_nodes();
-        Self { me, directory, players, nodes }
+        let (nodes, entries) = (directory.watch_nodes(), directory.watch_entries());
+        Self { me, directory, players, nodes, entries }
     }
 
     /// Watches until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let watch = async {
+            let mut took = Duration::ZERO;
             loop {
                 // Whoever calls a player meanwhile claims it first.
                 let draining = self.is_a_node_draining();
-                let pause = if draining { LOOK_WHILE_DRAINING } else { ADOPT_AFTER };
+                let pause = if draining { pause_while_draining(took) } else { ADOPT_AFTER };
                 tokio::time::sleep(pause).await;
-                let Seen { helped, left } = self.look().await;
-                if helped > 0 {
-                    tracing::info!(players = helped, "gave players their copies again");
+                let seen = self.look().await;
+                took = seen.took;
+                if seen.helped > 0 {
+                    tracing::info!(players = seen.helped, "gave players their copies again");
                 }
-                if draining {
-                    continue;
-                }
-                let patience = if left > 0 { LOOK_AGAIN } else { Duration::MAX };
-                if matches!(timeout(patience, self.nodes.changed()).await, Ok(Err(_))) {
+                // It may have begun meanwhile.
+                let draining = self.is_a_node_draining();
+                let patience = match (draining, seen.left > 0) {
+                    // What could not be opened may be by now.
+                    (true, true) => continue,
+                    (true, false) | (false, true) => LOOK_AGAIN,
+                    (false, false) => Duration::MAX,
+                };
+                let changed = async {
+                    // While a node drains, any change may be a player that was given to this one.
+                    if draining { self.entries.changed().await } else { self.nodes.changed().await }
+                };
+                if matches!(timeout(patience, changed).await, Ok(Err(_))) {
                     return;
                 }
             }
@@ -99,27 +117,34 @@ impl Guardian {
 
     /// Opens the players that fall to this node.
     async fn look(&mut self) -> Seen {
+        let began = clock::now();
+        self.entries.mark_unchanged();
         let nodes = self.nodes.borrow_and_update().clone();
         let running = self.running();
         let mut seen = Seen::default();
+        let mut opening = Duration::ZERO;
         let mut after = None;
         loop {
             let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
-            let Some((last, _)) = page.last() else { return seen };
+            let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let due = page.into_iter().filter(|(id, record)| {
                 !running.contains(id) && falls_to(self.me, id, record, &nodes)
             });
             let due: Vec<PlayerId> = due.map(|(player, _)| player).collect();
             if due.is_empty() {
+                // Many pages may have nothing to do, and calls want the thread.
+                tokio::task::yield_now().await;
                 continue;
             }
-            open_all(&self.players, due.clone()).await;
-            let running = self.running();
-            let left = due.iter().filter(|player| !running.contains(player)).count();
-            seen.helped += due.len() - left;
+            let (count, opened) = (due.len(), clock::now());
+            let left = open_all(&self.players, due).await;
+            opening += clock::now().duration_since(opened);
+            seen.helped += count - left;
             seen.left += left;
         }
+        seen.took = clock::now().duration_since(began).saturating_sub(opening);
+        seen
     }
 }
 
@@ -128,19 +153,29 @@ impl Guardian {
 struct Seen {
     helped: usize,
     left: usize,
+    /// Time that the look itself took, without the opening.
+    took: Duration,
 }
 
-/// Has players of this node served, and waits until they are or cannot be.
-pub async fn open_all(players: &Players, due: Vec<PlayerId>) {
-    let opening = stream::iter(due).for_each_concurrent(OPENED_AT_ONCE, |player| async {
-        // One that cannot be served in time is looked at again later.
-        drop(timeout(OPEN_DEADLINE, players.open(player)).await);
+/// Returns how long to wait after a look that took so long.
+fn pause_while_draining(took: Duration) -> Duration {
+    took.saturating_mul(LOOKING_PART - 1).max(LOOK_WHILE_DRAINING)
+}
+
+/// Has players of this node served, and waits until they are or cannot be. Returns how many are not.
+pub async fn open_all(players: &Players, due: Vec<PlayerId>) -> usize {
+    let opening = stream::iter(due).map(|player| async {
+        matches!(timeout(OPEN_DEADLINE, players.open(player)).await, Ok(true))
     });
-    opening.await;
+    let failed = opening.buffer_unordered(OPENED_AT_ONCE).filter(|opened| ready(!opened));
+    failed.count().await
 }
 
 /// Whether a player should run on this node.
 fn falls_to(me: Writer, player: &PlayerId, record: &PlayerRecord, nodes: &[NodeRecord]) -> bool {
+    if record.is_forgotten() {
+        return false;
+    }
     let status = |node: NodeId| nodes.iter().find(|known| known.id == node);
     let owner = status(record.owner.node)
         .filter(|node| node.incarnation == record.owner.incarnation && node.status.is_alive());
@@ -171,11 +206,15 @@ mod tests {
         Writer { node: NodeId(id), incarnation: Incarnation(1) }
     }
 
-    /// Returns the nodes that a player of node 1 falls to, whose keeper is node 2.
-    fn falls_to_one(nodes: &[NodeRecord]) -> Vec<u64> {
+    fn record() -> PlayerRecord {
         let keepers = vec![KeeperCopy { node: NodeId(2), copy: CopyId(7) }];
         let (generation, code) = (Generation(3), CodeHash([0; 32]));
-        let record = PlayerRecord { generation, owner: writer(1), keepers, code };
+        PlayerRecord { generation, owner: writer(1), keepers, code }
+    }
+
+    /// Returns the nodes that a player of node 1 falls to, whose keeper is node 2.
+    fn falls_to_one(nodes: &[NodeRecord]) -> Vec<u64> {
+        let record = record();
         let player = "player1".parse().unwrap();
         let start = |node: &NodeRecord| Writer { node: node.id, incarnation: node.incarnation };
         let falls = nodes.iter().filter(|node| falls_to(start(node), &player, &record, nodes));
@@ -193,5 +232,17 @@ mod tests {
         assert_eq!(falls_to_one(&[node(1, 2, up), node(2, 1, up)]), [1]);
         // With one other node there would be no place for a copy.
         assert!(falls_to_one(&[node(1, 1, down), node(2, 1, up)]).is_empty());
+        let forgotten = PlayerRecord { keepers: Vec::new(), ..record() };
+        let player = "player1".parse().unwrap();
+        assert!(!falls_to(writer(1), &player, &forgotten, &nodes(node(1, 1, up))));
+    }
+
+    #[test]
+    fn looks_take_a_small_part_of_the_time_however_many_players_there_are() {
+        assert_eq!(pause_while_draining(Duration::ZERO), LOOK_WHILE_DRAINING);
+        for took in [1, 30, 1000].map(Duration::from_millis) {
+            let pause = pause_while_draining(took);
+            assert!(took * LOOKING_PART <= took + pause, "{took:?}: {pause:?}");
+        }
     }
 }

@@ -64,13 +64,12 @@ impl Players {
         self.deliver(player, Mail::Call(Letter { call, deadline, reply })).await;
     }
 
-    /// Has a player served although nobody calls it. Resolves once it is served with enough copies,
-    /// or cannot be.
-    pub async fn open(&self, player: PlayerId) {
+    /// Has a player served although nobody calls it. Returns whether it is served with enough
+    /// copies, once that is certain.
+    pub async fn open(&self, player: PlayerId) -> bool {
         let (done, opened) = oneshot::channel();
         self.deliver(player, Mail::Open(done)).await;
-        // An error is how it ends: `done` is dropped.
-        opened.await.ok();
+        opened.await.is_ok()
     }
 
     /// Returns at most `limit` of the running players after `after`, in order.

@@ -60,7 +60,7 @@ pub(super) struct Letter {
 pub(super) enum Mail {
     /// A call.
     Call(Letter),
-    /// The wish that the player be served, and what to drop once it is or cannot be.
+    /// The wish that the player be served; told once it is, dropped when it cannot be.
     Open(oneshot::Sender<()>),
 }
 
@@ -241,7 +241,10 @@ impl Server {
             }
         }
         if self.machine.is_active() {
-            self.openers.clear();
+            for done in self.openers.drain(..) {
+                // Who waited for long enough does not want to know.
+                done.send(()).ok();
+            }
         }
     }
 
