@@ -75,8 +75,8 @@ impl Machine {
         let missing = view.keepers_wanted.saturating_sub(staying);
         let mut targets =
             keepers_for(&self.player, self.me.node, &taken, &doubtful, view.nodes, missing);
-        // With a good keeper, callers do not wait for a node that took no copy.
-        if !taken.is_empty() {
+        // With a good keeper, there or to be, callers do not wait for a node that took no copy.
+        if !taken.is_empty() || targets.iter().any(|node| !doubtful.contains(node)) {
             targets.retain(|node| !doubtful.contains(node));
         }
         let remote_missing = targets.len() < missing && !taken.is_empty();
