@@ -13,8 +13,8 @@ use super::journal::Journal;
 use crate::limits::{GUEST_CALL_TIME_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX};
 use crate::memory::Memories;
 
-/// Time between two ticks of the guests' clock: how long a call may hold up the tasks that share
-/// its thread, and how exactly its time is measured.
+/// Time between two ticks of the guests' clock: how exactly a call's time is measured, and half of
+/// the time for which it may hold up the tasks that share its thread.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Time in which another thread takes over what a long call held up. If it does not, the next tick
@@ -84,10 +84,14 @@ impl Engine {
         let mut store = Store::new(&self.wasmtime, Journal::new());
         store.limiter(Journal::limits);
         store.epoch_deadline_callback(|mut store| {
-            if !store.data_mut().take_tick() {
+            let ticks = store.data_mut().count_tick();
+            if ticks >= CALL_TICKS {
                 return Ok(UpdateDeadline::Interrupt);
             }
-            give_way();
+            // The first tick may come at once: it does not tell a long call from a short one.
+            if ticks > 1 {
+                give_way();
+            }
             Ok(UpdateDeadline::Continue(1))
         });
         store.set_epoch_deadline(1);
@@ -103,7 +107,7 @@ impl fmt::Debug for Engine {
 
 /// Ticks that a call may see before it is ended. One more than its time has, as the first may come
 /// at once.
-pub(super) const CALL_TICKS: u128 = GUEST_CALL_TIME_MAX.as_millis() / TICK.as_millis() + 1;
+const CALL_TICKS: u128 = GUEST_CALL_TIME_MAX.as_millis() / TICK.as_millis() + 1;
 
 /// The clock has a thread of its own: the threads that run guests cannot stop what ends them.
 fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {

@@ -3,7 +3,6 @@
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use super::bindings::Level;
-use super::engine::CALL_TICKS;
 use crate::limits::{GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX};
 
 /// Core instances of one component. Real ones have a handful.
@@ -47,10 +46,10 @@ impl Journal {
         self.last_error = None;
     }
 
-    /// Counts a tick. Returns whether the call may go on.
-    pub(super) fn take_tick(&mut self) -> bool {
+    /// Counts a tick. Returns how many the call has seen.
+    pub(super) fn count_tick(&mut self) -> u128 {
         self.ticks += 1;
-        self.ticks < CALL_TICKS
+        self.ticks
     }
 
     /// Takes the last message of the highest severity: why the guest is about to trap.
