@@ -17,9 +17,10 @@
 //!
 //! A run has two parts. First everything may fail: processes are killed, stopped and restarted,
 //! machines reboot and lose what was not synced, an owner fails together with those that keep its
-//! player, all fail at once, disks are lost, are slow or refuse writes, links are cut in one
-//! direction or both, connections break, replies and outcomes get lost, times of day jump, and a
-//! person changes the cluster's settings.
+//! player, or as soon as it has handed one over, all fail at once, disks are lost, are slow or refuse
+//! writes, links are cut in one direction or both, an owner reaches nobody but its keepers and what it
+//! sends comes right behind a new owner, connections break, replies and outcomes get lost, times of
+//! day jump, and a person changes the cluster's settings.
 //! Then all of it heals, and every player must answer within a bound.
 //!
 //! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers
@@ -43,6 +44,7 @@ mod net;
 mod node;
 pub(crate) mod rng;
 mod server;
+mod strandings;
 mod together;
 mod voters;
 mod world;

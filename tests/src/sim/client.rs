@@ -41,6 +41,8 @@ pub(super) struct Client {
     /// The player that it keeps asking once the faults have stopped, until it answers.
     pub(super) probes: Option<usize>,
     pub(super) is_done: bool,
+    /// The one player that it asks, and how often it will begin a call.
+    visits: Option<(usize, u64)>,
     /// What its clock shows when the world begins, after the epoch.
     clock: Time,
     /// Whether it makes its keys for itself.
@@ -52,7 +54,7 @@ impl Client {
     pub(super) fn new(home: Slot, skew_max: Time, rng: &mut Rng) -> Self {
         let clock = rng.between(0, 2 * skew_max);
         let makes_keys = rng.percent(60);
-        Self { home, op: None, probes: None, is_done: false, clock, makes_keys }
+        Self { home, op: None, probes: None, is_done: false, visits: None, clock, makes_keys }
     }
 }
 
@@ -99,7 +101,15 @@ impl World {
         if self.healed.is_some() && (probe.is_none() || self.clients[client].is_done) {
             return;
         }
-        let player = probe.unwrap_or_else(|| self.rng.index(self.players.len()));
+        let visited = match &mut self.clients[client].visits {
+            Some((_, 0)) => return,
+            Some((player, left)) => {
+                *left -= 1;
+                Some(*player)
+            }
+            None => None,
+        };
+        let player = probe.or(visited).unwrap_or_else(|| self.rng.index(self.players.len()));
         let operation = match self.rng.index(10) {
             _ if probe.is_some() => Operation::Reward(Term::Integer(1)),
             0 => Operation::Reward(Term::Text("a".to_owned())),
@@ -129,11 +139,24 @@ impl World {
         self.try_op(op);
     }
 
+    /// Some who have not called before ask a player through this machine, a few times each.
+    pub(super) fn send_visitors(&mut self, slot: Slot, player: usize, within: Time) {
+        for _ in 0..self.rng.between(2, 3) {
+            let client = self.clients.len();
+            let mut visitor = Client::new(slot, self.skew_max, &mut self.rng);
+            visitor.visits = Some((player, self.rng.between(1, 3)));
+            self.clients.push(visitor);
+            let wait = self.rng.between(0, within);
+            self.after(wait, Happening::Client { client });
+        }
+    }
+
     fn try_op(&mut self, id: usize) {
         let (client, player) = (self.ops[id].client, self.ops[id].player);
         let first = self.ops[id].attempt == 0;
         let home = self.clients[client].home;
         let slot = match self.rng.index(10) {
+            _ if first && self.clients[client].visits.is_some() => home,
             0..=5 if first => home,
             6 => self.owner_slot(&self.players[player]).unwrap_or(home),
             _ => self.rng.index(self.machines.len()),

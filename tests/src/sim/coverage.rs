@@ -103,8 +103,10 @@ coverage! {
     pauses,
     /// Links cut.
     cuts,
-    /// Owners that reached nobody but a keeper.
+    /// Owners that reached nobody but their keepers.
     strandings,
+    /// Keepers that got what such an owner had sent right behind a new owner's request.
+    late_appends,
     /// Connections that went through a third machine.
     relays,
     /// Connections broken.
@@ -115,6 +117,8 @@ coverage! {
     drains,
     /// Players handed over.
     handovers,
+    /// Nodes that died as soon as they had handed a player over.
+    deaths_after_handover,
     /// Players opened although nobody called them.
     adoptions,
     /// Nodes called down.

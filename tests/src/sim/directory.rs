@@ -120,6 +120,9 @@ impl World {
     /// The leader calls a start of a node down.
     pub(super) fn call_down(&mut self, writer: Writer) {
         self.coverage.downs += 1;
+        if let Some(slot) = self.net.addresses.get(&writer.node).copied() {
+            self.perhaps_hold_appends(slot);
+        }
         self.append(Command::NodeDown(writer));
     }
 

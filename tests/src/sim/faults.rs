@@ -1,7 +1,5 @@
 //! What goes wrong, how often, and how it ends.
 
-use host::protocol::PlayerId;
-
 use super::happening::{Happening, MS, SECOND, Slot, Time};
 use super::rng::Rng;
 use super::together::Together;
@@ -14,6 +12,8 @@ pub(super) struct Plan {
     pub(super) lasts: Time,
     /// Longest time between two faults.
     pause: Time,
+    /// Until when nothing new goes wrong.
+    pub(super) quiet_until: Time,
     /// Weights of the kinds of faults.
     crash: usize,
     stop: usize,
@@ -38,11 +38,12 @@ impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let mut weight = |most: usize| rng.index(most + 1);
         let (crash, stop, isolate, cut) = (weight(4), weight(4), weight(4), weight(6));
-        let (breaks, disk, leave, slow) = (weight(6), weight(2), weight(2), weight(3));
-        let (strand, clock) = (weight(5), weight(2));
+        let (breaks, disk, leave, slow) = (weight(6), weight(2), weight(4), weight(3));
+        let (strand, clock) = (weight(8), weight(2));
         Self {
             lasts: rng.between(4, 12) * SECOND,
             pause: rng.between(100, 1200) * MS,
+            quiet_until: 0,
             crash,
             stop,
             isolate,
@@ -53,7 +54,7 @@ impl Plan {
             slow,
             strand,
             clock,
-            reboots: if rng.percent(35) { rng.between(1, 3) } else { 0 },
+            reboots: if rng.percent(45) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
             lost_outcomes: rng.between(0, 15),
@@ -68,6 +69,9 @@ impl World {
         }
         let wait = self.rng.between(5 * MS, self.plan.pause);
         self.after(wait, Happening::Fault);
+        if self.now < self.plan.quiet_until {
+            return;
+        }
         let slot = self.some_machine();
         if self.rng.percent(4) && self.log.leader.is_some_and(|leader| self.can_commit(leader)) {
             self.coverage.settings += 1;
@@ -112,48 +116,10 @@ impl World {
                 let lasts = self.some_time(50, 1500);
                 self.after(lasts, Happening::DiskWell { slot });
             }
-            Some(6) => self.leave(slot),
+            Some(6) => self.leave_some(slot),
             Some(7) => self.slow_down(slot),
             Some(9) => self.step_clock(slot),
             _ => self.strand(),
-        }
-    }
-
-    /// The owner of a player reaches its keeper and its callers, but neither the leader nor anybody
-    /// else who could tell it that it has been replaced, not even around the cut links.
-    fn strand(&mut self) {
-        let player = self.rng.index(self.players.len());
-        let ends = self.owner_and_keeper(&self.players[player]);
-        let (Some((owner, keeper)), Some(leader)) = (ends, self.log.leader) else { return };
-        if [owner, keeper].contains(&leader) {
-            return;
-        }
-        self.coverage.strandings += 1;
-        let lasts = self.rng.between(1000, 4000) * MS;
-        for other in (0..self.machines.len()).filter(|other| *other != keeper) {
-            self.cut(owner, other, lasts);
-            self.cut(other, owner, lasts);
-        }
-        self.cut(leader, keeper, lasts);
-    }
-
-    /// The machines of a player's owner and of the first of its keepers.
-    fn owner_and_keeper(&self, player: &PlayerId) -> Option<(Slot, Slot)> {
-        let record = self.log.state.player(player)?;
-        let owner = self.net.addresses.get(&record.owner.node)?;
-        let keeper = self.net.addresses.get(&record.remote_keepers().next()?.node)?;
-        Some((*owner, *keeper))
-    }
-
-    /// What the owners on this machine send to keepers stays on its way for a moment.
-    pub(super) fn delay_appends(&mut self, slot: Slot) {
-        for player in self.players.clone() {
-            if let Some((owner, keeper)) = self.owner_and_keeper(&player)
-                && owner == slot
-            {
-                let lasts = self.some_time(50, 900);
-                self.cut(owner, keeper, lasts);
-            }
         }
     }
 
@@ -186,7 +152,7 @@ impl World {
         self.rng.between(from, to) * MS
     }
 
-    fn crash(&mut self, slot: Slot) {
+    pub(super) fn crash(&mut self, slot: Slot) {
         self.coverage.crashes += 1;
         self.kill(slot);
         let wait = self.some_time(10, 4000);

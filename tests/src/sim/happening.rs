@@ -69,8 +69,12 @@ pub(super) enum Happening {
     Leader,
     /// Somebody does something bad.
     Fault,
+    /// One direction of a link is cut for a while.
+    Cut { from: Slot, to: Slot, lasts: Time },
     /// A link works again.
     Uncut { from: Slot, to: Slot },
+    /// A process is killed, if it still lives.
+    Crash { slot: Slot, pid: Pid },
     /// A machine starts its process.
     Boot { slot: Slot },
     /// A stopped process goes on.
@@ -130,6 +134,8 @@ pub(super) enum What {
     CallAgain { call: u64, attempt: u64 },
     /// The keeper collects what can never be named.
     Sweep,
+    /// The process says that it is going to leave.
+    Drain,
     /// The process has handed over what it could.
     Drained,
     /// The process was asked to stop and stops now.

@@ -184,8 +184,8 @@ impl World {
             KeeperReply::Refused(Refusal::Fenced { .. }) => self.coverage.fences += 1,
             KeeperReply::Refused(Refusal::Gap { .. }) => self.coverage.gaps += 1,
             KeeperReply::Refused(Refusal::Stale { .. }) => self.coverage.stale += 1,
+            KeeperReply::Fetched(_) => self.let_late_appends_in(slot),
             KeeperReply::Acknowledged { .. }
-            | KeeperReply::Fetched(_)
             | KeeperReply::Refused(Refusal::Full { .. } | Refusal::Disk { .. }) => {}
         }
     }

@@ -113,16 +113,26 @@ impl World {
 
     /// A node is asked to stop. Most hand over what they have first, as long as they can wait.
     pub(super) fn leave(&mut self, slot: Slot) {
+        if self.machines[slot].process.is_none() {
+            return;
+        }
+        if self.rng.percent(30) || !self.can_commit(slot) {
+            return self.wind_down(slot);
+        }
+        self.tell(|| format!("node {slot} is going to leave"));
+        let wait = self.before_draining(slot);
+        self.after_to(wait, slot, What::Drain);
+    }
+
+    /// It says that it is going to leave, and hands over what it has.
+    pub(super) fn drain(&mut self, slot: Slot) {
         let Some(process) = &self.machines[slot].process else { return };
         let me = process.me;
-        if self.rng.percent(30) || !self.can_commit(slot) {
+        if !self.can_commit(slot) {
             return self.wind_down(slot);
         }
         self.coverage.drains += 1;
         self.tell(|| format!("node {slot} hands over"));
-        if self.healed.is_none() && self.rng.percent(30) {
-            self.delay_appends(slot);
-        }
         self.call_draining(me);
         let wait = self.rng.between(1, 3000) * MS;
         self.after_to(wait, slot, What::Drained);

@@ -54,6 +54,10 @@ pub(super) struct Net {
     /// Which machine a node's address leads to, also that of a node whose disk was lost.
     pub(super) addresses: BTreeMap<NodeId, Slot>,
     cuts: BTreeSet<(Slot, Slot)>,
+    /// Owners that reach nobody but the keepers of a player.
+    pub(super) stranded: BTreeMap<Slot, (usize, Vec<Slot>)>,
+    /// Of the cuts, those of owners to keepers that last until a new owner has read there.
+    pub(super) late: BTreeSet<(Slot, Slot)>,
     open: BTreeMap<(Slot, Slot), u64>,
     connections: BTreeMap<u64, Connection>,
     asks: BTreeMap<u64, Ask>,
@@ -289,6 +293,7 @@ impl World {
     }
 
     pub(super) fn uncut(&mut self, from: Slot, to: Slot) {
+        self.net.late.remove(&(from, to));
         if !self.net.cuts.remove(&(from, to)) {
             return;
         }

@@ -42,6 +42,8 @@ pub(super) struct Process {
     pub(super) awaited: Vec<Job>,
     pub(super) deciding: bool,
     pub(super) leaving: bool,
+    /// Whether it dies as soon as it has handed a player over.
+    pub(super) dies_after_handover: bool,
 }
 
 impl World {
@@ -100,6 +102,7 @@ impl World {
             awaited: Vec::new(),
             deciding: false,
             leaving: false,
+            dies_after_handover: false,
         });
         self.announce(slot);
         let wait = self.rng.between(0, 100 * MS);
@@ -206,6 +209,7 @@ impl World {
             What::CallLate { call, attempt } => self.call_late(slot, call, attempt),
             What::CallAgain { call, attempt } => self.call_again(slot, call, attempt),
             What::Sweep => self.sweep(slot),
+            What::Drain => self.drain(slot),
             What::Drained => self.wind_down(slot),
             What::Leave => self.leave_now(slot),
         }

@@ -400,7 +400,10 @@ impl World {
                 self.watch_restored(slot, player, generation, &state);
             }
             (Story::Fetched { .. }, _) => self.coverage.failovers += 1,
-            (Story::HandedOver { .. }, _) => self.coverage.handovers += 1,
+            (Story::HandedOver { .. }, _) => {
+                self.coverage.handovers += 1;
+                self.die_after_handover(slot);
+            }
             (Story::Seeding { .. }, _) if seq > Seq(0) => self.coverage.reseeds += 1,
             _ => {}
         }

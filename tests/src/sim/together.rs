@@ -26,9 +26,9 @@ enum End {
 impl Together {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         Self {
-            groups: if rng.percent(40) { rng.between(1, 3) } else { 0 },
+            groups: if rng.percent(55) { rng.between(1, 3) } else { 0 },
             kills: u64::from(rng.percent(15)),
-            outages: if rng.percent(20) { rng.between(1, 2) } else { 0 },
+            outages: if rng.percent(25) { rng.between(1, 2) } else { 0 },
         }
     }
 }
@@ -78,7 +78,7 @@ impl World {
             let one = self.rng.index(keepers.len());
             keepers = vec![keepers[one]];
         }
-        let end = if self.rng.percent(75) { End::Killed } else { End::Rebooted };
+        let end = if self.rng.percent(55) { End::Killed } else { End::Rebooted };
         // Both return, or only one side before everything heals.
         let (owner_returns, keepers_return) = match self.rng.index(4) {
             0 => (true, false),
