@@ -107,6 +107,12 @@ coverage! {
     strandings,
     /// Keepers that got what such an owner had sent right behind a new owner's request.
     late_appends,
+    /// Requests that a keeper got twice.
+    repeats_to_keepers,
+    /// Calls that an owner got twice from another node.
+    repeats_to_owners,
+    /// Changes that a leader got twice.
+    repeats_to_leaders,
     /// Connections that went through a third machine.
     relays,
     /// Connections broken.

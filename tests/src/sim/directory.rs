@@ -215,19 +215,26 @@ impl World {
         let alive = self.pid(slot) == Some(pid);
         let arrives = alive || self.rng.percent(50);
         let back = self.rng.between(MS, 10 * MS);
+        let changes: Vec<PlayerChange> = jobs.iter().map(|job| job.change.clone()).collect();
         if !arrives || !self.can_commit(slot) {
+            self.perhaps_repeat_changes(slot, &changes, &[]);
             let wait = self.rng.between(50 * MS, 500 * MS);
             let what = What::Undecided { jobs };
             return self.after(wait, Happening::Process { slot, pid, what });
         }
-        let changes = jobs.iter().map(|job| job.change.clone()).collect();
-        let (outcome, index) = self.append(Command::Players(changes));
+        let (outcome, index) = self.append(Command::Players(changes.clone()));
         let Outcome::Players(outcomes) = outcome else { return };
+        self.perhaps_repeat_changes(slot, &changes, &outcomes);
         let lost = self.healed.is_none() && self.rng.percent(self.plan.lost_outcomes);
         let what =
             if lost { What::Undecided { jobs } } else { What::Decided { jobs, outcomes, index } };
         let wait = if lost { self.rng.between(50 * MS, 3 * SECOND) } else { back };
         self.after(wait, Happening::Process { slot, pid, what });
+    }
+
+    /// The same changes once more, for nobody.
+    pub(super) fn change_again(&mut self, changes: Vec<PlayerChange>) {
+        self.append(Command::Players(changes));
     }
 
     pub(super) fn undecided(&mut self, slot: Slot, jobs: Vec<Job>) {

@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) together: Together,
     /// Outcomes of changes that get lost, of a hundred.
     pub(super) lost_outcomes: u64,
+    /// Requests and changes that are done twice, of a hundred.
+    pub(super) repeats: u64,
 }
 
 impl Plan {
@@ -58,6 +60,7 @@ impl Plan {
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
             lost_outcomes: rng.between(0, 15),
+            repeats: if rng.percent(50) { rng.between(1, 12) } else { 0 },
         }
     }
 }

@@ -65,6 +65,10 @@ pub(super) enum Happening {
     Idle { connection: u64 },
     /// A batch of changes reaches the leader.
     Commit { slot: Slot, pid: Pid, jobs: Vec<Job> },
+    /// A request comes out of the network a second time, for nobody.
+    Repeat { from: Slot, to: (Slot, Pid), request: Request },
+    /// Changes reach a leader a second time, for nobody.
+    RepeatChanges { from: Slot, changes: Vec<PlayerChange> },
     /// The voters look for a leader.
     Leader,
     /// Somebody does something bad.

@@ -117,7 +117,19 @@ impl World {
         };
         let ask = self.number();
         self.net.asks.insert(ask, Ask { connection, waiter });
+        if let Some(to) = self.net.connections.get(&connection).map(|connection| connection.to) {
+            self.perhaps_repeat(from, to, ask, &request);
+        }
         self.travel(connection, ask, request);
+    }
+
+    /// The reply to a request that is on its way will not come.
+    pub(super) fn lose_reply(&mut self, from: Slot, ask: u64) {
+        if let Some(Ask { waiter, .. }) = self.net.asks.remove(&ask) {
+            let wait = self.rng.between(0, 50 * MS);
+            let reply = Err(AskError::Lost);
+            self.after_to(wait, from, What::Answered { waiter, reply });
+        }
     }
 
     fn travel(&mut self, id: u64, ask: u64, request: Request) {

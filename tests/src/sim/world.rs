@@ -168,6 +168,8 @@ impl World {
             Happening::Break { connection } => self.break_connection(connection),
             Happening::Idle { connection } => self.idle_out(connection),
             Happening::Commit { slot, pid, jobs } => self.commit_batch(slot, pid, jobs),
+            Happening::Repeat { from, to, request } => self.repeat(from, to, request),
+            Happening::RepeatChanges { from, changes } => self.repeat_changes(from, changes),
             Happening::Leader => self.look_for_leader(),
             Happening::Fault => self.fault(),
             Happening::Cut { from, to, lasts } => self.cut_later(from, to, lasts),
@@ -185,7 +187,7 @@ impl World {
         }
     }
 
-    fn happen_to(&mut self, slot: Slot, pid: Pid, what: What) {
+    pub(super) fn happen_to(&mut self, slot: Slot, pid: Pid, what: What) {
         let machine = &mut self.machines[slot];
         if machine.process.as_ref().is_none_or(|process| process.pid != pid) {
             return;

@@ -55,6 +55,8 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(seen.clock_steps > 0 && seen.ahead > 0, "clocks are wrong");
     assert!(seen.voter_changes > 0 && seen.voter_replacements > 0, "voters change");
     assert!(seen.strandings > 0 && seen.late_appends > 0, "owners reach nobody but their keepers");
+    let repeats = [seen.repeats_to_keepers, seen.repeats_to_owners, seen.repeats_to_leaders];
+    assert!(!repeats.contains(&0), "requests are done twice");
     assert!(seen.deaths_after_handover > 0, "nodes die in the middle of a handover");
     assert!(seen.groups_that_return_in_part > 0, "one returns without the other");
 }
