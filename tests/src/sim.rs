@@ -20,7 +20,8 @@
 //! player, or as soon as it has handed one over, all fail at once, disks are lost, are slow or refuse
 //! writes, links are cut in one direction or both, an owner reaches nobody but its keepers and what it
 //! sends comes right behind a new owner, connections break, replies and outcomes get lost, times of
-//! day jump, a person changes the cluster's settings, and requests are done twice.
+//! day jump, and requests are done twice. People change the cluster's settings, take doubtful copies
+//! of players that are unavailable, and end players.
 //! Then all of it heals, and every player must answer within a bound.
 //!
 //! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers
@@ -42,6 +43,7 @@ mod keeper;
 mod members;
 mod net;
 mod node;
+mod operators;
 mod repeats;
 pub(crate) mod rng;
 mod server;

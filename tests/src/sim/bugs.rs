@@ -26,11 +26,15 @@ pub enum Bug {
     /// An owner that is going to leave answers what is still on its way to the keepers, and hands
     /// over.
     HandOverUnacknowledged,
+    /// A keeper takes a person's word for any position of a doubtful copy.
+    RecoverAnyPosition,
+    /// A player that was ended begins again as what it was.
+    ReturnEnded,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::AnswerBeforeAcknowledgement,
         Self::NoGenerationCheck,
         Self::RestoreStale,
@@ -41,6 +45,8 @@ impl Bug {
         Self::RenewUsedKey,
         Self::AnswerBeforeSync,
         Self::HandOverUnacknowledged,
+        Self::RecoverAnyPosition,
+        Self::ReturnEnded,
     ];
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Client {
     /// The player that it keeps asking once the faults have stopped, until it answers.
     pub(super) probes: Option<usize>,
     pub(super) is_done: bool,
+    /// The player whose last call was told that it is unavailable.
+    unavailable: Option<usize>,
     /// The one player that it asks, and how often it will begin a call.
     visits: Option<(usize, u64)>,
     /// What its clock shows when the world begins, after the epoch.
@@ -54,7 +56,16 @@ impl Client {
     pub(super) fn new(home: Slot, skew_max: Time, rng: &mut Rng) -> Self {
         let clock = rng.between(0, 2 * skew_max);
         let makes_keys = rng.percent(60);
-        Self { home, op: None, probes: None, is_done: false, visits: None, clock, makes_keys }
+        Self {
+            home,
+            op: None,
+            probes: None,
+            is_done: false,
+            unavailable: None,
+            visits: None,
+            clock,
+            makes_keys,
+        }
     }
 }
 
@@ -109,8 +120,12 @@ impl World {
             }
             None => None,
         };
-        let player = probe.or(visited).unwrap_or_else(|| self.rng.index(self.players.len()));
+        let unavailable = self.clients[client].unavailable.take();
+        let player =
+            probe.or(visited).or(unavailable).unwrap_or_else(|| self.rng.index(self.players.len()));
+        let decided = self.operation_of_operator(player, unavailable == Some(player));
         let operation = match self.rng.index(10) {
+            _ if decided.is_some() => decided.unwrap_or(Operation::Points),
             _ if probe.is_some() => Operation::Reward(Term::Integer(1)),
             0 => Operation::Reward(Term::Text("a".to_owned())),
             1..=2 => Operation::Points,
@@ -239,7 +254,12 @@ impl World {
                 op.may_be_applied |= unknown;
                 let (tried, may_be_applied) = (op.attempt, op.may_be_applied);
                 let again = if unknown { 90 } else { 50 };
-                if !expired && tried < ATTEMPTS_MAX && self.rng.percent(again) {
+                // The next player of this name may be another one.
+                let once = unknown && op.operation == Operation::Forget;
+                if matches!(error, CallError::Unavailable { .. }) {
+                    self.clients[client].unavailable = Some(self.ops[id].player);
+                }
+                if !expired && !once && tried < ATTEMPTS_MAX && self.rng.percent(again) {
                     let wait = self.rng.between(1, 300) * MS;
                     return self.after(wait, Happening::Client { client });
                 }
@@ -270,6 +290,7 @@ impl World {
         let op = &mut self.ops[id];
         op.ended_at = self.now;
         let (client, ended) = (op.client, op.ended.clone());
+        let rewards = matches!(op.operation, Operation::Reward(_));
         match &ended {
             Ended::Returned(_) => self.coverage.answered += 1,
             Ended::Trapped => self.coverage.traps += 1,
@@ -279,7 +300,7 @@ impl World {
         }
         self.clients[client].op = None;
         self.clients[client].is_done |=
-            self.clients[client].probes.is_some() && matches!(ended, Ended::Returned(_));
+            self.clients[client].probes.is_some() && rewards && matches!(ended, Ended::Returned(_));
         let wait = if self.rng.percent(30) { 1 } else { self.rng.between(1, 300) };
         self.after(wait * MS, Happening::Client { client });
     }

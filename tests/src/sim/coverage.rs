@@ -139,6 +139,12 @@ coverage! {
     settings,
     /// Players whose every copy was lost or is not trusted.
     unavailable,
+    /// Doubtful copies that a person had a keeper trust.
+    recoveries,
+    /// Acknowledged calls that were given up by that, at most.
+    calls_given_up,
+    /// Players ended.
+    ends,
     /// Players that answered after the faults stopped.
     revived,
 }

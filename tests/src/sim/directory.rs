@@ -53,7 +53,12 @@ impl World {
 
     /// Appends to the log. Returns how it ended and the length of the log that shows it.
     fn append(&mut self, command: Command) -> (Outcome, usize) {
+        let ended = match &command {
+            Command::Players(changes) => self.ended_by(changes),
+            _ => Vec::new(),
+        };
         let outcome = self.log.state.apply(&command);
+        ended.iter().for_each(|player| self.watch_end(player));
         self.tell(|| match &command {
             Command::Players(changes) => {
                 let change = |change: &PlayerChange| {

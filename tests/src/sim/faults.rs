@@ -1,6 +1,7 @@
 //! What goes wrong, how often, and how it ends.
 
 use super::happening::{Happening, MS, SECOND, Slot, Time};
+use super::operators::Operators;
 use super::rng::Rng;
 use super::together::Together;
 use super::world::World;
@@ -30,6 +31,7 @@ pub(super) struct Plan {
     losses: u64,
     /// What may still fail at the same moment.
     pub(super) together: Together,
+    pub(super) operators: Operators,
     /// Outcomes of changes that get lost, of a hundred.
     pub(super) lost_outcomes: u64,
     /// Requests and changes that are done twice, of a hundred.
@@ -59,6 +61,7 @@ impl Plan {
             reboots: if rng.percent(45) { rng.between(1, 3) } else { 0 },
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
+            operators: Operators::draw(rng),
             lost_outcomes: rng.between(0, 15),
             repeats: if rng.percent(50) { rng.between(1, 12) } else { 0 },
         }

@@ -2,7 +2,7 @@
 
 use host::limits::KEY_AHEAD_MAX;
 use host::net::AskError;
-use host::protocol::{Call, CallError, NodeId, NodeRecord, PlayerId, Writer};
+use host::protocol::{Call, CallError, NodeId, NodeRecord, Operation, PlayerId, Writer};
 
 use super::happening::{Called, MS, Reply, Request, SECOND, Slot, Time, Waiter, What};
 use super::node::name_of;
@@ -56,6 +56,15 @@ impl World {
         if let Some(error) = self.key_ahead(slot, &call) {
             self.coverage.ahead += 1;
             return self.answer_client(slot, op, client_attempt, Err(error));
+        }
+        if call.operation == Operation::Forget {
+            // A player that this node has not heard of yet must not be taken for one that is not.
+            if !self.can_commit(slot) {
+                let reason = "the directory's leader does not answer".to_owned();
+                let late = Err(CallError::Late { reason });
+                return self.answer_client(slot, op, client_attempt, late);
+            }
+            self.barrier(slot);
         }
         let now = self.clock(slot);
         let deadline = now + left;
@@ -195,8 +204,13 @@ impl World {
         // An expired key says nothing of this call's own attempts.
         let unknown = matches!(error, CallError::Unknown { .. });
         routed.may_be_applied |= unknown;
+        // A person who decides waits for nothing better; the next player of this name may be another.
+        let decided = matches!(routed.call.operation, Operation::Recover(_));
+        let forgets = routed.call.operation == Operation::Forget;
         let again = match retry {
             Retry::No => false,
+            Retry::Yes if forgets && unknown => false,
+            Retry::ForAWhile if decided => false,
             Retry::Yes => now < routed.deadline,
             Retry::ForAWhile => now < routed.impatient,
         };

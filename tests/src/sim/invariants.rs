@@ -2,6 +2,7 @@
 
 mod acknowledged_stays;
 mod gaps;
+mod given_up;
 mod keys_once;
 mod linearizable;
 mod liveness;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use host::protocol::{CallKey, CopyId, Generation, NodeId, PlayerId, PlayerState, Seq, Writer};
 
+use self::given_up::GivenUp;
 use super::client::op_of;
 use super::server::{memory_of, times_applied};
 use super::world::World;
@@ -32,6 +34,12 @@ pub(super) struct Watch {
     /// What servers have told callers: player and key, to position, value and the generation that
     /// told it first.
     acknowledged: BTreeMap<(PlayerId, CallKey), (Seq, i64, Generation)>,
+    /// Everything that servers have told callers, also what others had told before.
+    told: BTreeMap<(PlayerId, CallKey), Vec<(Seq, i64, Generation)>>,
+    /// The newest generation under which each call was executed.
+    executed: BTreeMap<(PlayerId, usize), Generation>,
+    /// What people gave up, in order of generations.
+    given_up: BTreeMap<PlayerId, Vec<GivenUp>>,
     /// Who has acknowledged under which generation.
     owners: BTreeMap<(PlayerId, Generation), Writer>,
     /// The newest generation that each keeper has acknowledged.

@@ -3,7 +3,7 @@
 use host::keeper::{Keeper, Write};
 use host::protocol::{
     Ack, Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId,
-    Refusal, Release, Seed, Writer,
+    Refusal, Release, Seed, Seq, Writer,
 };
 
 use super::Bug;
@@ -157,11 +157,19 @@ impl World {
                 | Bug::ForgetHorizon
                 | Bug::RenewUsedKey
                 | Bug::AnswerBeforeSync
-                | Bug::HandOverUnacknowledged,
+                | Bug::HandOverUnacknowledged
+                | Bug::RecoverAnyPosition
+                | Bug::ReturnEnded,
             )
             | None => {}
         }
-        keeper.handle(request, writes)
+        let accepted = accepted(keeper, &mut request, bug);
+        let reply = keeper.handle(request, writes);
+        // From here on anybody may be given that copy, also if this reply is lost.
+        if let (Some((player, seq, generation)), KeeperReply::Fetched(_)) = (accepted, &reply) {
+            self.watch_recovery(&player, seq, generation);
+        }
+        reply
     }
 
     fn note_reply(&mut self, slot: Slot, node: NodeId, asked: &Asked, reply: &KeeperReply) {
@@ -256,6 +264,24 @@ fn without_fences(keeper: &Keeper) -> Keeper {
         fresh.load_copy(player.clone(), copy.clone());
     }
     fresh
+}
+
+/// Returns the player, the position and the generation with which a person has this keeper trust a
+/// doubtful copy, if the request is about that.
+fn accepted(
+    keeper: &Keeper,
+    request: &mut KeeperRequest,
+    bug: Option<Bug>,
+) -> Option<(PlayerId, Seq, Generation)> {
+    let KeeperRequest::Fetch(Fetch { player, copy, generation, accept, .. }) = request else {
+        return None;
+    };
+    let seq = (*accept)?;
+    let copy = keeper.copy(player, *copy).filter(|copy| !copy.trusted)?;
+    if bug == Some(Bug::RecoverAnyPosition) {
+        *accept = Some(copy.state.seq);
+    }
+    Some((player.clone(), seq, *generation))
 }
 
 /// Makes all writers one, so that only the generation counts.

@@ -140,10 +140,16 @@ impl World {
     /// Returns the player's server on a node, a new one if there is none.
     fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
         let (id, bounds) = (self.number(), self.bounds);
+        let was = self.state_before(player).filter(|_| self.has(Bug::ReturnEnded));
+        let fresh = was.cloned().unwrap_or_else(|| fresh(bounds));
         let process = self.machines[slot].process.as_mut()?;
         Some(process.servers.entry(player.clone()).or_insert_with(|| {
             let record = process.view.player(player).cloned();
-            let origin = record.map_or_else(|| Origin::New(fresh(bounds)), Origin::Known);
+            let origin = match record {
+                None => Origin::New(fresh),
+                Some(record) if record.is_forgotten() => Origin::Again(record, fresh),
+                Some(record) => Origin::Known(record),
+            };
             // As in the product: the same for one player and one start of a node.
             let mut seed = DefaultHasher::new();
             (player, process.me).hash(&mut seed);
@@ -304,6 +310,7 @@ impl World {
         }
         if let Event::Returned { value, .. } = &event {
             let value = *value;
+            self.watch_execution(player, call.key, generation);
             self.tell(|| {
                 format!("server {slot}: {player} g{generation} {} -> {value} at {seq}", call.key)
             });

@@ -44,11 +44,11 @@ impl World {
     /// now on stays on its way for less than it would wait, perhaps until a new owner has read there.
     pub(super) fn perhaps_hold_appends(&mut self, owner: Slot) {
         let Some((player, keepers)) = self.net.stranded.remove(&owner) else { return };
-        self.send_visitors(owner, player, 100 * MS);
+        self.send_visitors(owner, player, 40 * MS);
         if self.rng.percent(30) {
             return;
         }
-        let wait = self.rng.between(0, 50) * MS;
+        let wait = self.rng.between(0, 15) * MS;
         let lasts = self.rng.between(100, 700) * MS;
         for to in keepers {
             self.after(wait, Happening::Cut { from: owner, to, lasts });

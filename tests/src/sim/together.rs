@@ -78,7 +78,7 @@ impl World {
             let one = self.rng.index(keepers.len());
             keepers = vec![keepers[one]];
         }
-        let end = if self.rng.percent(55) { End::Killed } else { End::Rebooted };
+        let end = if self.rng.percent(50) { End::Killed } else { End::Rebooted };
         // Both return, or only one side before everything heals.
         let (owner_returns, keepers_return) = match self.rng.index(4) {
             0 => (true, false),

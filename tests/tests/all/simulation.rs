@@ -57,6 +57,8 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(seen.strandings > 0 && seen.late_appends > 0, "owners reach nobody but their keepers");
     let repeats = [seen.repeats_to_keepers, seen.repeats_to_owners, seen.repeats_to_leaders];
     assert!(!repeats.contains(&0), "requests are done twice");
+    assert!(seen.recoveries > 0 && seen.calls_given_up > 0, "doubtful copies are taken");
+    assert!(seen.ends > 0, "players are ended");
     assert!(seen.deaths_after_handover > 0, "nodes die in the middle of a handover");
     assert!(seen.groups_that_return_in_part > 0, "one returns without the other");
 }
@@ -134,4 +136,14 @@ fn an_acknowledgement_before_the_sync_is_noticed() {
 #[test]
 fn a_handover_before_the_last_acknowledgement_is_noticed() {
     is_found(Bug::HandOverUnacknowledged);
+}
+
+#[test]
+fn a_doubtful_copy_that_is_trusted_at_any_position_is_noticed() {
+    is_found(Bug::RecoverAnyPosition);
+}
+
+#[test]
+fn a_player_that_returns_after_its_end_is_noticed() {
+    is_found_by(Bug::ReturnEnded, "nothing of a player that was ended returns");
 }

@@ -19,6 +19,12 @@ impl World {
         states.max_by_key(|state| state.seq)
     }
 
+    /// Whether what a caller was told last of a call was given up since.
+    fn was_given_up(&self, player: &PlayerId, key: CallKey) -> bool {
+        let told = self.watch.acknowledged.get(&(player.clone(), key));
+        told.is_some_and(|(seq, _, by)| self.is_given_up(player, *seq, *by))
+    }
+
     pub(in super::super) fn check_final_states(&mut self) {
         for index in 0..self.players.len() {
             let player = self.players[index].clone();
@@ -33,7 +39,7 @@ impl World {
             for (key, ended) in told {
                 let kept = applied(&state, op_of(key)) > 0;
                 match ended {
-                    Ended::Returned(_) if !kept => {
+                    Ended::Returned(_) if !kept && !self.was_given_up(&player, key) => {
                         let detail = format!("{player} has lost {key}, which was answered");
                         self.broken("no acknowledged reward is lost", detail);
                     }

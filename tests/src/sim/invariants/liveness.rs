@@ -15,7 +15,8 @@ impl World {
             let player = self.players[index].clone();
             let record = self.log.state.player(&player).cloned();
             let lost = record.as_ref().is_some_and(|record| {
-                record.keepers.iter().all(|keeper| self.watch.damaged.contains(&keeper.copy))
+                !record.is_forgotten()
+                    && record.keepers.iter().all(|keeper| self.watch.damaged.contains(&keeper.copy))
             });
             if lost && self.named_state(&player).is_none() {
                 self.coverage.unavailable += 1;

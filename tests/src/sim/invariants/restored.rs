@@ -19,13 +19,15 @@ impl World {
     ) {
         let Answer::Returned { value, seq, .. } = *answer else { return };
         self.tell(|| format!("server {slot}: {player} g{generation} answers {key}: {value}"));
+        let call = (player.clone(), key);
+        self.watch.told.entry(call.clone()).or_default().push((seq, value, generation));
         if !self.is_reward(key) {
             return;
         }
-        let call = (player.clone(), key);
         let known = self.watch.acknowledged.get(&call).copied();
-        let (first_seq, first_value, _) = known.unwrap_or((seq, value, generation));
-        self.watch.acknowledged.entry(call).or_insert((seq, value, generation));
+        let known = known.filter(|(seq, _, by)| !self.is_given_up(player, *seq, *by));
+        let (first_seq, first_value, by) = known.unwrap_or((seq, value, generation));
+        self.watch.acknowledged.insert(call, (first_seq, first_value, by));
         self.coverage.replayed += u64::from(known.is_some());
         if (first_seq, first_value) != (seq, value) {
             let detail = format!("{player} {key}: {first_value} at {first_seq}, {value} at {seq}");
@@ -35,6 +37,7 @@ impl World {
         let newer = self.watch.restored.get(player).filter(|(newer, _)| *newer > generation);
         if let Some((_, state)) = newer {
             let lacks = !has(state, &Entry { seq: seq.0, key, value });
+            let lacks = lacks && !self.is_given_up(player, seq, generation);
             if lacks {
                 let detail = format!("{player} {key} was answered after a newer owner began");
                 self.broken("restored bytes are the acknowledged ones", detail);
@@ -51,12 +54,14 @@ impl World {
         state: &PlayerState,
     ) {
         self.check_history(player, state, "restored");
+        self.check_nothing_returns(player, generation, state);
         // An owner that was stopped meanwhile does not know yet what newer ones have done.
         let acknowledged = self
             .watch
             .acknowledged
             .iter()
-            .filter(|((of, _), (_, _, by))| of == player && *by <= generation);
+            .filter(|((of, _), (_, _, by))| of == player && *by <= generation)
+            .filter(|(_, (seq, _, by))| !self.is_given_up(player, *seq, *by));
         let lost = acknowledged
             .map(|((_, key), (seq, value, _))| Entry { seq: seq.0, key: *key, value: *value })
             .find(|entry| !has(state, entry));
