@@ -105,7 +105,6 @@ impl Machine {
         self.keepers.retain(|keeper| record.keepers.contains(&keeper.copy));
         let new = seeded.iter().map(|copy| Acking { copy: *copy, acknowledged: self.sent });
         self.keepers.extend(new);
-        self.large_in_flight = false;
         let named = record.keepers.clone();
         let old = self.record.replace(record);
         let gone = old.into_iter().flat_map(|record| record.keepers);

@@ -1,6 +1,8 @@
 //! Several keepers, and a cluster that changes its mind about how many.
 
 use super::*;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::snapshot::RUN_BYTES_MAX;
 
 impl World {
     /// A player that is served with keepers on nodes 2 and 3, and node 4 is up.
@@ -13,6 +15,15 @@ impl World {
         assert_eq!(world.changed(2), Vec::<String>::new());
         world.set_up(&[1, 2, 3, 4]);
         world
+    }
+
+    /// The guest has changed more than may share a stream.
+    fn returned_large(&mut self) -> Vec<String> {
+        let pages = 1 + FRAME_BYTES_MAX / RUN_BYTES_MAX;
+        let offset = |page: usize| (page * RUN_BYTES_MAX) as u64;
+        let run = |page| Run { offset: offset(page), bytes: vec![1; RUN_BYTES_MAX] };
+        let memory = MemoryDelta { len: offset(pages), runs: (0..pages).map(run).collect() };
+        self.feed(Event::Returned { value: self.total, delta: Delta { memories: vec![memory] } })
     }
 }
 
@@ -33,6 +44,19 @@ fn more_keepers_are_seeded_live_and_calls_wait_only_meanwhile() {
     assert_eq!(world.returned(), ["append 2 #2 seq2", "append 3 #2 seq2"]);
     assert_eq!(world.acknowledged_by(2, 2), Vec::<String>::new());
     assert_eq!(world.acknowledged_by(3, 2), ["answer 2: 5"]);
+}
+
+#[test]
+fn nothing_overtakes_a_large_change_when_a_keeper_is_added() {
+    let mut world = World::serving();
+    world.call(2, 5);
+    assert_eq!(world.returned_large(), ["append 2 #2 seq2"]);
+    world.wanted = 2;
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 2 under 1"]);
+    assert_eq!(world.call(3, 5), Vec::<String>::new());
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
+    assert_eq!(world.changed(2), Vec::<String>::new());
+    assert_eq!(world.acknowledged_by(2, 2), ["answer 2: 5", "execute"]);
 }
 
 #[test]
