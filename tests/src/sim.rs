@@ -11,7 +11,7 @@
 //! Modelled: Raft (one log, appended to only while a leader reaches a majority of the voters), QUIC
 //! (ordered lanes, lost connections), the store (a synced part and a tail), the gateway (the rules of
 //! `host::gateway`), the clients (the rules of `host::cli`, with clocks that are off), the guest (an
-//! `i64` in a memory, and a note of which calls made it). Each machine has clocks of its own:
+//! `i64` in a memory, a note of which calls made it, and sometimes a lot more). Each machine has clocks of its own:
 //! monotonic ones that run at different rates, and times of day that are off and are set. In some
 //! runs players remember only a few keys.
 //!
@@ -21,7 +21,8 @@
 //! writes, links are cut in one direction or both, an owner reaches nobody but its keepers and what it
 //! sends comes right behind a new owner, connections break, replies and outcomes get lost, times of
 //! day jump, and requests are done twice. People change the cluster's settings, take doubtful copies
-//! of players that are unavailable, and end players.
+//! of players that are unavailable, and end players. In a few runs nobody calls for longer than a
+//! player keeps its instance.
 //! Then all of it heals, and every player must answer within a bound.
 //!
 //! What must hold stands in `invariants`, one file each. Each of the [`Bug`]s makes the drivers
@@ -37,6 +38,7 @@ mod directory;
 mod disk;
 mod faults;
 mod gateway;
+mod guest;
 mod happening;
 mod invariants;
 mod keeper;

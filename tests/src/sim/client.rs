@@ -7,6 +7,7 @@ use host::protocol::{Answer, Call, CallError, CallKey, Operation, Outcome, Term}
 
 use super::Bug;
 
+use super::guest::amount;
 use super::happening::{Called, Happening, MS, Pid, SECOND, Slot, Time, What};
 use super::rng::Rng;
 use super::world::World;
@@ -112,6 +113,10 @@ impl World {
         if self.healed.is_some() && (probe.is_none() || self.clients[client].is_done) {
             return;
         }
+        if let Some((_, until)) = self.plan.calm.filter(|_| self.is_calm()) {
+            let wait = until - self.now + self.rng.between(0, 300 * MS);
+            return self.after(wait, Happening::Client { client });
+        }
         let visited = match &mut self.clients[client].visits {
             Some((_, 0)) => return,
             Some((player, left)) => {
@@ -132,7 +137,8 @@ impl World {
             // Amounts that say which rewards a total is made of.
             _ => {
                 let points = i64::try_from(self.rng.between(0, 1_000_000_000)).expect("small");
-                Operation::Reward(Term::Integer(points - 200_000_000))
+                let large = self.rng.percent(self.plan.large);
+                Operation::Reward(Term::Integer(amount(points - 200_000_000, large)))
             }
         };
         let op = self.ops.len();

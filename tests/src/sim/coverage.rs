@@ -43,6 +43,12 @@ coverage! {
     unknown,
     /// Attempts after the first.
     retries,
+    /// Instances given up because nobody called.
+    rests,
+    /// Instances made again for a player that had rested.
+    wakes,
+    /// Changes that had a stream of their own on the way to a keeper.
+    changes_alone,
     /// Answers that a key window gave.
     replayed,
     /// Calls that a server refused because their keys may have been forgotten.

@@ -6,6 +6,9 @@ use super::rng::Rng;
 use super::together::Together;
 use super::world::World;
 
+/// Longer than a player keeps its instance without a call, also by a clock that runs slow.
+const CALM: Time = 63 * SECOND;
+
 /// How bad one world is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
@@ -32,6 +35,10 @@ pub(super) struct Plan {
     /// What may still fail at the same moment.
     pub(super) together: Together,
     pub(super) operators: Operators,
+    /// From when until when nobody calls and hardly anything goes wrong, in a few worlds.
+    pub(super) calm: Option<(Time, Time)>,
+    /// Rewards that change a lot, of a hundred.
+    pub(super) large: u64,
     /// Outcomes of changes that get lost, of a hundred.
     pub(super) lost_outcomes: u64,
     /// Requests and changes that are done twice, of a hundred.
@@ -44,8 +51,15 @@ impl Plan {
         let (crash, stop, isolate, cut) = (weight(4), weight(4), weight(4), weight(6));
         let (breaks, disk, leave, slow) = (weight(6), weight(2), weight(4), weight(3));
         let (strand, clock) = (weight(8), weight(2));
+        let lasts = rng.between(4, 12) * SECOND;
+        let calm = rng.percent(5).then(|| {
+            let from = rng.between(1, lasts / SECOND - 1) * SECOND;
+            (from, from + CALM)
+        });
         Self {
-            lasts: rng.between(4, 12) * SECOND,
+            lasts: lasts + calm.map_or(0, |_| CALM),
+            calm,
+            large: if rng.percent(10) { rng.between(3, 15) } else { 0 },
             pause: rng.between(100, 1200) * MS,
             quiet_until: 0,
             crash,
@@ -75,7 +89,8 @@ impl World {
         }
         let wait = self.rng.between(5 * MS, self.plan.pause);
         self.after(wait, Happening::Fault);
-        if self.now < self.plan.quiet_until {
+        let calm = self.is_calm() && !self.rng.percent(3);
+        if calm || self.now < self.plan.quiet_until {
             return;
         }
         let slot = self.some_machine();
@@ -127,6 +142,11 @@ impl World {
             Some(9) => self.step_clock(slot),
             _ => self.strand(),
         }
+    }
+
+    /// Whether nobody calls now.
+    pub(super) fn is_calm(&self) -> bool {
+        self.plan.calm.is_some_and(|(from, until)| (from..until).contains(&self.now))
     }
 
     /// A disk takes its time for a while.

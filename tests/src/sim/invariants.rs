@@ -7,15 +7,18 @@ mod keys_once;
 mod linearizable;
 mod liveness;
 mod one_owner;
+mod order;
 mod restored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::protocol::{CallKey, CopyId, Generation, NodeId, PlayerId, PlayerState, Seq, Writer};
 
+pub(super) use self::order::Flight;
+
 use self::given_up::GivenUp;
 use super::client::op_of;
-use super::server::{memory_of, times_applied};
+use super::guest::{memory_of, times_applied};
 use super::world::World;
 
 /// One call in a state's history.
@@ -26,6 +29,9 @@ struct Entry {
     value: i64,
 }
 
+/// What a server has told a caller: position, value and its generation.
+type Told = (Seq, i64, Generation);
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -33,9 +39,9 @@ pub(super) struct Watch {
     pub(super) damaged: BTreeSet<CopyId>,
     /// What servers have told callers: player and key, to position, value and the generation that
     /// told it first.
-    acknowledged: BTreeMap<(PlayerId, CallKey), (Seq, i64, Generation)>,
+    acknowledged: BTreeMap<(PlayerId, CallKey), Told>,
     /// Everything that servers have told callers, also what others had told before.
-    told: BTreeMap<(PlayerId, CallKey), Vec<(Seq, i64, Generation)>>,
+    told: BTreeMap<(PlayerId, CallKey), Vec<Told>>,
     /// The newest generation under which each call was executed.
     executed: BTreeMap<(PlayerId, usize), Generation>,
     /// What people gave up, in order of generations.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use host::limits::FRAME_BYTES_MAX;
 use host::net::AskError;
 use host::protocol::{KeeperRequest, NodeId};
 
@@ -87,14 +88,19 @@ impl Net {
     }
 }
 
+/// Whether a message to a keeper does not fit in a frame.
+pub(super) fn has_own_stream(request: &KeeperRequest) -> bool {
+    match request {
+        KeeperRequest::Append(append) => append.record.delta.changed_bytes() >= FRAME_BYTES_MAX,
+        KeeperRequest::Seed(_) | KeeperRequest::Fetch(_) => true,
+        KeeperRequest::Confirm(_) | KeeperRequest::Release(_) => false,
+    }
+}
+
 fn is_ordered(request: &Request) -> bool {
     match request {
-        Request::Keeper(
-            KeeperRequest::Append(_) | KeeperRequest::Confirm(_) | KeeperRequest::Release(_),
-        ) => true,
-        // Those that may be large have a stream of their own.
-        Request::Keeper(KeeperRequest::Seed(_) | KeeperRequest::Fetch(_))
-        | Request::Forward { .. } => false,
+        Request::Keeper(request) => !has_own_stream(request),
+        Request::Forward { .. } => false,
     }
 }
 
@@ -134,6 +140,10 @@ impl World {
 
     fn travel(&mut self, id: u64, ask: u64, request: Request) {
         let mut arrives = self.now + self.delay();
+        if matches!(&request, Request::Keeper(KeeperRequest::Append(_))) && !is_ordered(&request) {
+            // Many bytes, which yield to what is small.
+            arrives += self.rng.between(0, 40 * MS);
+        }
         let Some(connection) = self.net.connections.get_mut(&id) else { return };
         if is_ordered(&request) {
             arrives = arrives.max(connection.last + 1);

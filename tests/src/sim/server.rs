@@ -1,7 +1,4 @@
-//! What drives a player's machine: `host::player` without its tasks, and a guest that counts.
-//!
-//! The guest's memory is the total, and behind it how often each reward was applied, one byte for
-//! each call. It goes wherever the total goes, so it says what a key window has forgotten.
+//! What drives a player's machine: `host::player` without its tasks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -9,20 +6,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use host::net::AskError;
 use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
-    Answer, Call, CallError, CallKey, ChangeOutcome, CodeHash, Generation, KeeperCopy, KeeperReply,
-    KeyBounds, KeyWindow, NodeId, NodeStatus, Operation, PlayerId, PlayerState, Seq, Term,
+    Answer, Call, CallError, CallKey, ChangeOutcome, Generation, KeeperCopy, KeeperReply,
+    KeyWindow, NodeId, NodeStatus, PlayerId, Seq,
 };
-use host::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
 use super::Bug;
 use super::client::op_of;
 use super::gateway::is_alive;
+use super::guest::{call_guest, fresh, memory_of};
 use super::happening::{Called, Job, MS, Reply, Request, Slot, Time, Waiter, What};
+use super::invariants::Flight;
 use super::node::name_of;
 use super::world::World;
-
-/// What the total takes.
-const TOTAL_BYTES: usize = 8;
 
 /// Where an answer of a player goes.
 #[derive(Debug, Clone, Copy)]
@@ -46,60 +41,10 @@ pub(super) struct Server {
     hidden: u64,
     /// The last message to each copy.
     sent: BTreeMap<KeeperCopy, u64>,
-}
-
-/// Returns the state of a player that was never called.
-pub(super) fn fresh(bounds: KeyBounds) -> PlayerState {
-    let mut state = PlayerState::new(CodeHash([0; 32]), Snapshot::initial([TOTAL_BYTES as u64]));
-    state.window = KeyWindow::new(bounds);
-    state
-}
-
-/// Returns the memory of a state.
-pub(super) fn memory_of(state: &PlayerState) -> Vec<u8> {
-    let overlay = &state.snapshot.memories[0];
-    let mut memory = vec![0; usize::try_from(overlay.len()).expect("a few bytes")];
-    overlay.lay_over(0, &mut memory);
-    memory
-}
-
-/// Returns how often each call was applied in a memory.
-pub(super) fn times_applied(memory: &[u8]) -> &[u8] {
-    &memory[TOTAL_BYTES..]
-}
-
-/// Returns the total in a memory.
-pub(super) fn total_of(memory: &[u8]) -> i64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&memory[..8]);
-    i64::from_le_bytes(bytes)
-}
-
-/// The guest: adds rewards and notes whose they are, traps on texts.
-fn call_guest(memory: &mut Vec<u8>, call: &Call) -> Event {
-    let before = total_of(memory);
-    let points = match &call.operation {
-        Operation::Points | Operation::Recover(_) | Operation::Forget => {
-            return Event::Returned { value: before, delta: Delta::default() };
-        }
-        Operation::Reward(Term::Integer(points)) => *points,
-        Operation::Reward(Term::Text(text)) => {
-            // What it has written by then must not be seen by anybody.
-            memory[..TOTAL_BYTES].copy_from_slice(&i64::MIN.to_le_bytes());
-            return Event::Trapped { message: format!("not an integer: {text}") };
-        }
-    };
-    let value = before + points;
-    memory[..TOTAL_BYTES].copy_from_slice(&value.to_le_bytes());
-    let at = TOTAL_BYTES + op_of(call.key);
-    memory.resize(memory.len().max(at + 1), 0);
-    memory[at] = memory[at].saturating_add(1);
-    let runs = vec![
-        Run { offset: 0, bytes: value.to_le_bytes().to_vec() },
-        Run { offset: at as u64, bytes: vec![memory[at]] },
-    ];
-    let memories = vec![MemoryDelta { len: memory.len() as u64, runs }];
-    Event::Returned { value, delta: Delta { memories } }
+    /// What is on its way.
+    pub(super) flight: Flight,
+    /// Whether the instance was given up because nobody called.
+    rests: bool,
 }
 
 impl World {
@@ -163,6 +108,8 @@ impl World {
                 wake: None,
                 hidden: 0,
                 sent: BTreeMap::new(),
+                flight: Flight::default(),
+                rests: false,
             }
         }))
     }
@@ -221,7 +168,7 @@ impl World {
         }
     }
 
-    fn server(&mut self, slot: Slot, player: &PlayerId, id: u64) -> Option<&mut Server> {
+    pub(super) fn server(&mut self, slot: Slot, player: &PlayerId, id: u64) -> Option<&mut Server> {
         let process = self.machines[slot].process.as_mut()?;
         process.servers.get_mut(player).filter(|server| server.id == id)
     }
@@ -251,8 +198,17 @@ impl World {
     fn perform(&mut self, slot: Slot, player: &PlayerId, id: u64, action: Action) -> Option<Event> {
         match action {
             Action::Execute(call) => return self.execute(slot, player, id, &call),
-            Action::Restore => return self.restore(slot, player, id),
-            Action::Rest => self.server(slot, player, id)?.memory = None,
+            Action::Restore => {
+                let server = self.server(slot, player, id)?;
+                let rested = std::mem::take(&mut server.rests);
+                self.coverage.wakes += u64::from(rested);
+                return self.restore(slot, player, id);
+            }
+            Action::Rest => {
+                let server = self.server(slot, player, id)?;
+                (server.memory, server.rests) = (None, true);
+                self.coverage.rests += 1;
+            }
             Action::Change(mut change) => {
                 change.expect.0 += self.server(slot, player, id)?.hidden;
                 let job = Job { id: self.number(), player: player.clone(), server: id, change };
@@ -260,6 +216,7 @@ impl World {
             }
             Action::Ask { copy, number, request } => {
                 self.server(slot, player, id)?.sent.insert(copy, number);
+                self.watch_order(slot, player, id, (copy, number), &request);
                 let waiter = Waiter::Server { player: player.clone(), server: id, copy, number };
                 self.ask(slot, copy.node, Request::Keeper(request), waiter);
             }
@@ -430,6 +387,9 @@ impl World {
             Ok(Reply::Called(_)) => Err(AskError::Lost),
             Err(error) => Err(error),
         };
+        if let Some(server) = self.server(slot, player, server) {
+            server.flight.ended(copy, number);
+        }
         self.server_event(slot, player, server, Event::Kept { copy, number, reply });
     }
 

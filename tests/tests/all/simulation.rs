@@ -59,6 +59,8 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(!repeats.contains(&0), "requests are done twice");
     assert!(seen.recoveries > 0 && seen.calls_given_up > 0, "doubtful copies are taken");
     assert!(seen.ends > 0, "players are ended");
+    assert!(seen.rests > 0 && seen.wakes > 0, "players rest and are called again");
+    assert!(seen.changes_alone > 0, "changes are too large for a frame");
     assert!(seen.deaths_after_handover > 0, "nodes die in the middle of a handover");
     assert!(seen.groups_that_return_in_part > 0, "one returns without the other");
 }

@@ -8,7 +8,7 @@
 use host::protocol::{CallKey, Generation, PlayerId, PlayerState, Seq};
 
 use super::super::client::op_of;
-use super::super::server::{memory_of, times_applied};
+use super::super::guest::{memory_of, times_applied};
 use super::super::world::World;
 
 /// What somebody gave up on, once.
@@ -37,6 +37,8 @@ impl World {
         below: Generation,
     ) {
         self.coverage.recoveries += 1;
+        // The time in which it must answer begins anew.
+        self.healed = self.healed.map(|_| self.now);
         let lost = self.watch.acknowledged.iter().filter(|((of, _), (seq, _, generation))| {
             of == player && *seq > above && *generation < below
         });

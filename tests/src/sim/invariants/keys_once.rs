@@ -1,9 +1,11 @@
 //! Each key is applied at most once, and each call changes what it says.
 
+use std::collections::BTreeSet;
+
 use host::protocol::{Operation, PlayerId, PlayerState, Term};
 
 use super::super::client::op_of;
-use super::super::server::{memory_of, times_applied, total_of};
+use super::super::guest::{bulk_bytes, bulk_of, mark_of, memory_of, times_applied, total_of};
 use super::super::world::World;
 use super::history;
 
@@ -33,6 +35,13 @@ impl World {
             }
             calls += u64::from(*times);
             total += i64::from(*times) * self.points(op);
+        }
+        let large = (0..self.ops.len()).filter(|op| bulk_bytes(self.points(*op)).is_some());
+        let large = large.filter(|op| times_applied(&memory).get(*op).is_some_and(|n| *n > 0));
+        let marks: BTreeSet<u8> = large.map(mark_of).collect();
+        let bulk: BTreeSet<u8> = bulk_of(&memory).iter().copied().collect();
+        if !bulk.is_subset(&marks) || bulk.is_empty() != marks.is_empty() {
+            return Err((SAME, format!("large calls {marks:?} have left {bulk:?}")));
         }
         if (calls, total) != (state.seq.0, total_of(&memory)) {
             let seen = total_of(&memory);

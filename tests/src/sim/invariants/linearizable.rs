@@ -1,9 +1,10 @@
 //! What the clients of one player saw is what one counter would have shown, call by call.
 
-use host::protocol::{Generation, Operation, PlayerId, Seq, Term};
+use host::protocol::{Operation, PlayerId, Term};
 
 use super::super::client::{Ended, Op};
 use super::super::world::World;
+use super::Told;
 use crate::linearizable::{Call, Verdict, judge};
 
 /// What a call adds, if it is one that counts.
@@ -63,8 +64,8 @@ impl World {
         self.ops.iter().enumerate().filter_map(counts).collect()
     }
 
-    /// Who told first what a client was told: position, total and generation.
-    fn first_told(&self, player: &PlayerId, op: &Op) -> Option<(Seq, i64, Generation)> {
+    /// Who told first what a client was told.
+    fn first_told(&self, player: &PlayerId, op: &Op) -> Option<Told> {
         let Ended::Returned(total) = op.ended else { return None };
         let all = self.watch.told.get(&(player.clone(), op.key))?;
         all.iter().copied().filter(|(_, value, _)| *value == total).min_by_key(|(_, _, by)| *by)
