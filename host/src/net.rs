@@ -15,6 +15,7 @@
 //! - Who may take any of several nodes has their dials [`race`].
 //! - Around a link that is broken, a request goes through another node: its [`Relayer`] passes it
 //!   on over its own link, once.
+//! - [`round_trips`] measures what any of this can cost at least.
 //! - QUIC does not feel a killed process, the kernel's TCP does: [`Pulse`] holds a silent TCP
 //!   connection to each node and reports its end.
 //!
@@ -31,6 +32,7 @@
 mod connection;
 mod dial;
 mod endpoint;
+mod floor;
 mod frame;
 mod identity;
 mod lane;
@@ -45,9 +47,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use connection::Connection;
+pub use connection::{Connection, Traffic};
 pub use dial::{DialError, ResolveError, resolve};
 pub use endpoint::{BindError, Endpoint};
+pub use floor::{FloorError, round_trips};
 pub use identity::{Identity, IdentityError, PeerIdentity};
 pub use lane::{AskError, Pending};
 pub use links::{Links, LinksDriver};

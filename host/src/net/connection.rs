@@ -50,6 +50,16 @@ impl Farewell {
     }
 }
 
+/// Bytes that a connection has moved, as they are on the wire below UDP: retries, signs of life and
+/// acknowledgements of packets included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From this side.
+    pub sent: u64,
+    /// To this side.
+    pub received: u64,
+}
+
 /// An open connection to a node. Cheap to clone; closed when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Inner>);
@@ -93,6 +103,12 @@ impl Connection {
         // Given back because the connection is gone: dropped, it says `Unreachable`.
         self.push(job).err();
         pending
+    }
+
+    /// Returns what it has moved so far.
+    pub fn traffic(&self) -> Traffic {
+        let stats = self.0.quic.stats();
+        Traffic { sent: stats.udp_tx.bytes, received: stats.udp_rx.bytes }
     }
 
     /// Whether nothing is known to have ended it.
