@@ -15,6 +15,7 @@
 
 mod args;
 mod client;
+mod cluster;
 mod command;
 mod config;
 mod dev;

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 pub(super) use self::error::UsageError;
 use super::args::{Args, CallArgs, Command, KeyCommand, NodeArgs, ReachArgs, SecretCommand};
 use super::client::{Patience, Reach};
+use super::cluster::ClusterSettings;
 use super::folders;
 use super::question::Question;
 use super::render::Format;
@@ -48,7 +49,7 @@ pub(super) enum Task {
     /// Make a key.
     NewKey,
     /// Run a throw-away cluster.
-    Dev(DevSettings),
+    Dev(ClusterSettings),
 }
 
 /// A node to run.
@@ -83,17 +84,6 @@ pub(super) struct AskSettings {
     pub(super) reach: Reach,
     /// The cluster's secret.
     pub(super) secret: Secret,
-}
-
-/// A throw-away cluster.
-#[derive(Debug)]
-pub(super) struct DevSettings {
-    /// How many nodes.
-    pub(super) nodes: usize,
-    /// The players' code, unless it is the built-in one.
-    pub(super) guest: Option<PathBuf>,
-    /// What the nodes log.
-    pub(super) log: Option<String>,
 }
 
 impl Config {
@@ -247,13 +237,13 @@ fn dev(
     nodes: usize,
     guest: Option<PathBuf>,
     log: Option<String>,
-) -> Result<DevSettings, UsageError> {
+) -> Result<ClusterSettings, UsageError> {
     if !(1..=NODES_MAX).contains(&nodes) {
         return Err(UsageError::NodeCount { given: nodes });
     }
     // Read here only to say at once what each node would say later.
     guest.as_deref().map(read_guest).transpose()?;
-    Ok(DevSettings { nodes, guest, log })
+    Ok(ClusterSettings { nodes, guest, settings: SettingsChange::default(), log })
 }
 
 fn read_guest(path: &Path) -> Result<Vec<u8>, UsageError> {

@@ -1,38 +1,24 @@
 //! `host dev`: a whole cluster on one machine, with a prompt in front.
 //!
-//! Each node is a process of its own, started like any other node, so that `kill` is what it says.
-//! Secret and data are thrown away at the end.
-//!
-//! Invariant: no child outlives this process. Each is reaped by us, or, if we are killed, stops
-//! because its standard input closes; a frozen one gets SIGHUP and SIGCONT from the kernel, as its
-//! process group is orphaned then.
-
-mod child;
-mod cluster;
+//! The cluster is a throw-away one (`cluster`); this file is its prompt.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
-use std::time::Duration;
 
-use self::cluster::{Cluster, ClusterError};
 use super::client::{Client, Dialer, Patience, Reach};
+use super::cluster::{Cluster, ClusterError, ClusterSettings};
 use super::command::{Action, Line, Scope};
-use super::config::DevSettings;
 use super::prompt::{self, Answer, Prompt};
 use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session::{self, Told};
 use super::signals::Interrupts;
 use crate::limits::CALL_DEADLINE;
-use crate::membership::voters_among;
 use crate::protocol::NodeName;
-
-/// Time between two looks at who votes.
-const SETTLE_POLL: Duration = Duration::from_millis(30);
 
 /// Runs a cluster until the person leaves. Returns what is to be said at the end, if anything.
 pub(super) async fn run(
-    settings: DevSettings,
+    settings: ClusterSettings,
     format: Format,
     screen: &Screen,
 ) -> Option<Rendered> {
@@ -71,7 +57,9 @@ async fn attend(
     let dialer = Dialer::new(cluster.secret()).map_err(|error| render::sentence(&error))?;
     let mut client = Client::new(dialer);
     tokio::select! {
-        () = await_voters(cluster, &mut client) => {}
+        settled = cluster.settle(&mut client) => if !settled {
+            tracing::warn!("not all nodes vote yet: the first one must not die now");
+        },
         () = interrupts.next() => return Ok(()),
     }
     let attended = super::is_attended();
@@ -95,31 +83,6 @@ async fn attend(
     }
     desk.prompt.close();
     Ok(())
-}
-
-/// Waits a moment until as many nodes vote as ever will. Before that, the death of the first one
-/// would leave the others without a directory, and a script is fast.
-async fn await_voters(cluster: &Cluster, client: &mut Client<Dialer>) {
-    let Ok(addrs) = cluster.serving() else { return };
-    let voters = voters_among(addrs.len());
-    let settled = async {
-        // Seen by all, and twice: what all have heard of may still have to be agreed on.
-        let mut seen = 0;
-        while seen < 2 {
-            let mut all = true;
-            for addr in &addrs {
-                let (targets, deadline) = (vec![addr.to_string()], CALL_DEADLINE);
-                let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
-                let nodes = client.nodes(&reach).await;
-                all &= nodes.is_ok_and(|nodes| nodes.voters.len() >= voters);
-            }
-            seen = if all { seen + 1 } else { 0 };
-            tokio::time::sleep(SETTLE_POLL).await;
-        }
-    };
-    if tokio::time::timeout(CALL_DEADLINE, settled).await.is_err() {
-        tracing::warn!("not all nodes vote yet: the first one must not die now");
-    }
 }
 
 /// The prompt and what it speaks for.

@@ -119,11 +119,14 @@ impl Child {
         Ok(status)
     }
 
+    /// Returns its number, unless it was reaped. Until then the number cannot belong to another
+    /// process.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+    }
+
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        // Ours until it is reaped, so the number cannot belong to another process.
-        let pid = self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        Ok(kill_process(pid, signal)?)
+        Ok(kill_process(self.pid().ok_or(io::ErrorKind::NotFound)?, signal)?)
     }
 
     async fn drain(&mut self) {
@@ -144,13 +147,11 @@ async fn forward(
     loop {
         match lines.next_line().await {
             Ok(Some(line)) => {
-                if let Some(addr) = render::parse_ready(&line)
-                    && let Some(ready) = ready.take()
-                {
-                    // The one who started the child may have given up.
-                    ready.send(addr).ok();
+                // Who started the child tells the person in its own words, or has given up.
+                match render::parse_ready(&line).and_then(|addr| Some((addr, ready.take()?))) {
+                    Some((addr, ready)) => drop(ready.send(addr)),
+                    None => screen.print(format!("{label} {line}")),
                 }
-                screen.print(format!("{label} {line}"));
             }
             Ok(None) => return,
             Err(error) => {

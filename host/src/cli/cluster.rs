@@ -1,4 +1,13 @@
-//! The nodes of `dev`: who runs, who is frozen, what starts them again.
+//! A throw-away cluster on this machine: who runs, who is frozen, what starts them again.
+//!
+//! Each node is a process of its own, started like any other node, so that killing it is what it
+//! says. Secret and data are thrown away at the end.
+//!
+//! Invariant: no child outlives this process. Each is reaped by us, or, if we are killed, stops
+//! because its standard input closes; a frozen one gets SIGHUP and SIGCONT from the kernel, as its
+//! process group is orphaned then.
+
+mod child;
 
 use std::env;
 use std::fs;
@@ -14,17 +23,21 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::child::Child;
-use crate::cli::config::DevSettings;
-use crate::cli::folders;
-use crate::cli::screen::Screen;
+use self::child::Child;
+use super::client::{Client, Dialer, Patience, Reach};
+use super::folders;
+use super::screen::Screen;
+use crate::limits::CALL_DEADLINE;
+use crate::membership::voters_among;
 use crate::net::{Secret, SecretError};
-use crate::protocol::NodeName;
+use crate::protocol::{NodeName, NodeStatus, SettingsChange};
 
 /// Longest wait for a node's ready line. A debug build on a busy machine needs seconds.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for nodes that stop in good order.
 const STOP_MAX: Duration = Duration::from_secs(5);
+/// Time between two looks at who is up and votes.
+const SETTLE_POLL: Duration = Duration::from_millis(30);
 /// One colour a node, as numbers of ANSI escape sequences.
 const COLOURS: [u8; 9] = [36, 33, 35, 32, 34, 31, 96, 93, 95];
 
@@ -64,12 +77,26 @@ pub(super) enum ClusterError {
     },
 }
 
+/// A throw-away cluster to be.
+#[derive(Debug)]
+pub(super) struct ClusterSettings {
+    /// How many nodes.
+    pub(super) nodes: usize,
+    /// The players' code, unless it is the built-in one.
+    pub(super) guest: Option<PathBuf>,
+    /// What holds for the cluster, unless it is what always does.
+    pub(super) settings: SettingsChange,
+    /// What the nodes log.
+    pub(super) log: Option<String>,
+}
+
 /// Some nodes and the folder they share.
 #[derive(Debug)]
 pub(super) struct Cluster {
     members: Vec<Member>,
     program: PathBuf,
     guest: Option<PathBuf>,
+    settings: SettingsChange,
     log: Option<String>,
     secret: Secret,
     screen: Screen,
@@ -94,11 +121,11 @@ impl Cluster {
     ///
     /// `Folder` or `Secret`.
     pub(super) fn new(
-        settings: DevSettings,
+        settings: ClusterSettings,
         screen: Screen,
         colours: bool,
     ) -> Result<Self, ClusterError> {
-        let DevSettings { nodes, guest, log } = settings;
+        let ClusterSettings { nodes, guest, settings, log } = settings;
         let program = env::current_exe().map_err(ClusterError::Folder)?;
         let folder = Folder::create().map_err(ClusterError::Folder)?;
         let secret = Secret::create(&folder.0.join("secret"))?;
@@ -112,7 +139,7 @@ impl Cluster {
             Member { name, label, addr: None, child: None }
         });
         let members = members.collect();
-        Ok(Self { members, program, guest, log, secret, screen, folder })
+        Ok(Self { members, program, guest, settings, log, secret, screen, folder })
     }
 
     /// Starts all nodes: the first one, then those that join it.
@@ -131,6 +158,32 @@ impl Cluster {
             self.await_ready(index, ready).await?;
         }
         Ok(())
+    }
+
+    /// Waits until all nodes know each other as up and as many vote as ever will. Before that, the
+    /// death of the first one would leave the others without a directory, a new player might not
+    /// get all its keepers, and a script is fast. Returns whether it came to that in time.
+    pub(super) async fn settle(&self, client: &mut Client<Dialer>) -> bool {
+        let Ok(addrs) = self.serving() else { return false };
+        let voters = voters_among(addrs.len());
+        let settled = async {
+            // Seen by all, and twice: what all have heard of may still have to be agreed on.
+            let mut seen = 0;
+            while seen < 2 {
+                let mut all = true;
+                for addr in &addrs {
+                    let (targets, deadline) = (vec![addr.to_string()], CALL_DEADLINE);
+                    let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
+                    all &= client.nodes(&reach).await.is_ok_and(|list| {
+                        let up = list.nodes.iter().filter(|node| node.status == NodeStatus::Up);
+                        up.count() >= addrs.len() && list.voters.len() >= voters
+                    });
+                }
+                seen = if all { seen + 1 } else { 0 };
+                tokio::time::sleep(SETTLE_POLL).await;
+            }
+        };
+        timeout(CALL_DEADLINE, settled).await.is_ok()
     }
 
     /// Starts a node again, with the command of its first start. Returns its address once it
@@ -221,15 +274,20 @@ impl Cluster {
 
     /// Kills and reaps whatever still runs.
     pub(super) async fn kill_all(&mut self) {
-        for member in &mut self.members {
-            let Some(mut child) = member.child.take() else { continue };
-            match child.kill().await {
-                Ok(()) => {}
-                // It has ended and was reaped already.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
-                Err(error) => tracing::error!(node = %member.name, %error, "cannot kill the node"),
-            }
-        }
+        let running = self.members.iter_mut().filter_map(|member| {
+            let mut child = member.child.take()?;
+            let name = &member.name;
+            Some(async move {
+                match child.kill().await {
+                    Ok(()) => {}
+                    // It has ended and was reaped already.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                    Err(error) => tracing::error!(node = %name, %error, "cannot kill the node"),
+                }
+            })
+        });
+        // All at once: the last one would only tell of the deaths of the others.
+        join_all(running).await;
     }
 
     /// Returns the address of a node that runs, frozen or not.
@@ -318,6 +376,15 @@ impl Cluster {
         {
             command.arg("--join").arg(first.to_string());
         }
+        let SettingsChange { keepers, ack } = self.settings;
+        if index == 0 {
+            keepers.into_iter().for_each(|keepers| {
+                command.arg("--keepers").arg(keepers.to_string());
+            });
+            ack.into_iter().for_each(|ack| {
+                command.arg("--ack").arg(ack.word());
+            });
+        }
         command.arg("--data-dir").arg(self.folder.0.join(member.name.as_str()));
         command.arg("--secret-file").arg(self.folder.0.join("secret"));
         if let Some(guest) = &self.guest {
@@ -360,7 +427,7 @@ impl Folder {
     /// Makes a folder of a name that did not exist, which only this user can enter.
     fn create() -> io::Result<Self> {
         let parent = env::temp_dir();
-        let path = parent.join(format!("player-host-dev-{:016x}", rand::random::<u64>()));
+        let path = parent.join(format!("player-host-{:016x}", rand::random::<u64>()));
         // Not the recursive kind, which is content with a folder that somebody put there.
         folders::create_new_private(&path)?;
         Ok(Self(path))
