@@ -47,7 +47,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, Traffic};
+pub use connection::Connection;
 pub use dial::{DialError, ResolveError, resolve};
 pub use endpoint::{BindError, Endpoint};
 pub use floor::{FloorError, round_trips};

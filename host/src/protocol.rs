@@ -24,7 +24,7 @@ pub use message::{
 };
 pub use record::{
     ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,
-    PlayerRecord, name_of,
+    PlayerRecord, Traffic, name_of,
 };
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Effect, PlayerState, Record, StateMismatch};

@@ -195,6 +195,7 @@ impl<A: Ask> Client<A> {
                 | CallReply::Players { .. }
                 | CallReply::Nodes { .. }
                 | CallReply::Settings(_)
+                | CallReply::Traffic(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

@@ -81,6 +81,7 @@ impl Due {
             | CallRequest::Nodes
             | CallRequest::Code(_)
             | CallRequest::Drain
+            | CallRequest::Traffic
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -117,6 +118,7 @@ impl Gateway {
             CallRequest::Code(hash) => CallReply::Code(self.codes.bytes(hash)),
             CallRequest::Configure(change) => CallReply::Settings(self.configure(change).await),
             CallRequest::Drain => self.drain().await,
+            CallRequest::Traffic => CallReply::Traffic(self.links.traffic()),
         }
     }
 

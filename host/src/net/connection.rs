@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::PeerIdentity;
 use super::lane::{Job, LaneQueue, Pending};
-use crate::protocol::{Lane, Request};
+use crate::protocol::{Lane, Request, Traffic};
 
 /// Priority of large messages: they take what the lanes leave.
 pub(super) const BULK_PRIORITY: i32 = -1;
@@ -48,16 +48,6 @@ impl Farewell {
         };
         connection.close(self.code(), words);
     }
-}
-
-/// Bytes that a connection has moved, as they are on the wire below UDP: retries, signs of life and
-/// acknowledgements of packets included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// From this side.
-    pub sent: u64,
-    /// To this side.
-    pub received: u64,
 }
 
 /// An open connection to a node. Cheap to clone; closed when the last clone is dropped.

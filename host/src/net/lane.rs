@@ -242,6 +242,7 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         CallRequest::Call { .. }
         | CallRequest::Forward { .. }
         | CallRequest::Drain
+        | CallRequest::Traffic
         | CallRequest::Configure(_) => false,
     }
 }

@@ -31,7 +31,7 @@ use super::relay::Relays;
 use super::{AskError, Connection, DialError, Endpoint, Pending};
 use crate::clock;
 use crate::limits::SUSPECT_AFTER;
-use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, Request};
+use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, Request, Traffic};
 
 /// Pause after a first failed dial. Each further failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -99,6 +99,12 @@ impl Links {
     /// if there is no way around.
     pub fn send_around(&self, node: NodeId, request: Request) -> Pending {
         self.send_on(node, request, Way::Around)
+    }
+
+    /// Returns what has gone over the connections that are open.
+    pub fn traffic(&self) -> Traffic {
+        let table = self.0.lock();
+        table.links.values().filter_map(Link::open_connection).map(Connection::traffic).sum()
     }
 
     fn send_on(&self, node: NodeId, request: Request, way: Way) -> Pending {

@@ -149,6 +149,7 @@ fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Players { .. }
             | CallRequest::Nodes
             | CallRequest::Drain
+            | CallRequest::Traffic
             | CallRequest::Configure(_) => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) => false,
         },

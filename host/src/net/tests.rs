@@ -9,6 +9,8 @@ use quinn::{ConnectionError, VarInt};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::Farewell;
 use super::frame::{Opening, put};
@@ -18,7 +20,7 @@ use super::*;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::protocol::{
     CallReply, DirectoryReply, DirectoryRequest, KeeperReply, KeeperRequest, Lane, MemberReply,
-    Release, Reply, Request,
+    Release, Reply, Request, Traffic,
 };
 
 /// Two members of one cluster: one that serves, and one that dials.
@@ -41,6 +43,26 @@ async fn requests_of_all_lanes_are_answered() {
     assert_eq!(connection.ask(append(1)).await, Ok(acknowledged(1)));
     let nodes = connection.ask(nodes()).await.unwrap();
     assert!(matches!(nodes, Reply::Call(CallReply::Nodes { .. })));
+}
+
+#[tokio::test]
+async fn traffic_is_what_went_over_open_connections() {
+    let (_secret, server, dialer) = pair();
+    let (links, driver) = Links::new(dialer);
+    let cancel = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(driver.run(cancel.clone()));
+    links.update(std::slice::from_ref(&server.record));
+    assert_eq!(links.traffic(), Traffic::default());
+    soon(links.send(server.record.id, ping())).await.unwrap();
+    let before = links.traffic();
+    assert!(before.sent > 0 && before.received > 0, "{before:?}");
+    let bytes = u64::try_from(STATE_BYTES).unwrap();
+    soon(links.send(server.record.id, seed(STATE_BYTES))).await.unwrap();
+    let after = links.traffic();
+    assert!(after.sent - before.sent > bytes, "{before:?} {after:?}");
+    links.drop_connection(server.record.id);
+    assert_eq!(links.traffic(), Traffic::default(), "it is not open any more");
 }
 
 #[tokio::test]

@@ -13,13 +13,13 @@ pub use relay::{Relay, Relayed, Unrelayed};
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
     NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Record, Seq,
-    Settings, SettingsChange, SettingsReport, Writer,
+    Settings, SettingsChange, SettingsReport, Traffic, Writer,
 };
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Calls, appends, seeds, the directory, joining and relays.
+    /// Calls, appends, seeds, the directory, joining, relays and traffic.
     V1 = 1,
 }
 
@@ -376,6 +376,9 @@ pub enum CallRequest {
     Drain,
     /// A change of the cluster's settings; an empty one only asks for them.
     Configure(SettingsChange),
+    /// "How much has gone over the connections to other nodes that you have dialed and that are
+    /// open?"
+    Traffic,
 }
 
 /// About players.
@@ -410,4 +413,6 @@ pub enum CallReply {
     /// What holds in the cluster, or why nobody could decide the change yet; then it may still
     /// be done.
     Settings(Result<SettingsReport, String>),
+    /// What has gone over those connections.
+    Traffic(Traffic),
 }

@@ -1,5 +1,6 @@
 //! What the directory knows: nodes, players, and how a change of them ended.
 
+use std::iter::Sum;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,32 @@ pub struct DrainReport {
     pub copies: u64,
     /// Players and copies that no other node could take, and why.
     pub left: Option<String>,
+}
+
+/// Bytes that connections have moved, as they are on the wire below UDP: retries, signs of life and
+/// acknowledgements of packets included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// From the side that tells.
+    pub sent: u64,
+    /// To it.
+    pub received: u64,
+}
+
+impl Traffic {
+    /// Returns the bytes in both directions.
+    pub fn bytes(self) -> u64 {
+        self.sent.saturating_add(self.received)
+    }
+}
+
+impl Sum for Traffic {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, each| Self {
+            sent: sum.sent.saturating_add(each.sent),
+            received: sum.received.saturating_add(each.received),
+        })
+    }
 }
 
 /// One player in a listing.
