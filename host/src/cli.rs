@@ -1,19 +1,21 @@
-//! The program's face: the command line, one-shot commands, the prompts, `dev`.
+//! The program's face: the command line, one-shot commands, the prompts, `dev`, `bench`.
 //!
 //! ```text
 //!   args ──► config ──┬─► node ── prompt ──┐
 //!   (typed)  (checked)├─► dev  ── prompt ──┼─► session ──► client ──► a node
 //!                     ├─► one question ────┘      │
-//!                     └─► a secret, a key         └─► render ──► text or JSON, exit code
+//!                     ├─► bench                   └─► render ──► text or JSON, exit code
+//!                     └─► a secret, a key
 //! ```
 //!
 //! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
-//! every attempt of one call bears the same key; no child of `dev` outlives it.
+//! every attempt of one call bears the same key; no child of `dev` or `bench` outlives it.
 //!
 //! What this room does not do: decide anything about players. Even the prompt of a running node
 //! asks that node over the network, as everybody does.
 
 mod args;
+mod bench;
 mod client;
 mod cluster;
 mod command;
@@ -75,10 +77,6 @@ pub fn run() -> ExitCode {
 
 fn perform(config: Config) -> Exit {
     let Config { format, log, task } = config;
-    let failed = |error: io::Error| {
-        let message = format!("cannot start: {error}");
-        finish(format, render::not_done(format, &message))
-    };
     match task {
         Task::NewSecret(file) => {
             let rendered = match Secret::create(&file) {
@@ -94,13 +92,13 @@ fn perform(config: Config) -> Exit {
             start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);
             match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => finish(format, block_on(runtime, ask(settings, format))),
-                Err(error) => failed(error),
+                Err(error) => cannot_start(format, &error),
             }
         }
         Task::Node(settings) => {
             let screen = match node_screen(&settings) {
                 Ok(screen) => screen,
-                Err(error) => return failed(error),
+                Err(error) => return cannot_start(format, &error),
             };
             let filter = log.as_deref().unwrap_or(LOG_OF_NODES);
             match &screen {
@@ -116,26 +114,35 @@ fn perform(config: Config) -> Exit {
                     screen.iter().for_each(Screen::flush);
                     rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
                 }
-                Err(error) => failed(error),
+                Err(error) => cannot_start(format, &error),
             }
         }
         Task::Dev(settings) => {
-            let screen = match Screen::start() {
-                Ok(screen) => screen,
-                Err(error) => return failed(error),
-            };
-            // The filter is for the nodes; `dev` itself has little to say.
-            start_log(LOG_OF_COMMANDS, Format::Text, screen.clone());
-            match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => {
-                    let rendered = block_on(runtime, dev::run(settings, format, &screen));
-                    screen.flush();
-                    rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
-                }
-                Err(error) => failed(error),
-            }
+            with_screen(format, async |screen| dev::run(settings, format, screen).await)
+        }
+        Task::Bench(settings) => {
+            with_screen(format, async |screen| Some(bench::run(settings, format, screen).await))
         }
     }
+}
+
+/// Performs what starts nodes as child processes, whose lines go to the screen. A log filter is for
+/// them; the command itself has little to log.
+fn with_screen(format: Format, task: impl AsyncFnOnce(&Screen) -> Option<Rendered>) -> Exit {
+    let prepared = Screen::start()
+        .and_then(|screen| Ok((screen, Builder::new_current_thread().enable_all().build()?)));
+    let (screen, runtime) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return cannot_start(format, &error),
+    };
+    start_log(LOG_OF_COMMANDS, Format::Text, screen.clone());
+    let rendered = block_on(runtime, task(&screen));
+    screen.flush();
+    rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
+}
+
+fn cannot_start(format: Format, error: &io::Error) -> Exit {
+    finish(format, render::not_done(format, &format!("cannot start: {error}")))
 }
 
 /// A node has a prompt when a person sits at both ends of it.

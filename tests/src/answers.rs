@@ -43,6 +43,37 @@ pub struct Restored {
     pub micros: u64,
 }
 
+/// What a load has found.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Measured {
+    /// `own` or `running`.
+    pub cluster: String,
+    /// Calls that were answered.
+    pub calls: u64,
+    /// Calls that were not.
+    pub failed: u64,
+    /// Calls that were due and not sent in time.
+    pub unsent: u64,
+    /// Answered calls that another node ran than the called one.
+    pub forwarded: u64,
+    /// Players that could not be forgotten.
+    pub players_left: u64,
+    /// Answered calls in a second.
+    pub calls_per_second: f64,
+    /// Half of the calls took at most so many microseconds.
+    pub p50_us: Option<f64>,
+    /// All of them.
+    pub max_us: Option<f64>,
+    /// Processor time of the owner for each call, if its process was seen.
+    pub owner_cpu_us_per_call: Option<f64>,
+    /// Bytes between the nodes for each call, if they are nobody else's.
+    pub node_bytes_per_call: Option<f64>,
+    /// Bytes between client and nodes for each call.
+    pub client_bytes_per_call: Option<f64>,
+    /// A plain round trip.
+    pub quinn_round_trip_us: f64,
+}
+
 /// A call that got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Failed {

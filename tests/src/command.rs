@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
 use crate::wait::{PATIENCE, pause};
@@ -51,11 +52,16 @@ pub fn host(args: &[&str]) -> Ran {
 /// When it cannot be started.
 #[track_caller]
 pub fn spawn_host(args: &[&str]) -> Running {
+    spawn(host_command(), args)
+}
+
+/// Starts a command of the host with these arguments, and returns at once.
+#[track_caller]
+pub(crate) fn spawn(mut command: Command, args: &[&str]) -> Running {
     // Files instead of pipes: nobody has to read them while the command runs.
     let stdout = tempfile::tempfile().expect("create a file for the command's output");
     let stderr = tempfile::tempfile().expect("create a file for the command's messages");
     let clone = |file: &File| Stdio::from(file.try_clone().expect("share an open file"));
-    let mut command = host_command();
     command.args(args).stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr));
     let start = Instant::now();
     let child = command.spawn().expect("start the host");
@@ -85,6 +91,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// Returns its process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Presses Ctrl-C.
+    ///
+    /// # Panics
+    ///
+    /// When the signal cannot be sent.
+    #[track_caller]
+    pub fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("send a signal");
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

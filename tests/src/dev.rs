@@ -200,7 +200,8 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    fn children_of(parent: u32) -> Vec<Self> {
+    /// Returns what a process has started and is still there, and what that has started.
+    pub(crate) fn children_of(parent: u32) -> Vec<Self> {
         let entries = fs::read_dir("/proc").expect("the system has /proc");
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let pids = names.filter_map(|name| name.parse().ok());

@@ -14,6 +14,7 @@
 //! - no wait is a pause of a guessed length: it ends when the awaited thing is there.
 
 mod answers;
+mod bench;
 pub mod chaos;
 mod client;
 mod cluster;
@@ -30,7 +31,10 @@ mod slots;
 mod via;
 mod wait;
 
-pub use answers::{Drained, Failed, Forgotten, Listed, NodeSeen, Returned, Settings, Trapped};
+pub use answers::{
+    Drained, Failed, Forgotten, Listed, Measured, NodeSeen, Returned, Settings, Trapped,
+};
+pub use bench::Bench;
 pub use client::{Client, NoAnswer};
 pub use cluster::Cluster;
 pub use command::{Ran, Running, host, host_binary, spawn_host};

@@ -172,6 +172,12 @@ impl Via {
         self.start(&["forget", player]).finish()
     }
 
+    /// Starts to put a load on the asked node's cluster, with these flags of `host bench`.
+    #[track_caller]
+    pub fn start_bench(&self, flags: &[&str]) -> Running {
+        self.start(&[&["bench"], flags].concat())
+    }
+
     /// Has the asked node hand over what it has and stop, and returns how the command ended.
     #[track_caller]
     pub fn drain(&self) -> Ran {

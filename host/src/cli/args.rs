@@ -1,11 +1,15 @@
 //! The command line as it is typed. `config` checks what it means.
 
+mod bench;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(super) use self::bench::{BenchArgs, Payload, Through};
 
 /// Run a node, or ask one
 ///
@@ -163,6 +167,13 @@ pub(super) enum Command {
         #[arg(long, value_name = "WASM", env = "PLAYER_HOST_GUEST")]
         guest: Option<PathBuf>,
     },
+    /// Measure what calls cost, on a throw-away cluster of this machine or on a running one
+    ///
+    /// Without --node it starts a cluster and removes it at the end. In a running cluster it makes
+    /// players of its own, which it forgets at the end; only their numbers stay in the directory, as
+    /// those of all forgotten players. Nobody else's are touched, but they share the nodes with the
+    /// load.
+    Bench(BenchArgs),
 }
 
 /// Commands about the secret.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use self::attempts::{Attempts, Key, Step};
 pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
-pub(super) use self::dialer::Dialer;
+pub(super) use self::dialer::{Dialer, DialerError};
 use crate::clock;
 use crate::protocol::{
     Answer, Call, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,

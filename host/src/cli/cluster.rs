@@ -18,6 +18,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
+use rustix::process::Pid;
 use thiserror::Error;
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -299,6 +300,15 @@ impl Cluster {
         self.child(node)?;
         let index = self.index(node)?;
         self.members[index].addr.ok_or_else(|| ClusterError::Down(node.clone()))
+    }
+
+    /// Returns the process of a node that runs, frozen or not.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchNode` or `Down`.
+    pub(super) fn process(&mut self, node: &NodeName) -> Result<Pid, ClusterError> {
+        self.child(node)?.pid().ok_or_else(|| ClusterError::Down(node.clone()))
     }
 
     /// Returns the addresses of the nodes that run and are not frozen.

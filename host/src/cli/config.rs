@@ -1,5 +1,6 @@
 //! What the command line means, checked: the rest of the program meets no wrong value.
 
+mod bench;
 mod error;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 pub(super) use self::error::UsageError;
 use super::args::{Args, CallArgs, Command, KeyCommand, NodeArgs, ReachArgs, SecretCommand};
+use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
 use super::cluster::ClusterSettings;
 use super::folders;
@@ -50,6 +52,8 @@ pub(super) enum Task {
     NewKey,
     /// Run a throw-away cluster.
     Dev(ClusterSettings),
+    /// Measure a cluster.
+    Bench(BenchSettings),
 }
 
 /// A node to run.
@@ -138,6 +142,7 @@ impl Config {
             Some(Command::Secret { command: SecretCommand::New { file } }) => Task::NewSecret(file),
             Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
             Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
+            Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
         };
         Ok(Self { format, log, task })
     }

@@ -1,10 +1,12 @@
 //! Answers as a person or a program reads them. Pure: what is printed, not where.
 
+mod bench;
 mod json;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::bench::measured;
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;

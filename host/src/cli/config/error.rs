@@ -99,6 +99,26 @@ pub(in crate::cli) enum UsageError {
         /// What was typed.
         given: usize,
     },
+    /// `host bench --nodes` is out of range.
+    #[error("`host bench` starts 2 to {NODES_MAX} nodes, not {given}")]
+    BenchNodeCount {
+        /// What was typed.
+        given: usize,
+    },
+    /// More keepers than there are nodes besides the owner's.
+    #[error("{nodes} nodes cannot keep a player on {keepers} others; start more with --nodes")]
+    KeeperCount {
+        /// How many nodes.
+        nodes: usize,
+        /// How many keepers.
+        keepers: usize,
+    },
+    /// An option of a started cluster beside `--node`.
+    #[error("`{flag}` is for a cluster that `host bench` starts; with --node one runs already")]
+    RunningCluster {
+        /// The option.
+        flag: &'static str,
+    },
     /// There is no place for files.
     #[error("HOME names no folder for state; use --data-dir and --secret-file")]
     NoStateFolder,

@@ -1,5 +1,7 @@
 use super::*;
-use crate::protocol::{Operation, Term};
+use crate::cli::args::{Payload, Through};
+use crate::cli::bench::{Load, Target};
+use crate::protocol::{Ack, Operation, Term};
 
 /// Checks a command line on a machine whose state folder is `state`.
 fn check(state: &Path, line: &str) -> Result<Task, UsageError> {
@@ -40,6 +42,13 @@ fn a_wrong_word_gets_one_clear_sentence() {
         ("host set --keepers many", "a player has 1 to 8 keepers, not many"),
         ("host set --ack paper", "`paper` is not a way to acknowledge; expected memory or disk"),
         ("host dev --nodes 10", "runs 1 to 9 nodes, not 10"),
+        ("host bench --nodes 1", "`host bench` starts 2 to 9 nodes, not 1"),
+        ("host bench --nodes 2 --keepers 2", "2 nodes cannot keep a player on 2 others"),
+        ("host bench --ack paper", "`paper` is not a way to acknowledge"),
+        ("host bench --node a", "`a` is not a node's address"),
+        ("host bench --node a:1 --ack disk", "`--ack` is for a cluster that `host bench` starts"),
+        ("host bench --node a:1 --keepers 2", "`--keepers` is for a cluster that"),
+        ("host bench --node a:1 --nodes 2", "`--nodes` is for a cluster that"),
     ] {
         let message = refused(line);
         assert!(message.contains(sentence), "{line}: {message}");
@@ -104,4 +113,42 @@ fn named_nodes_and_a_given_key_are_kept() {
     assert_eq!(ask.reach.targets, ["a:1", "b:2"]);
     assert_eq!(ask.reach.patience, Patience::UntilDeadline);
     assert_eq!(ask.key, Some(CallKey::new(0, 0xffff)));
+}
+
+#[test]
+fn a_measurement_starts_its_own_cluster_unless_a_node_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let bench = |line: &str| match check(state.path(), line).unwrap() {
+        Task::Bench(settings) => settings,
+        other => panic!("{other:?}"),
+    };
+    let BenchSettings { load, target } = bench("host bench");
+    let expected = Load {
+        players: 1000,
+        callers: 256,
+        time: Duration::from_secs(5),
+        hot: false,
+        payload: Payload::Reward,
+        rate: None,
+        through: Through::Owner,
+    };
+    assert_eq!(load, expected);
+    assert!(matches!(target, Target::Own(ClusterSettings { nodes: 2, .. })), "{target:?}");
+    let line = "host bench --keepers 2 --ack disk --hot --payload points --rate 50 --through wrong";
+    let BenchSettings { load, target } = bench(line);
+    let expected = Load {
+        hot: true,
+        payload: Payload::Points,
+        rate: Some(50),
+        through: Through::Wrong,
+        ..expected
+    };
+    assert_eq!(load, expected);
+    let Target::Own(ClusterSettings { nodes: 3, settings, .. }) = target else {
+        panic!("{target:?}")
+    };
+    assert_eq!(settings, SettingsChange { keepers: Some(2), ack: Some(Ack::Disk) });
+    let BenchSettings { target, .. } = bench("host bench --node a:1 --node b:2");
+    let Target::Running { reach, .. } = target else { panic!("{target:?}") };
+    assert_eq!(reach.targets, ["a:1", "b:2"]);
 }

@@ -214,6 +214,6 @@ pub(super) fn settings(report: &SettingsReport) -> String {
     line(&Hold { keepers: settings.keepers, ack: settings.ack.word(), silent })
 }
 
-fn line(value: &impl Serialize) -> String {
+pub(super) fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs with string keys are JSON")
 }
