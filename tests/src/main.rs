@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use tests::chaos;
-use tests::measure::{Failure, Load, failovers, latency, rolling, throughput};
+use tests::measure::{Failure, failovers, rolling};
 use tests::sim::{self, Bug, Coverage, Settings};
 
 /// Measures a cluster of this build.
@@ -31,29 +31,11 @@ enum What {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
         runs: u16,
     },
-    /// Rewards in a second, of many callers over one connection to one of three nodes.
-    Throughput {
-        /// Players that are called.
-        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-        players: u64,
-        /// Callers at the same time.
-        #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1024))]
-        callers: u64,
-        /// How long to measure.
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
-        seconds: u64,
-    },
     /// What callers feel while one node of three after the other is restarted in order.
     Rolling {
         /// How often each node is restarted.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,
-    },
-    /// Time of a reward on two nodes, one caller, through the owner's node.
-    Latency {
-        /// How long to measure.
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
     },
     /// Real processes in a network and on disks that fail, under load: looks for broken promises.
     Chaos {
@@ -90,12 +72,7 @@ fn main() -> Result<()> {
         What::Failover { runs } => [Failure::Killed, Failure::Stopped]
             .into_iter()
             .try_for_each(|failure| print(&failovers(failure, runs.into())?, json)),
-        What::Throughput { players, callers, seconds } => {
-            let duration = Duration::from_secs(seconds);
-            print(&throughput(Load { players, callers, duration })?, json)
-        }
         What::Rolling { rounds } => print(&rolling(rounds.into())?, json),
-        What::Latency { seconds } => print(&latency(Duration::from_secs(seconds))?, json),
         What::Chaos { minutes, seed, nodes } => {
             if let Some(obstacle) = chaos::obstacle() {
                 bail!("there is no chaos on this machine: {obstacle}");

@@ -1,8 +1,7 @@
-//! Measures what a caller feels: how long a failover takes, and how long a reward.
+//! Measures what a caller feels while nodes fail and restart. What a call costs while they do not,
+//! `host bench` measures.
 
-mod cpu;
 mod rolling;
-mod throughput;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,16 +10,11 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-pub use cpu::CpuOfCall;
 pub use rolling::{Rolling, rolling};
-pub use throughput::{Load, Throughput, throughput};
 
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::wait::PATIENCE;
-
-/// Calls before a measured loop, so that connections and caches are warm.
-const WARM_UP_CALLS: usize = 500;
 
 /// What happens to an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -149,54 +143,6 @@ fn failover(
     Ok(elapsed)
 }
 
-/// How long rewards take.
-#[derive(Debug, Clone, Serialize)]
-pub struct Latency {
-    /// How many were measured.
-    pub calls: usize,
-    /// Half of them took at most so many microseconds.
-    pub p50_us: f64,
-    /// 99 of 100 took at most so many microseconds.
-    pub p99_us: f64,
-    /// All of them took at most so many microseconds.
-    pub max_us: f64,
-}
-
-impl fmt::Display for Latency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, p50_us, p99_us, max_us } = self;
-        write!(f, "{calls} rewards: p50 {p50_us:.0} µs, p99 {p99_us:.0} µs, max {max_us:.0} µs")
-    }
-}
-
-/// Measures rewards of one caller, one after the other, on two nodes, through the owner's.
-///
-/// # Errors
-///
-/// When a reward was not answered.
-pub fn latency(duration: Duration) -> Result<Latency> {
-    let cluster = Cluster::start(2);
-    let owner = [cluster.node("app_node1").addr()];
-    let durations = runtime()?.block_on(async {
-        let mut client = Client::new(cluster.secret())?;
-        for _ in 0..WARM_UP_CALLS {
-            client.reward(&owner, "player1", 1, PATIENCE).await?;
-        }
-        let mut durations = Vec::new();
-        let start = Instant::now();
-        while durations.is_empty() || start.elapsed() < duration {
-            let sent = Instant::now();
-            client.reward(&owner, "player1", 1, PATIENCE).await?;
-            durations.push(sent.elapsed());
-        }
-        anyhow::Ok(durations)
-    })?;
-    let sample = Sample::new(durations);
-    let [p50_us, p99_us, max_us] =
-        [sample.quantile(500), sample.quantile(990), sample.max()].map(microseconds);
-    Ok(Latency { calls: sample.len(), p50_us, p99_us, max_us })
-}
-
 /// One thread, so that a measured call waits for no other one of the client.
 fn runtime() -> Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("start the client's runtime")
@@ -204,10 +150,6 @@ fn runtime() -> Result<Runtime> {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
-}
-
-fn microseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
 }
 
 #[cfg(test)]
