@@ -1,4 +1,5 @@
-//! What one call costs in the processes that it crosses, without networks and disks: `cargo bench`.
+//! What one call costs in the processes that it crosses, without networks and disks:
+//! `cargo bench --bench call`.
 //! `host bench` measures the whole.
 
 use std::sync::Arc;
