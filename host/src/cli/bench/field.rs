@@ -42,8 +42,8 @@ impl Field {
         through: Through,
     ) -> Result<Self, BenchError> {
         let list = client.nodes(reach).await.map_err(BenchError::Unanswered)?;
-        let settings =
-            client.set(reach, SettingsChange::default()).await.map_err(BenchError::Unanswered)?;
+        let asked = client.set(reach, SettingsChange::default()).await;
+        let settings = asked.map_err(BenchError::Unanswered)?.settings;
         let endpoint = Endpoint::client(Identity::client(secret)?)?;
         let (owner, called) = choose(&list, through)?;
         let mut nodes = Vec::new();
