@@ -129,6 +129,9 @@ pub struct Machine {
     stopping: bool,
     /// Recovery steps that failed in a row.
     retries: u32,
+    /// A change was asked for of which nothing was heard: it may still be made, as long as the
+    /// generation is the one that it expects.
+    unsure: bool,
     /// A delta too large to share a stream is on its way: nothing may overtake it.
     large_in_flight: bool,
     /// Nodes that took no copy of this player, each the last choice for a new one until then.
@@ -219,6 +222,7 @@ impl Machine {
             used: None,
             stopping: false,
             retries: 0,
+            unsure: false,
             large_in_flight: false,
             avoid: Vec::new(),
             accepted: None,

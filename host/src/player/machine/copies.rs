@@ -44,7 +44,9 @@ impl Machine {
             self.phase = Phase::Alone;
             return;
         }
-        if self.is_named() && self.spare(&[], view).is_empty() {
+        // What an earlier change would still name misses what is executed from here on. Naming the
+        // same copies once more raises the generation, and that change can never be made.
+        if self.is_named() && self.spare(&[], view).is_empty() && !self.unsure {
             self.revive(view, out);
         } else {
             self.name_with(Vec::new(), view, out);

@@ -46,6 +46,12 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         match outcome {
+            // The generation has moved: no other attempt can be made any more.
+            Some(ChangeOutcome::Changed(_)) => self.unsure = false,
+            Some(ChangeOutcome::Conflict(_)) => {}
+            None => self.unsure = true,
+        }
+        match outcome {
             Some(ChangeOutcome::Changed(generation)) if naming.change.keepers.is_empty() => {
                 let seq = self.state.as_ref().map(|state| state.seq);
                 let old = self.record.as_mut().map(|record| {

@@ -47,6 +47,23 @@ fn more_keepers_are_seeded_live_and_calls_wait_only_meanwhile() {
 }
 
 #[test]
+fn a_change_that_may_still_be_made_is_fenced_before_anything_is_executed() {
+    let mut world = World::serving();
+    world.wanted = 2;
+    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
+    // Its answer is lost. Asked again, it is refused, for node 3 has gone: but the first one may
+    // only be late, and would name a copy that lacks what comes now.
+    assert_eq!(world.feed(Event::Changed(None)), Vec::<String>::new());
+    assert_eq!(world.wait(), ["change 1 -> [2, 3]"]);
+    world.set_up(&[1, 2]);
+    let refused = ChangeOutcome::Conflict(world.machine.record.clone());
+    assert_eq!(world.feed(Event::Changed(Some(refused))), ["change 1 -> [2]"]);
+    assert_eq!(world.call(2, 5), Vec::<String>::new());
+    assert_eq!(world.changed(2), ["execute"]);
+}
+
+#[test]
 fn nothing_overtakes_a_large_change_when_a_keeper_is_added() {
     let mut world = World::serving();
     world.call(2, 5);
