@@ -1,6 +1,6 @@
 //! Serving calls: execute one after the other, send what changed, answer in order.
 
-use super::{Acking, Action, Life, Machine, Phase, Story, Unanswered, View, Waiting};
+use super::{Action, Life, Machine, Phase, Story, Unanswered, View, Waiting};
 use crate::limits::{FRAME_BYTES_MAX, IDLE_AFTER, PIPELINE_CALLS_MAX};
 use crate::net::AskError;
 use crate::protocol::{
@@ -182,9 +182,12 @@ impl Machine {
         out: &mut Vec<Action>,
         request: impl Fn(&Self, KeeperCopy) -> KeeperRequest,
     ) {
-        for Acking { copy, .. } in &self.keepers {
-            let request = request(self, *copy);
-            out.push(Action::Ask { copy: *copy, number: self.sent, request });
+        // The own copy first: what is asked last leaves first, and it has the longer way.
+        let copies = self.keepers.iter().map(|keeper| keeper.copy);
+        let (own, remote): (Vec<_>, Vec<_>) = copies.partition(|copy| copy.node == self.me.node);
+        for copy in own.into_iter().chain(remote) {
+            let request = request(self, copy);
+            out.push(Action::Ask { copy, number: self.sent, request });
         }
     }
 

@@ -17,7 +17,7 @@ fn an_owner_names_and_waits_for_a_copy_of_its_own() {
     assert_eq!(world.acknowledged_by(2, 0), ["change 0 -> [2, 1]"]);
     assert_eq!(world.changed(1), ["restore"]);
     world.restored();
-    assert_eq!(world.returned(), ["append 2 #1 seq1", "append 1 #1 seq1"]);
+    assert_eq!(world.returned(), ["append 1 #1 seq1", "append 2 #1 seq1"]);
     assert_eq!(world.acknowledged_by(2, 1), Vec::<String>::new(), "both are named, so both count");
     assert_eq!(world.acknowledged_by(1, 1), ["answer 1: 5"]);
 }
