@@ -1,9 +1,14 @@
 //! The gateway's task: one future for each request that is being served.
+//!
+//! They are futures of this one task, not tasks of their own: a call waits for its player nearly all
+//! the time, and one more task that has to be woken costs more than what it does.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
@@ -41,11 +46,11 @@ impl Service {
     /// Serves until cancelled. Requests that are being served then have a moment to end; the
     /// callers of the rest learn that the outcome is unknown.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut serving = JoinSet::new();
+        let mut serving = FuturesUnordered::new();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
-                Some(_) = serving.join_next() => {}
+                Some(()) = serving.next() => {}
                 inbound = self.inbox.recv() => {
                     let Some(Inbound { request, responder, .. }) = inbound else { break };
                     if serving.len() >= CALLS_IN_FLIGHT_MAX {
@@ -55,11 +60,17 @@ impl Service {
                     }
                     let gateway = self.gateway.clone();
                     let due = Due::new(&request, responder);
-                    serving.spawn(async move { due.send(gateway.serve(request).await) });
+                    serving.push(async move {
+                        // A panic is our own bug and costs one caller its answer, not the node.
+                        let served = AssertUnwindSafe(gateway.serve(request)).catch_unwind().await;
+                        if let Ok(reply) = served {
+                            due.send(reply);
+                        }
+                    });
                 }
             }
         }
-        let rest = async { while serving.join_next().await.is_some() {} };
+        let rest = async { while serving.next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_TIME, rest).await.is_err() {
             tracing::info!(calls = serving.len(), "stopped in the middle of calls");
         }
