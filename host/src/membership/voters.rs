@@ -4,6 +4,13 @@
 //! before the rest is no majority: a change is made only when it raises that number. So a fourth
 //! node that is up replaces a dead voter at once, and two survivors of three stay as they are:
 //! shrinking to one would protect against nothing and lose the third when it returns.
+//!
+//! And a majority of the voters always stays. A change is decided by a majority of the voters
+//! before it, so if fewer are up, the directory does not know yet who lives: after a restart of all
+//! nodes it calls them down until each has said that it is back. Besides, a voter that has heard
+//! that it votes no more does not stand for election, and its log is longer than that of one that
+//! has not heard it: if such voters were a majority when the leader fell, nobody could ever be
+//! elected.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +27,8 @@ pub fn better_voters(
     let size = voters_among(up.len());
     let stay = current.intersection(up);
     let better: BTreeSet<NodeId> = stay.chain(up.difference(current)).take(size).copied().collect();
-    (spare(&better, up) > spare(current, up)).then_some(better)
+    let majority_stays = better.intersection(current).count() * 2 > current.len();
+    (majority_stays && spare(&better, up) > spare(current, up)).then_some(better)
 }
 
 /// Returns how many of so many nodes that are up should vote.
@@ -67,6 +75,27 @@ mod tests {
     #[test]
     fn two_survivors_of_three_stay() {
         assert_eq!(better(&[1, 2, 3], &[1, 2]), None);
+    }
+
+    #[test]
+    fn voters_that_have_not_said_yet_that_they_are_back_stay() {
+        assert_eq!(better(&[1, 2, 3], &[]), None);
+        assert_eq!(better(&[1, 2, 3], &[2]), None);
+        assert_eq!(better(&[1, 2, 3], &[3, 4]), None);
+        assert_eq!(better(&[1], &[2]), None);
+        assert_eq!(better(&[1], &[2, 3, 4]), None);
+    }
+
+    #[test]
+    fn a_majority_of_the_voters_stays_in_every_change() {
+        let subset = |bits: u8| (0..8).filter(|id| bits >> id & 1 == 1).map(NodeId).collect();
+        for (current, up) in (0..=u8::MAX).flat_map(|c| (0..=u8::MAX).map(move |up| (c, up))) {
+            let (current, up): (BTreeSet<NodeId>, BTreeSet<NodeId>) = (subset(current), subset(up));
+            let Some(better) = better_voters(&current, &up) else { continue };
+            let stay = better.intersection(&current).count();
+            assert!(stay * 2 > current.len(), "{current:?} with {up:?} up: {better:?}");
+            assert!(better.is_subset(&up), "{current:?} with {up:?} up: {better:?}");
+        }
     }
 
     #[test]
