@@ -1,6 +1,6 @@
 //! How long nodes have been away, as one node sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::limits::PLACE_KEPT;
@@ -13,11 +13,13 @@ pub struct Places {
 }
 
 impl Places {
-    /// Takes the directory's nodes.
-    pub fn handle_nodes(&mut self, nodes: &[NodeRecord], now: Instant) {
+    /// Takes the directory's nodes. Returns those that are down and were not so before.
+    pub fn handle_nodes(&mut self, nodes: &[NodeRecord], now: Instant) -> BTreeSet<NodeId> {
         let is_down = |node: &&NodeRecord| node.status == NodeStatus::Down;
         let since = |id| self.down.get(&id).copied().unwrap_or(now);
-        self.down = nodes.iter().filter(is_down).map(|node| (node.id, since(node.id))).collect();
+        let down = nodes.iter().filter(is_down).map(|node| (node.id, since(node.id))).collect();
+        let before = std::mem::replace(&mut self.down, down);
+        self.down.keys().filter(|id| !before.contains_key(id)).copied().collect()
     }
 
     /// Returns the nodes that have been down for so long that they need no place any more.
@@ -57,5 +59,19 @@ mod tests {
         assert_eq!(given_up(&places, half + PLACE_KEPT), [1, 2]);
         places.handle_nodes(&[node(2, NodeStatus::Draining)], half);
         assert_eq!(given_up(&places, half + PLACE_KEPT), [0; 0]);
+    }
+
+    #[test]
+    fn a_node_goes_down_once() {
+        let (mut places, now) = (Places::default(), clock::now());
+        let mut gone = |first, second| {
+            let gone = places.handle_nodes(&[node(1, first), node(2, second)], now);
+            gone.into_iter().map(|id| id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(NodeStatus::Draining, NodeStatus::Up), [0; 0]);
+        assert_eq!(gone(NodeStatus::Down, NodeStatus::Up), [1]);
+        assert_eq!(gone(NodeStatus::Down, NodeStatus::Down), [2]);
+        assert_eq!(gone(NodeStatus::Down, NodeStatus::Up), [0; 0]);
+        assert_eq!(gone(NodeStatus::Up, NodeStatus::Down), [2]);
     }
 }

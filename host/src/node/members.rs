@@ -199,12 +199,10 @@ impl Members {
         self.links.update(&others);
         self.pulse.update(&others);
         self.detector.handle_nodes(&nodes, clock::now());
-        self.places.handle_nodes(&nodes, clock::now());
-        // A leader that left in order has said so itself, and nobody will miss its heartbeats.
-        let down = nodes.iter().filter(|node| node.status == NodeStatus::Down);
-        if let Some(leader) =
-            down.map(|node| node.id).find(|id| self.directory.leader() == Some(*id))
-        {
+        // A leader that left in order has said so itself, and nobody will miss its heartbeats. One
+        // that was down before leads again, and has yet to say that it is back.
+        let left = self.places.handle_nodes(&nodes, clock::now());
+        if let Some(leader) = self.directory.leader().filter(|leader| left.contains(leader)) {
             self.directory.leader_gone(leader);
         }
     }
