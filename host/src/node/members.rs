@@ -365,6 +365,11 @@ impl Members {
         }
         let up = nodes.iter().filter(|node| node.status.is_alive());
         let up: BTreeSet<NodeId> = up.map(|node| node.id).collect();
+        // Who has yet to say that it is back would take away its own vote, and when it fell
+        // meanwhile, its log could be the longest (databendlabs/openraft#2091).
+        if !up.contains(&self.me.node) {
+            return None;
+        }
         let current: BTreeSet<NodeId> = directory.voters().into_iter().collect();
         let voters = better_voters(&current, &up)?;
         Some(Box::pin(async move {
