@@ -110,6 +110,7 @@ impl fmt::Debug for Engine {
 const CALL_TICKS: u128 = GUEST_CALL_TIME_MAX.as_millis() / TICK.as_millis() + 1;
 
 /// The clock has a thread of its own: the threads that run guests cannot stop what ends them.
+#[expect(clippy::disallowed_methods, reason = "the clock's thread is no worker")]
 fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {
     let engine = engine.weak();
     let ticking = move || {
@@ -125,6 +126,10 @@ fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {
 
 /// Lets the other tasks of this thread go on elsewhere, for the guest on it needs longer than most.
 /// Short calls are spared the change of threads, and endless ones hold up nobody.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who takes over says nothing that one could wait for"
+)]
 fn give_way() {
     let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
     if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
