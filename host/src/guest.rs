@@ -26,6 +26,7 @@ mod engine;
 mod error;
 mod instance;
 mod journal;
+mod lanes;
 mod screen;
 mod steady;
 #[cfg(test)]

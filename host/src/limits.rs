@@ -19,6 +19,10 @@ pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long one call may execute in the guest before it traps.
 pub const GUEST_CALL_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// Calls of one node that have run for longer than a tick of the guests' clock, at most. Each keeps a
+/// thread, of which tokio gives a runtime 512; the others are for the node itself.
+pub const LONG_CALLS_MAX: usize = 256;
+
 /// Largest frame on a shared stream, in bytes. Larger messages get a stream of their own.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Largest message on a stream of its own, in bytes: a full snapshot of the largest guest.

@@ -1,5 +1,6 @@
 //! The one place that configures wasmtime.
 
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, thread};
 
@@ -10,6 +11,8 @@ use wasmtime::{Config, Store, StoreContextMut, UpdateDeadline};
 use super::EngineError;
 use super::bindings::{LOG, Level};
 use super::journal::Journal;
+use super::lanes::{Lanes, Turn};
+use crate::clock;
 use crate::limits::{GUEST_CALL_TIME_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX};
 use crate::memory::Memories;
 
@@ -27,6 +30,7 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     memories: Memories,
     linker: Linker<Journal>,
+    lanes: Arc<Lanes>,
 }
 
 impl Engine {
@@ -53,7 +57,7 @@ impl Engine {
                 Ok(())
             },
         )?;
-        Ok(Self { wasmtime, memories, linker })
+        Ok(Self { wasmtime, memories, linker, lanes: Lanes::new() })
     }
 
     /// Returns which tracker finds the written pages, and why it is that one.
@@ -83,14 +87,22 @@ impl Engine {
     pub(super) fn store(&self) -> Store<Journal> {
         let mut store = Store::new(&self.wasmtime, Journal::new());
         store.limiter(Journal::limits);
-        store.epoch_deadline_callback(|mut store| {
+        let lanes = self.lanes.clone();
+        store.epoch_deadline_callback(move |mut store| {
             let ticks = store.data_mut().count_tick();
             if ticks >= CALL_TICKS {
                 return Ok(UpdateDeadline::Interrupt);
             }
             // The first tick may come at once: it does not tell a long call from a short one.
             if ticks > 1 {
-                give_way();
+                store.data_mut().end_turn();
+                let Some(turn) = give_way(&lanes) else {
+                    store.data_mut().refuse();
+                    return Ok(UpdateDeadline::Interrupt);
+                };
+                if !store.data_mut().begin_turn(turn, clock::now()) {
+                    return Ok(UpdateDeadline::Interrupt);
+                }
             }
             Ok(UpdateDeadline::Continue(1))
         });
@@ -124,16 +136,21 @@ fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {
     thread::Builder::new().name("guests' clock".to_owned()).spawn(ticking).map(drop)
 }
 
-/// Lets the other tasks of this thread go on elsewhere, for the guest on it needs longer than most.
-/// Short calls are spared the change of threads, and endless ones hold up nobody.
+/// Lets the other tasks of this thread go on elsewhere, for the guest on it needs longer than most,
+/// and waits for its turn. Returns `None` when too many calls need long. Short calls are spared the change of threads, and endless ones hold up nobody.
 #[expect(
     clippy::disallowed_methods,
     reason = "who takes over says nothing that one could wait for"
 )]
-fn give_way() {
+fn give_way(lanes: &Arc<Lanes>) -> Option<Turn> {
     let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
     if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
-        tokio::task::block_in_place(|| thread::sleep(TAKE_OVER));
+        tokio::task::block_in_place(|| {
+            thread::sleep(TAKE_OVER);
+            lanes.take()
+        })
+    } else {
+        lanes.take()
     }
 }
 

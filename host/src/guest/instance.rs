@@ -69,6 +69,7 @@ impl Instance {
         let longer = code.growth_since_start(snapshot)?;
         let (mut home, instance) =
             code.start(&longer).map_err(|error| RestoreError::Start(reason(&error)))?;
+        home.data_mut().end_turn();
         let exports = Exports::of(&mut home, instance)
             .expect("the exports of this code were looked up when it was loaded");
         let mut instance = Self { code, home, exports, dirty: Vec::new() };
@@ -95,6 +96,7 @@ impl Instance {
                 return CallOutcome::Trapped { message };
             }
         };
+        self.home.data_mut().end_turn();
         match returned {
             Ok((value,)) => CallOutcome::Returned { value, delta: self.capture(before) },
             Err(error) => {

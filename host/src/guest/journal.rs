@@ -1,9 +1,12 @@
 //! What a guest says during one call, and the bounds of what it may hold.
 
+use std::time::Instant;
+
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use super::bindings::Level;
-use crate::limits::{GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX};
+use super::lanes::Turn;
+use crate::limits::{CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX, LONG_CALLS_MAX};
 
 /// Core instances of one component. Real ones have a handful.
 const INSTANCES_MAX: usize = 64;
@@ -20,6 +23,10 @@ pub(super) struct Journal {
     limits: StoreLimits,
     /// Ticks of the clock that the call has seen.
     ticks: u128,
+    /// Held by a call that needs longer than most, while it computes.
+    turn: Option<Turn>,
+    /// When it had its first turn.
+    long_since: Option<Instant>,
     lines: usize,
     last_error: Option<String>,
 }
@@ -32,7 +39,7 @@ impl Journal {
             .tables(TABLES_MAX)
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();
-        Self { limits, ticks: 0, lines: 0, last_error: None }
+        Self { limits, ticks: 0, turn: None, long_since: None, lines: 0, last_error: None }
     }
 
     pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
@@ -42,6 +49,7 @@ impl Journal {
     /// Forgets what was said before. Each call begins so.
     pub(super) fn begin(&mut self) {
         self.ticks = 0;
+        self.long_since = None;
         self.lines = 0;
         self.last_error = None;
     }
@@ -50,6 +58,33 @@ impl Journal {
     pub(super) fn count_tick(&mut self) -> u128 {
         self.ticks += 1;
         self.ticks
+    }
+
+    /// Takes a turn. Returns whether the call may use it: there is nobody any more who waits for a
+    /// call that got too few of them in its caller's time.
+    pub(super) fn begin_turn(&mut self, turn: Turn, now: Instant) -> bool {
+        self.turn = Some(turn);
+        let since = *self.long_since.get_or_insert(now);
+        let in_time = now.duration_since(since) < CALL_DEADLINE;
+        if !in_time {
+            let seconds = CALL_DEADLINE.as_secs();
+            let message =
+                format!("did not get enough time within {seconds} s beside other long calls");
+            self.last_error = Some(message);
+        }
+        in_time
+    }
+
+    /// Leaves the turn to another call, if this one has it.
+    pub(super) fn end_turn(&mut self) {
+        self.turn = None;
+    }
+
+    /// Notes why the call is ended before its time.
+    pub(super) fn refuse(&mut self) {
+        self.last_error = Some(format!(
+            "too many calls need long at the same time: {LONG_CALLS_MAX} wait on this node already"
+        ));
     }
 
     /// Takes the last message of the highest severity: why the guest is about to trap.
