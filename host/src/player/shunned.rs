@@ -33,8 +33,7 @@ impl Shunned {
     /// A try of this node has failed, or begins after one that has: nobody else should try
     /// meanwhile. What is said during its pause changes nothing: many players notice one failure.
     pub fn shun(&mut self, node: Writer, now: Instant) {
-        // Nobody has needed these for long: they are forgotten, so that there are not ever more.
-        self.nodes.retain(|_, shun| now < shun.until + PAUSE_MAX);
+        self.nodes.retain(|_, shun| !shun.is_forgotten(now));
         let next = match self.nodes.get(&node) {
             Some(shun) if now < shun.until => return,
             Some(shun) => (shun.pause * 2).min(PAUSE_MAX),
@@ -49,8 +48,16 @@ impl Shunned {
     }
 
     /// Returns when this node may be tried again. `None` when nothing is known against it.
-    pub fn retry_at(&self, node: Writer) -> Option<Instant> {
-        self.nodes.get(&node).map(|shun| shun.until)
+    pub fn retry_at(&self, node: Writer, now: Instant) -> Option<Instant> {
+        let shun = self.nodes.get(&node).filter(|shun| !shun.is_forgotten(now));
+        shun.map(|shun| shun.until)
+    }
+}
+
+impl Shun {
+    /// Whether nobody has needed to try the node for so long that it is like any other again.
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now >= self.until + PAUSE_MAX
     }
 }
 
@@ -65,7 +72,7 @@ mod tests {
     fn pauses(shunned: &mut Shunned, mut now: Instant, tries: usize) -> Vec<u64> {
         let fail = |_| {
             shunned.shun(NODE, now);
-            let until = shunned.retry_at(NODE).unwrap();
+            let until = shunned.retry_at(NODE, now).unwrap();
             let pause = until - now;
             now = until;
             pause.as_secs()
@@ -80,7 +87,7 @@ mod tests {
         assert_eq!(pauses(&mut shunned, now, all.len()), all);
         assert!(shunned.trust(NODE));
         assert!(!shunned.trust(NODE));
-        assert_eq!(shunned.retry_at(NODE), None);
+        assert_eq!(shunned.retry_at(NODE, now), None);
         assert_eq!(pauses(&mut shunned, now, 2), [5, 10], "one copy that it takes is enough");
     }
 
@@ -90,17 +97,25 @@ mod tests {
         for player in 0..1000 {
             shunned.shun(NODE, now + Duration::from_millis(player));
         }
-        assert_eq!(shunned.retry_at(NODE), Some(now + PAUSE_MIN));
+        assert_eq!(shunned.retry_at(NODE, now), Some(now + PAUSE_MIN));
         let again = Writer { incarnation: Incarnation(2), ..NODE };
-        assert_eq!(shunned.retry_at(again), None, "a new start may be well");
+        assert_eq!(shunned.retry_at(again, now), None, "a new start may be well");
     }
 
     #[test]
     fn what_nobody_asks_for_is_forgotten() {
         let (mut shunned, now) = (Shunned::default(), crate::clock::now());
         shunned.shun(NODE, now);
+        let late = now + PAUSE_MIN + PAUSE_MAX;
+        let before = late - Duration::from_millis(1);
+        assert_eq!(shunned.retry_at(NODE, before), Some(now + PAUSE_MIN));
+        assert_eq!(
+            shunned.retry_at(NODE, late),
+            None,
+            "it is like any other, though nobody tried it"
+        );
         let other = Writer { node: NodeId(3), ..NODE };
-        shunned.shun(other, now + PAUSE_MIN + PAUSE_MAX);
-        assert_eq!(shunned.retry_at(NODE), None);
+        shunned.shun(other, late);
+        assert_eq!(shunned.retry_at(NODE, now), None, "and takes no room");
     }
 }

@@ -28,14 +28,15 @@ impl Machine {
     /// A node has taken a copy. The others are told if they shun it.
     pub(super) fn trust(&mut self, node: NodeId, view: View<'_>, out: &mut Vec<Action>) {
         self.avoid.retain(|(avoided, _)| *avoided != node);
-        let shunned = view.writer(node).filter(|node| view.shunned.retry_at(*node).is_some());
+        let shunned =
+            view.writer(node).filter(|node| view.shunned.retry_at(*node, view.now).is_some());
         out.extend(shunned.map(Action::Trust));
     }
 
     /// Returns when a node that took no copy may be tried again. `None` for any other one.
     pub(super) fn retry_at(&self, node: NodeId, view: View<'_>) -> Option<Instant> {
         let here = self.avoid.iter().filter(|(avoided, _)| *avoided == node);
-        let shunned = view.writer(node).and_then(|node| view.shunned.retry_at(node));
+        let shunned = view.writer(node).and_then(|node| view.shunned.retry_at(node, view.now));
         here.map(|(_, until)| *until).chain(shunned).max()
     }
 

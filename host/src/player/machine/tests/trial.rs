@@ -67,7 +67,7 @@ fn a_node_that_takes_a_copy_again_is_a_keeper_as_any_other() {
     let taken = Ok(KeeperReply::Acknowledged { seq: Seq(2) });
     assert_eq!(world.seed_ends(SILENT, taken), ["change 1 -> [2, 3]"]);
     assert_eq!(world.changed(2), ["execute"]);
-    assert_eq!(world.shunned.retry_at(writer(SILENT)), None);
+    assert_eq!(world.shunned.retry_at(writer(SILENT), world.now), None);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_player_without_a_keeper_tries_even_a_node_that_is_shunned() {
     assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
     let taken = Ok(KeeperReply::Acknowledged { seq: Seq(1) });
     assert_eq!(world.seed_ends(SILENT, taken), ["change 1 -> [3]"]);
-    assert_eq!(world.shunned.retry_at(writer(SILENT)), None);
+    assert_eq!(world.shunned.retry_at(writer(SILENT), world.now), None);
 }
 
 #[test]
