@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -25,6 +25,10 @@ use crate::protocol::{
     Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName, NodeRecord,
     PlayerId, PlayerState, Seq, Settings, Writer, digest, sentence,
 };
+
+/// For how long the calls of one player are executed one after the other before the tasks that share
+/// its thread have their turn.
+const COMPUTED_MAX: Duration = Duration::from_millis(10);
 
 /// What every player server of a node shares.
 #[derive(Debug)]
@@ -103,6 +107,8 @@ struct Server {
     last_ticket: Ticket,
     /// What will happen. Only what is about to happen is looked at, however much there is.
     awaited: FuturesUnordered<Pin<Box<dyn Future<Output = Happening> + Send>>>,
+    /// For how long its guest has computed since others had their turn.
+    computed: Duration,
     /// Creating a player is no news; everything that happens to an old one is.
     was_known: bool,
     closed: bool,
@@ -129,7 +135,7 @@ pub(super) async fn serve(
             Some(mail) = mailbox.recv(), if server.machine.has_room() => server.take_in(mail),
             () = alarm.ring() => Event::Tick,
         };
-        server.apply(event);
+        server.apply(event).await;
     }
     mailbox.close();
     while let Some(mail) = mailbox.recv().await {
@@ -167,6 +173,7 @@ impl Server {
             openers: Vec::new(),
             last_ticket: 0,
             awaited: FuturesUnordered::new(),
+            computed: Duration::ZERO,
             was_known,
             closed: false,
         }
@@ -231,11 +238,16 @@ impl Server {
     }
 
     /// Lets the machine decide and carries out what it says, until it has nothing more to say.
-    fn apply(&mut self, event: Event) {
+    async fn apply(&mut self, event: Event) {
         // Not marked as seen: whoever looks while something else happens must still be told.
         let nodes = self.nodes.borrow().clone();
         let mut todo = VecDeque::from(self.decide(event, &nodes));
         while let Some(action) = todo.pop_front() {
+            // Many calls that wait are as good as a long one.
+            if self.computed >= COMPUTED_MAX {
+                self.computed = Duration::ZERO;
+                tokio::task::yield_now().await;
+            }
             if let Some(event) = self.perform(action, &nodes) {
                 todo.extend(self.decide(event, &nodes));
             }
@@ -298,7 +310,10 @@ impl Server {
         let (Some(instance), Some(state)) = (&mut self.instance, self.machine.state()) else {
             return Event::Trapped { message: "the instance is gone".to_owned() };
         };
-        match instance.call(&call.operation, &state.snapshot) {
+        let began = clock::now();
+        let outcome = instance.call(&call.operation, &state.snapshot);
+        self.computed += clock::now().duration_since(began);
+        match outcome {
             CallOutcome::Returned { value, delta } => Event::Returned { value, delta },
             CallOutcome::Trapped { message } => {
                 self.instance = None;
