@@ -129,7 +129,7 @@ pub struct Machine {
     stopping: bool,
     /// Recovery steps that failed in a row.
     retries: u32,
-    /// A change was asked for of which nothing was heard: it may still be made, as long as the
+    /// A change was asked for that was not made as far as is known: it may still be, as long as the
     /// generation is the one that it expects.
     unsure: bool,
     /// A delta too large to share a stream is on its way: nothing may overtake it.
@@ -360,7 +360,10 @@ impl Machine {
         if self.is_tried(copy) {
             return self.handle_trial_reply(copy, reply, view, out);
         }
-        if let Ok(KeeperReply::Refused(Refusal::Fenced { .. })) = reply {
+        // One of this generation is the answer to something older of this server's own.
+        if let Ok(KeeperReply::Refused(Refusal::Fenced { generation })) = &reply
+            && *generation > self.generation()
+        {
             return self.close_moved(out);
         }
         if matches!(self.phase, Phase::Fetching(_)) {

@@ -48,8 +48,8 @@ impl Machine {
         match outcome {
             // The generation has moved: no other attempt can be made any more.
             Some(ChangeOutcome::Changed(_)) => self.unsure = false,
-            Some(ChangeOutcome::Conflict(_)) => {}
-            None => self.unsure = true,
+            // A change that was refused may have been asked for more than once on its way.
+            Some(ChangeOutcome::Conflict(_)) | None => self.unsure = true,
         }
         match outcome {
             Some(ChangeOutcome::Changed(generation)) if naming.change.keepers.is_empty() => {

@@ -199,6 +199,9 @@ impl Machine {
         view: View<'_>,
         out: &mut Vec<Action>,
     ) {
+        if number == 0 {
+            return; // The late end of a seed that was given up, or of a release: no call waits for it.
+        }
         let Some(keeper) = self.keepers.iter_mut().find(|keeper| keeper.copy == copy) else {
             return; // A copy that was replaced or released.
         };

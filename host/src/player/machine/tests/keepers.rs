@@ -64,6 +64,35 @@ fn a_change_that_may_still_be_made_is_fenced_before_anything_is_executed() {
 }
 
 #[test]
+fn a_change_that_was_refused_is_fenced_too_for_it_may_have_been_asked_for_twice() {
+    let mut world = World::serving();
+    world.wanted = 2;
+    world.feed(Event::Nodes);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
+    world.set_up(&[1, 2]);
+    let refused = ChangeOutcome::Conflict(world.machine.record.clone());
+    assert_eq!(world.feed(Event::Changed(Some(refused))), ["change 1 -> [2]"]);
+    assert_eq!(world.changed(2), Vec::<String>::new());
+    assert_eq!(world.call(2, 5), ["execute"]);
+}
+
+#[test]
+fn the_late_end_of_a_seed_that_was_given_up_changes_nothing() {
+    let mut world = World::serving_with_two();
+    let copy = world.copy_on(3);
+    assert_eq!(world.call(2, 5), ["execute"]);
+    world.returned();
+    let late = Event::Kept { copy, number: 0, reply: Err(AskError::Lost) };
+    assert_eq!(world.feed(late), Vec::<String>::new());
+    // It was refused because this very server had raised the generation since.
+    let fenced = Refusal::Fenced { generation: world.machine.generation() };
+    let late = Event::Kept { copy, number: 0, reply: Ok(KeeperReply::Refused(fenced)) };
+    assert_eq!(world.feed(late), Vec::<String>::new());
+    assert_eq!(world.acknowledged_by(2, 2), Vec::<String>::new());
+    assert_eq!(world.acknowledged_by(3, 2), ["answer 2: 5"]);
+}
+
+#[test]
 fn nothing_overtakes_a_large_change_when_a_keeper_is_added() {
     let mut world = World::serving();
     world.call(2, 5);
@@ -249,7 +278,8 @@ fn a_keeper_that_leaves_is_kept_when_its_successor_is_not_named() {
     world.set_up(&[1, 2]);
     world.set_draining(2);
     let unchanged = ChangeOutcome::Conflict(world.machine.record.clone());
-    assert_eq!(world.feed(Event::Changed(Some(unchanged))), Vec::<String>::new());
+    assert_eq!(world.feed(Event::Changed(Some(unchanged))), ["change 1 -> [2]"]);
+    world.changed(2);
     assert_eq!(world.call(3, 1), ["execute"], "there is no other one");
     assert_eq!(world.returned(), ["append 2 #3 seq3"]);
 }
