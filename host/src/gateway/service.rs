@@ -108,7 +108,7 @@ impl Due {
 impl Drop for Due {
     fn drop(&mut self) {
         if let (Some(responder), Some(key)) = (self.responder.take(), self.key) {
-            let reason = "the node stopped during the call".to_owned();
+            let reason = "the node ended the call before it was answered".to_owned();
             responder.send(CallReply::Called(Err(CallError::Unknown { reason, key })));
         }
     }
@@ -126,7 +126,12 @@ impl Gateway {
             CallRequest::Players { all: false, after } => self.players_here(after).await,
             CallRequest::Players { all: true, after } => self.players_everywhere(after).await,
             CallRequest::Nodes => self.list_nodes(),
-            CallRequest::Code(hash) => CallReply::Code(self.codes.bytes(hash)),
+            CallRequest::Code(hash) => {
+                // A file may have to be read, and other calls wait for this task.
+                let codes = self.codes.clone();
+                let read = tokio::task::spawn_blocking(move || codes.bytes(hash)).await;
+                CallReply::Code(read.unwrap_or_default())
+            }
             CallRequest::Configure(change) => CallReply::Settings(self.configure(change).await),
             CallRequest::Drain => self.drain().await,
             CallRequest::Traffic => CallReply::Traffic(self.links.traffic()),

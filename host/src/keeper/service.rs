@@ -17,7 +17,8 @@ use crate::protocol::{
 };
 use crate::storage::{Batch, Copies, Damaged, Durability, StoreError, StoredCopy, StoredFloor};
 
-/// Requests that are decided and committed together at most. Enough for a full pipeline of many
+/// Requests from other nodes, and of this node's players, that are decided and committed together at
+/// most. Enough for a full pipeline of many
 /// players; small enough that the first of them does not wait for milliseconds.
 const BATCH_REQUESTS_MAX: usize = 512;
 
