@@ -39,12 +39,19 @@ impl Mailboxes {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts mail into a player's mailbox. Gives it back if the player does not run.
-    fn put(&self, player: &PlayerId, mail: Mail) -> Result<(), TrySendError<Mail>> {
-        match self.read().get(player) {
-            Some(mailbox) => mailbox.try_send(mail),
-            None => Err(TrySendError::Closed(mail)),
+    /// Puts mail into a player's mailbox, or refuses it in the name of `node` if that is full. Gives
+    /// it back if the player does not run.
+    fn put(&self, node: &NodeName, player: &PlayerId, mail: Mail) -> Result<(), Mail> {
+        let mailboxes = self.read();
+        let Some(mailbox) = mailboxes.get(player) else { return Err(mail) };
+        match mailbox.try_send(mail) {
+            Ok(()) => {}
+            Err(TrySendError::Full(mail)) => {
+                mail.refuse(CallError::Overloaded { node: node.clone() });
+            }
+            Err(TrySendError::Closed(mail)) => return Err(mail),
         }
+        Ok(())
     }
 }
 
@@ -81,17 +88,10 @@ impl Players {
     }
 
     async fn deliver(&self, player: PlayerId, mail: Mail) {
-        match self.mailboxes.put(&player, mail) {
-            Ok(()) => {}
-            Err(TrySendError::Full(mail)) => {
-                mail.refuse(CallError::Overloaded { node: self.node.clone() });
-            }
-            Err(TrySendError::Closed(mail)) => {
-                let delivery = Delivery { player, mail };
-                if let Err(SendError(Delivery { mail, .. })) = self.roster.send(delivery).await {
-                    mail.refuse(CallError::Stopping { node: self.node.clone() });
-                }
-            }
+        let Err(mail) = self.mailboxes.put(&self.node, &player, mail) else { return };
+        let delivery = Delivery { player, mail };
+        if let Err(SendError(Delivery { mail, .. })) = self.roster.send(delivery).await {
+            mail.refuse(CallError::Stopping { node: self.node.clone() });
         }
     }
 }
@@ -140,18 +140,12 @@ impl Roster {
 
     /// Puts mail into a player's mailbox, opening the player if it does not run.
     fn deliver(&mut self, player: &PlayerId, mail: Mail) {
-        let sent = match self.mailboxes.put(player, mail) {
-            Err(TrySendError::Closed(mail)) => self.open(player).try_send(mail),
-            other => other,
-        };
-        match sent {
-            Ok(()) => {}
-            Err(TrySendError::Full(mail)) => {
-                mail.refuse(CallError::Overloaded { node: self.context.name.clone() });
-            }
-            Err(TrySendError::Closed(mail)) => {
-                mail.refuse(CallError::Moved { player: player.clone() });
-            }
+        let Err(mail) = self.mailboxes.put(&self.context.name, player, mail) else { return };
+        // A new mailbox has room; its server may have ended at once.
+        if let Err(TrySendError::Closed(mail) | TrySendError::Full(mail)) =
+            self.open(player).try_send(mail)
+        {
+            mail.refuse(CallError::Moved { player: player.clone() });
         }
     }
 
