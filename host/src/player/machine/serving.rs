@@ -183,9 +183,10 @@ impl Machine {
         request: impl Fn(&Self, KeeperCopy) -> KeeperRequest,
     ) {
         // The own copy first: what is asked last leaves first, and it has the longer way.
-        let copies = self.keepers.iter().map(|keeper| keeper.copy);
-        let (own, remote): (Vec<_>, Vec<_>) = copies.partition(|copy| copy.node == self.me.node);
-        for copy in own.into_iter().chain(remote) {
+        let copies = || self.keepers.iter().map(|keeper| keeper.copy);
+        let own = copies().filter(|copy| copy.node == self.me.node);
+        let remote = copies().filter(|copy| copy.node != self.me.node);
+        for copy in own.chain(remote) {
             let request = request(self, copy);
             out.push(Action::Ask { copy, number: self.sent, request });
         }
