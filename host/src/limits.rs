@@ -19,6 +19,9 @@ pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long one call may execute in the guest before it traps.
 pub const GUEST_CALL_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long a guest may compute, in one call or in several in a row, before the tasks that share its
+/// thread have their turn: heartbeats among them, which may be late by a few of these.
+pub const THREAD_HELD: Duration = Duration::from_millis(10);
 /// Calls of one node that have run for longer than a tick of the guests' clock, at most. Each keeps a
 /// thread, of which tokio gives a runtime 512; the others are for the node itself.
 pub const LONG_CALLS_MAX: usize = 256;

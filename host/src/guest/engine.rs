@@ -13,12 +13,14 @@ use super::bindings::{LOG, Level};
 use super::journal::Journal;
 use super::lanes::{Lanes, Turn};
 use crate::clock;
-use crate::limits::{GUEST_CALL_TIME_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX};
+use crate::limits::{
+    GUEST_CALL_TIME_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX, THREAD_HELD,
+};
 use crate::memory::Memories;
 
-/// Time between two ticks of the guests' clock: how exactly a call's time is measured, and half of
-/// the time for which it may hold up the tasks that share its thread.
-const TICK: Duration = Duration::from_millis(10);
+/// Time between two ticks of the guests' clock: how exactly a call's time is measured. A call gives
+/// way at the second, for the first may come at once.
+const TICK: Duration = THREAD_HELD;
 
 /// Time in which another thread takes over what a long call held up. If it does not, the next tick
 /// tries again.
@@ -137,7 +139,8 @@ fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {
 }
 
 /// Lets the other tasks of this thread go on elsewhere, for the guest on it needs longer than most,
-/// and waits for its turn. Returns `None` when too many calls need long. Short calls are spared the change of threads, and endless ones hold up nobody.
+/// and waits for its turn. Returns `None` when too many calls need long. Short calls are spared the
+/// change of threads, and endless ones hold up nobody.
 #[expect(
     clippy::disallowed_methods,
     reason = "who takes over says nothing that one could wait for"

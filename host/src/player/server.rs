@@ -20,15 +20,12 @@ use crate::clock;
 use crate::directory::Directory;
 use crate::guest::{CallOutcome, Code, Instance};
 use crate::keeper::Keepers;
+use crate::limits::THREAD_HELD;
 use crate::net::AskError;
 use crate::protocol::{
     Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName, NodeRecord,
     PlayerId, PlayerState, Seq, Settings, Writer, digest, sentence,
 };
-
-/// For how long the calls of one player are executed one after the other before the tasks that share
-/// its thread have their turn.
-const COMPUTED_MAX: Duration = Duration::from_millis(10);
 
 /// What every player server of a node shares.
 #[derive(Debug)]
@@ -226,7 +223,8 @@ impl Server {
         }));
     }
 
-    /// The nodes or the settings changed: this one may have been called down and have lost the player meanwhile.
+    /// Something around changed: this node may have been called down and have lost the player
+    /// meanwhile.
     fn look_around(&self) -> Event {
         let held = self.machine.generation();
         let lost = self
@@ -244,7 +242,7 @@ impl Server {
         let mut todo = VecDeque::from(self.decide(event, &nodes));
         while let Some(action) = todo.pop_front() {
             // Many calls that wait are as good as a long one.
-            if self.computed >= COMPUTED_MAX {
+            if self.computed >= THREAD_HELD {
                 self.computed = Duration::ZERO;
                 tokio::task::yield_now().await;
             }
