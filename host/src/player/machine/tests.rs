@@ -68,6 +68,16 @@ impl World {
         world
     }
 
+    /// A new player's first call, which is answered as soon as node 2 keeps a copy.
+    fn begins_with_one_keeper(&mut self) {
+        assert_eq!(self.call(1, 5), ["seed 2 at 0 under 0"]);
+        assert_eq!(self.seeded(Ok(())), ["change 0 -> [2]"]);
+        assert_eq!(self.changed(1), ["restore"]);
+        assert_eq!(self.restored(), ["serving 0", "execute"]);
+        self.returned();
+        assert_eq!(self.acknowledged_by(2, 1), ["answer 1: 5"]);
+    }
+
     fn set_up(&mut self, up: &[u64]) {
         self.nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
     }

@@ -129,12 +129,7 @@ fn fewer_keepers_are_named_first_and_released_then() {
 fn there_are_as_many_keepers_as_nodes_and_more_when_they_join() {
     let mut world = World::new(Origin::New(fresh()), &[1, 2]);
     world.wanted = 3;
-    assert_eq!(world.call(1, 5), ["seed 2 at 0 under 0"]);
-    assert_eq!(world.seeded(Ok(())), ["change 0 -> [2]"]);
-    assert_eq!(world.changed(1), ["restore"]);
-    assert_eq!(world.restored(), ["serving 0", "execute"]);
-    world.returned();
-    assert_eq!(world.acknowledged_by(2, 1), ["answer 1: 5"]);
+    world.begins_with_one_keeper();
     world.set_up(&[1, 2, 4]);
     assert_eq!(world.feed(Event::Nodes), ["seed 4 at 1 under 1"]);
 }

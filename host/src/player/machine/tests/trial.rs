@@ -95,12 +95,7 @@ fn a_new_player_does_not_wait_for_a_node_that_is_shunned() {
     let mut world = World::new(Origin::New(fresh()), &[1, 2, 3]);
     world.wanted = 2;
     world.shunned.shun(writer(SILENT), world.now);
-    assert_eq!(world.call(1, 5), ["seed 2 at 0 under 0"]);
-    assert_eq!(world.seeded(Ok(())), ["change 0 -> [2]"]);
-    assert_eq!(world.changed(1), ["restore"]);
-    assert_eq!(world.restored(), ["serving 0", "execute"]);
-    world.returned();
-    assert_eq!(world.acknowledged_by(2, 1), ["answer 1: 5"]);
+    world.begins_with_one_keeper();
     assert_eq!(world.wait(), ["seed 3 at 1 under 1"], "it is tried when its time has come");
     assert!(world.machine.is_active());
 }
