@@ -43,9 +43,8 @@ impl Crowd {
     }
 
     /// Begins all players, or those until `stop`, with a first reward through this connection.
-    /// Returns by how many bytes
-    /// each has made the owner's process grow, if its memory can be seen and there are enough
-    /// players to tell.
+    /// Returns by how many bytes each has made the owner's process grow, if its memory can be seen
+    /// and there are enough players to tell.
     ///
     /// # Errors
     ///
