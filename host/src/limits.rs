@@ -48,6 +48,9 @@ pub const KEY_WINDOW_CALLS_MAX: usize = KEY_WINDOW_BYTES_MAX / (KEY_WINDOW_CALL_
 pub const KEY_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Calls of one player that may wait for their keepers at the same time.
 pub const PIPELINE_CALLS_MAX: usize = 256;
+/// Players that run on a node at the same time, unless it is told another number; others rest. Each
+/// takes some 36 KiB, and a few of the 65,530 mappings that Linux gives a process.
+pub const INSTANCES_MAX: usize = 10_000;
 /// Calls that may wait in one player's mailbox.
 pub const MAILBOX_CALLS_MAX: usize = 1024;
 /// Requests that may wait in front of each room of a node.
@@ -76,8 +79,8 @@ pub const VOTERS_MAX: usize = 5;
 
 /// Time a call may take from its first attempt to its answer, retries included.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// Time without a call after which a player gives up its instance. Its state stays, as the bytes
-/// that differ from the code's initial image.
+/// Time without a call after which a player rests, unless the node is told another one: it gives up
+/// its instance and its task. Its state stays, as the bytes that differ from the code's initial image.
 pub const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// Time after a change of the nodes in which callers may claim a dead owner's players, before other
 /// nodes do so to give them their copies again.

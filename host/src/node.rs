@@ -54,6 +54,10 @@ pub struct NodeConfig {
     /// What holds for the whole cluster, if this node begins it. Otherwise what is named is compared
     /// with what holds.
     pub settings: SettingsChange,
+    /// Time without a call after which a player rests.
+    pub idle_after: Duration,
+    /// How many players run at the same time before others rest for them.
+    pub instances_max: usize,
     /// The cluster's secret.
     pub secret: Secret,
 }

@@ -8,7 +8,8 @@
 //!
 //! `machine` holds the rules without IO. A server drives one machine and decides nothing: it
 //! selects what happened, applies it, and carries out the actions. The [`Roster`] owns the servers:
-//! it opens one at a player's first call and forgets it when it ends. [`Codes`] finds the component
+//! it opens one at a player's first call and forgets it when it ends. A player that nobody calls rests:
+//! its server ends, its state is the copy on its own node, and the next call opens it again. [`Codes`] finds the component
 //! that a player's memory belongs to. The [`Guardian`] opens players that nobody calls when nodes
 //! have gone, so that they have their copies again. [`Shunned`] is what all of them know about nodes
 //! that take no copies.
@@ -19,13 +20,15 @@
 mod codes;
 mod guardian;
 mod machine;
+mod mailboxes;
+mod resting;
 mod roster;
 mod server;
 mod shunned;
 
 pub use codes::{CodeError, Codes};
 pub use guardian::{Guardian, open_all};
-pub use machine::{Action, Event, Machine, Origin, Story, Ticket, View};
+pub use machine::{Action, Event, Machine, Origin, Rested, Story, Ticket, View};
 pub use roster::{Players, Reply, Roster};
 pub use server::Context;
 pub use shunned::Shunned;

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
 pub(super) use self::bench::{BenchArgs, Payload, Through};
+use crate::limits::INSTANCES_MAX;
 
 /// Run a node, or ask one
 ///
@@ -52,6 +53,15 @@ pub(super) struct NodeArgs {
     /// Answer when keepers have a call in `memory` or on `disk`; for the node that begins a cluster
     #[arg(long, value_name = "WHERE", env = "PLAYER_HOST_ACK")]
     pub(super) ack: Option<String>,
+    /// Have a player rest after this time without a call: it gives up its instance, keeps its state,
+    /// and its next call wakes it up
+    #[arg(long, value_name = "TIME", default_value = "60s", env = "PLAYER_HOST_IDLE_AFTER")]
+    pub(super) idle_after: String,
+    /// Run this many players at the same time; when others are called, those that were not called
+    /// for longest rest
+    #[arg(long, value_name = "N", default_value_t = u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX))]
+    #[arg(value_parser = value_parser!(u32).range(1..), env = "PLAYER_HOST_INSTANCES_MAX")]
+    pub(super) instances_max: u32,
     /// Stop when standard input closes, so that the node never outlives its parent
     #[arg(long, hide = true)]
     pub(super) stop_with_stdin: bool,

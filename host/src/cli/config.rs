@@ -27,6 +27,8 @@ use crate::protocol::{CallKey, NodeName, PlayerId, SettingsChange};
 const DEFAULT_NODE: &str = "127.0.0.1:4433";
 /// Longest `--deadline`: a caller who waits longer wants to be told first.
 const DEADLINE_MAX: Duration = Duration::from_secs(600);
+/// Longest `--idle-after`: a day. Whoever wants no player to rest wants as many instances as players.
+const IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything that one run of the program needs to know.
 #[derive(Debug)]
@@ -71,6 +73,10 @@ pub(super) struct NodeSettings {
     pub(super) guest: Option<(PathBuf, Vec<u8>)>,
     /// What holds for the whole cluster, if this node begins it.
     pub(super) settings: SettingsChange,
+    /// Time without a call after which a player rests.
+    pub(super) idle_after: Duration,
+    /// How many players run at the same time.
+    pub(super) instances_max: usize,
     /// The cluster's secret.
     pub(super) secret: Secret,
     /// Whether the end of standard input stops it.
@@ -189,6 +195,8 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     }
     args.join.iter().try_for_each(|join| check_address(join))?;
     let settings = SettingsChange::parse(args.keepers.as_deref(), args.ack.as_deref())?;
+    let idle_after = parse_idle_time(&args.idle_after)?;
+    let instances_max = usize::try_from(args.instances_max).unwrap_or(usize::MAX);
     let guest = match args.guest {
         Some(path) => {
             let code = read_guest(&path)?;
@@ -202,8 +210,18 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     };
     let secret = place.secret()?;
     create(&data_dir)?;
-    let (joins, stop_with_stdin) = (args.join, args.stop_with_stdin);
-    Ok(NodeSettings { name, listen, joins, data_dir, guest, settings, secret, stop_with_stdin })
+    Ok(NodeSettings {
+        name,
+        listen,
+        joins: args.join,
+        data_dir,
+        guest,
+        settings,
+        idle_after,
+        instances_max,
+        secret,
+        stop_with_stdin: args.stop_with_stdin,
+    })
 }
 
 fn call_question(call: Question, args: CallArgs, place: &Place) -> Result<AskSettings, UsageError> {
@@ -281,8 +299,16 @@ fn check_address(given: &str) -> Result<(), UsageError> {
     if fits { Ok(()) } else { Err(UsageError::Address { given: given.to_owned() }) }
 }
 
-/// Reads a time: `500ms`, `10s`, `2m`, or a bare number of seconds.
 fn parse_time(given: &str) -> Result<Duration, UsageError> {
+    time_up_to(DEADLINE_MAX, given).ok_or_else(|| UsageError::Deadline { given: given.to_owned() })
+}
+
+fn parse_idle_time(given: &str) -> Result<Duration, UsageError> {
+    time_up_to(IDLE_MAX, given).ok_or_else(|| UsageError::IdleTime { given: given.to_owned() })
+}
+
+/// Reads a time: `500ms`, `10s`, `2m`, or a bare number of seconds.
+fn time_up_to(max: Duration, given: &str) -> Option<Duration> {
     let digits = given.find(|c: char| !c.is_ascii_digit()).unwrap_or(given.len());
     let (number, unit) = given.split_at(digits);
     let number = number.parse::<u32>().ok().map(u64::from);
@@ -292,8 +318,7 @@ fn parse_time(given: &str) -> Result<Duration, UsageError> {
         (Some(number), "m") => Some(Duration::from_secs(number * 60)),
         _ => None,
     };
-    time.filter(|time| !time.is_zero() && *time <= DEADLINE_MAX)
-        .ok_or_else(|| UsageError::Deadline { given: given.to_owned() })
+    time.filter(|time| !time.is_zero() && *time <= max)
 }
 
 #[cfg(test)]

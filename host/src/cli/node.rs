@@ -36,8 +36,18 @@ pub(super) async fn run(
         Ok(stops) => stops,
         Err(error) => return not_done(format!("cannot listen for signals: {error}")),
     };
-    let NodeSettings { name, listen, joins, data_dir, guest, settings: chosen, secret, .. } =
-        settings;
+    let NodeSettings {
+        name,
+        listen,
+        joins,
+        data_dir,
+        guest,
+        settings: chosen,
+        idle_after,
+        instances_max,
+        secret,
+        stop_with_stdin: _,
+    } = settings;
     let dialer = match Dialer::new(&secret) {
         Ok(dialer) => dialer,
         Err(error) => return not_done(render::sentence(&error)),
@@ -50,6 +60,8 @@ pub(super) async fn run(
         data_dir: data_dir.clone(),
         guest,
         settings: chosen,
+        idle_after,
+        instances_max,
         secret,
     };
     let mut node = tokio::select! {

@@ -45,7 +45,17 @@ impl Node {
     }
 
     async fn build(config: NodeConfig) -> Result<Self, StartError> {
-        let NodeConfig { name, listen, joins, data_dir, guest, settings, secret } = config;
+        let NodeConfig {
+            name,
+            listen,
+            joins,
+            data_dir,
+            guest,
+            settings,
+            idle_after,
+            instances_max,
+            secret,
+        } = config;
         let store = Store::open(&data_dir)?;
         store.bind_name(&name)?;
         let me = Writer { node: store.node_id(), incarnation: store.incarnation() };
@@ -119,6 +129,8 @@ impl Node {
             nodes: directory.watch_nodes(),
             settings: directory.watch_settings(),
             shunned: watch::Sender::default(),
+            idle_after,
+            instances_max,
         };
         let codes = context.codes.clone();
         let (roster, players) = Roster::new(context, stops.players.clone());

@@ -6,6 +6,9 @@
 //! those that fall to it. All nodes see the same directory and choose alike; should two choose
 //! differently, the directory lets one of them win.
 //!
+//! A player that rests has no server either: the guardian wakes it at once when it lacks a copy that
+//! some node could have, or when this node is going to leave.
+//!
 //! What this does not do: anything about players whose server runs. That one looks after itself.
 
 use std::collections::BTreeSet;
@@ -23,12 +26,12 @@ use super::roster::Players;
 use crate::clock;
 use crate::directory::Directory;
 use crate::limits::{ADOPT_AFTER, LISTING_PAGE_PLAYERS};
-use crate::membership::successor_for;
-use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Writer};
+use crate::membership::{keepers_for, successor_for};
+use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Settings, Writer};
 
 /// Players that are opened at the same time. Enough to fill the directory's entries; few enough that
 /// calls to other players hardly notice.
-const OPENED_AT_ONCE: usize = 64;
+const OPENED_AT_ONCE: usize = 256;
 
 /// Time for one player, most of it for others that wait for the same entry of the directory.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
@@ -51,6 +54,7 @@ pub struct Guardian {
     directory: Directory,
     players: Players,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
+    settings: watch::Receiver<Settings>,
     /// How much of the directory was applied.
     entries: watch::Receiver<u64>,
 }
@@ -59,7 +63,8 @@ impl Guardian {
     /// Returns the guardian of the node with these players.
     pub fn new(me: Writer, directory: Directory, players: Players) -> Self {
         let (nodes, entries) = (directory.watch_nodes(), directory.watch_entries());
-        Self { me, directory, players, nodes, entries }
+        let settings = directory.watch_settings();
+        Self { me, directory, players, nodes, settings, entries }
     }
 
     /// Watches until cancelled.
@@ -67,15 +72,17 @@ impl Guardian {
         let watch = async {
             let mut took = Duration::ZERO;
             loop {
-                // Whoever calls a player meanwhile claims it first.
+                // This node's own are nobody else's to care for.
                 let draining = self.is_a_node_draining();
+                if !draining {
+                    self.look(Whose::Own).await.tell();
+                }
+                // Whoever calls one of the others meanwhile claims it first.
                 let pause = if draining { pause_while_draining(took) } else { ADOPT_AFTER };
                 tokio::time::sleep(pause).await;
-                let seen = self.look().await;
+                let seen = self.look(Whose::All).await;
+                seen.tell();
                 took = seen.took;
-                if seen.helped > 0 {
-                    tracing::info!(players = seen.helped, "gave players their copies again");
-                }
                 // It may have begun meanwhile.
                 let draining = self.is_a_node_draining();
                 let patience = match (draining, seen.left > 0) {
@@ -86,7 +93,11 @@ impl Guardian {
                 };
                 let changed = async {
                     // While a node drains, any change may be a player that was given to this one.
-                    if draining { self.entries.changed().await } else { self.nodes.changed().await }
+                    tokio::select! {
+                        changed = self.entries.changed(), if draining => changed,
+                        changed = self.nodes.changed() => changed,
+                        changed = self.settings.changed() => changed,
+                    }
                 };
                 if matches!(timeout(patience, changed).await, Ok(Err(_))) {
                     return;
@@ -116,10 +127,12 @@ impl Guardian {
     }
 
     /// Opens the players that fall to this node.
-    async fn look(&mut self) -> Seen {
+    async fn look(&mut self, whose: Whose) -> Seen {
         let began = clock::now();
         self.entries.mark_unchanged();
         let nodes = self.nodes.borrow_and_update().clone();
+        let keepers = usize::from(self.settings.borrow_and_update().keepers);
+        let around = Around { me: self.me, nodes: &nodes, keepers };
         let running = self.running();
         let mut seen = Seen::default();
         let mut opening = Duration::ZERO;
@@ -128,8 +141,13 @@ impl Guardian {
             let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
+            let others = page.iter().filter(|(_, record)| record.owner != self.me);
+            self.players.given_away(others.map(|(player, _)| player));
             let due = page.into_iter().filter(|(id, record)| {
-                !running.contains(id) && falls_to(self.me, id, record, &nodes)
+                let mine = record.owner == self.me;
+                (mine || whose == Whose::All)
+                    && !running.contains(id)
+                    && around.falls_to_me(id, record)
             });
             let due: Vec<PlayerId> = due.map(|(player, _)| player).collect();
             if due.is_empty() {
@@ -148,6 +166,15 @@ impl Guardian {
     }
 }
 
+/// Which players are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Those that this node owns.
+    Own,
+    /// All.
+    All,
+}
+
 /// What became of the players that fell to this node.
 #[derive(Debug, Default)]
 struct Seen {
@@ -155,6 +182,14 @@ struct Seen {
     left: usize,
     /// Time that the look itself took, without the opening.
     took: Duration,
+}
+
+impl Seen {
+    fn tell(&self) {
+        if self.helped > 0 {
+            tracing::info!(players = self.helped, "gave players their copies again");
+        }
+    }
 }
 
 /// Returns how long to wait after a look that took so long.
@@ -171,20 +206,54 @@ pub async fn open_all(players: &Players, due: Vec<PlayerId>) -> usize {
     failed.count().await
 }
 
-/// Whether a player should run on this node.
-fn falls_to(me: Writer, player: &PlayerId, record: &PlayerRecord, nodes: &[NodeRecord]) -> bool {
-    if record.is_forgotten() {
-        return false;
+/// What decides whether a player without a server should have one.
+#[derive(Debug, Clone, Copy)]
+struct Around<'a> {
+    me: Writer,
+    nodes: &'a [NodeRecord],
+    /// How many keepers the cluster wants for a player.
+    keepers: usize,
+}
+
+impl Around<'_> {
+    /// Whether a player that does not run should be opened on this node.
+    fn falls_to_me(&self, player: &PlayerId, record: &PlayerRecord) -> bool {
+        if record.is_forgotten() {
+            return false;
+        }
+        let owner = self
+            .node(record.owner.node)
+            .filter(|node| node.incarnation == record.owner.incarnation && node.status.is_alive());
+        if owner.is_none() {
+            let keepers: Vec<NodeId> = record.keepers.iter().map(|keeper| keeper.node).collect();
+            return successor_for(player, None, &keepers, self.nodes) == Some(self.me);
+        }
+        record.owner == self.me && self.can_be_helped(player, record)
     }
-    let status = |node: NodeId| nodes.iter().find(|known| known.id == node);
-    let owner = status(record.owner.node)
-        .filter(|node| node.incarnation == record.owner.incarnation && node.status.is_alive());
-    if owner.is_none() {
-        let keepers: Vec<NodeId> = record.keepers.iter().map(|keeper| keeper.node).collect();
-        return successor_for(player, None, &keepers, nodes) == Some(me);
+
+    /// Whether a player of this node that rests lacks something that it could have, or keeps what it
+    /// should not.
+    fn can_be_helped(&self, player: &PlayerId, record: &PlayerRecord) -> bool {
+        let me = self.me.node;
+        let is = |node: NodeId, status| self.node(node).is_some_and(|node| node.status == status);
+        let alive = |node: &NodeId| self.node(*node).is_some_and(|node| node.status.is_alive());
+        let remote = record.remote_keepers().map(|keeper| keeper.node);
+        let holders: Vec<NodeId> = remote.filter(alive).collect();
+        if is(me, NodeStatus::Draining) {
+            return successor_for(player, Some(me), &holders, self.nodes).is_some();
+        }
+        let staying = holders.iter().filter(|node| is(**node, NodeStatus::Up)).count();
+        let missing = self.keepers.saturating_sub(staying);
+        let lacks = !keepers_for(player, me, &holders, &[], self.nodes, missing).is_empty();
+        // After a handover its owner holds none before it has opened it.
+        let has_own = record.keepers.iter().any(|keeper| keeper.node == me);
+        let lacks_own = !has_own && (lacks || !holders.is_empty());
+        lacks || lacks_own || staying > self.keepers.max(1)
     }
-    // Its owner holds no copy before it has opened it: after a handover for instance.
-    record.owner == me
+
+    fn node(&self, id: NodeId) -> Option<&NodeRecord> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +275,11 @@ mod tests {
         Writer { node: NodeId(id), incarnation: Incarnation(1) }
     }
 
+    fn around(me: Writer, nodes: &[NodeRecord]) -> Around<'_> {
+        Around { me, nodes, keepers: 1 }
+    }
+
+    /// A player of node 1, which has no copy of its own.
     fn record() -> PlayerRecord {
         let keepers = vec![KeeperCopy { node: NodeId(2), copy: CopyId(7) }];
         let (generation, code) = (Generation(3), CodeHash([0; 32]));
@@ -217,7 +291,8 @@ mod tests {
         let record = record();
         let player = "player1".parse().unwrap();
         let start = |node: &NodeRecord| Writer { node: node.id, incarnation: node.incarnation };
-        let falls = nodes.iter().filter(|node| falls_to(start(node), &player, &record, nodes));
+        let falls =
+            nodes.iter().filter(|node| around(start(node), nodes).falls_to_me(&player, &record));
         falls.map(|node| node.id.0).collect()
     }
 
@@ -234,7 +309,34 @@ mod tests {
         assert!(falls_to_one(&[node(1, 1, down), node(2, 1, up)]).is_empty());
         let forgotten = PlayerRecord { keepers: Vec::new(), ..record() };
         let player = "player1".parse().unwrap();
-        assert!(!falls_to(writer(1), &player, &forgotten, &nodes(node(1, 1, up))));
+        assert!(!around(writer(1), &nodes(node(1, 1, up))).falls_to_me(&player, &forgotten));
+    }
+
+    /// Returns whether a player of node 1 that rests is opened, which these other nodes keep.
+    fn is_woken(keepers: usize, own: bool, holders: &[u64], nodes: &[NodeRecord]) -> bool {
+        let copies = holders.iter().chain(own.then_some(&1));
+        let copies = copies.map(|id| KeeperCopy { node: NodeId(*id), copy: CopyId(*id) });
+        let record = PlayerRecord { keepers: copies.collect(), ..record() };
+        let around = Around { me: writer(1), nodes, keepers };
+        around.falls_to_me(&"player1".parse().unwrap(), &record)
+    }
+
+    #[test]
+    fn a_player_that_rests_is_woken_only_when_that_helps_it() {
+        let [up, down, draining] = [NodeStatus::Up, NodeStatus::Down, NodeStatus::Draining];
+        let nodes = |second, third| [node(1, 1, up), node(2, 1, second), node(3, 1, third)];
+        assert!(!is_woken(1, true, &[2], &nodes(up, up)), "it has what it should have");
+        assert!(is_woken(1, true, &[2], &nodes(down, up)), "its keeper is down");
+        assert!(!is_woken(1, true, &[2], &nodes(down, down)), "no other node could keep it");
+        assert!(is_woken(1, true, &[2], &nodes(draining, up)), "its keeper leaves");
+        assert!(!is_woken(1, true, &[2], &nodes(draining, down)), "and nobody takes its place");
+        assert!(is_woken(1, false, &[2], &nodes(up, up)), "it was given to this node");
+        assert!(is_woken(2, true, &[2], &nodes(up, up)), "more keepers are wanted");
+        assert!(is_woken(1, true, &[2, 3], &nodes(up, up)), "fewer keepers are wanted");
+        assert!(!is_woken(2, true, &[2], &nodes(up, down)), "there are no more");
+        let leaving = [node(1, 1, draining), node(2, 1, up), node(3, 1, up)];
+        assert!(is_woken(1, true, &[2], &leaving), "this node leaves");
+        assert!(!is_woken(1, true, &[2], &leaving[..2]), "and nobody could take it");
     }
 
     #[test]

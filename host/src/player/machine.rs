@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   new ──────────────────────────────► Seeding ──► Naming ──► Reviving ──► Active ─┐
-//!   another owner's ─► Claiming ─► Fetching ─┴──────(keepers complete)──►┘   ▲      │ a keeper
-//!                                                                            │      │ is lost
+//!   another owner's ─► Claiming ─► Fetching ─┼──────(keepers complete)──►┘   ▲      │ a keeper
+//!   at rest ───────────────────────► Waking ─┘                               │      │ is lost
 //!                        no other node: Alone ◄── Seeding ◄──────────────────┼──────┘
 //!                                         └── a node joins ──► Seeding ─► Naming
 //!   from everywhere: a newer owner ─► Closed        Active ── this node leaves ─► Naming ─► Closed
+//!                                                   Active ── nobody calls ─► Closed, at rest
 //! ```
 //!
 //! Design rules: claim before reading (4), seed before naming (5), answer after every keeper (2).
@@ -27,13 +28,15 @@ mod naming;
 mod opening;
 mod serving;
 mod trial;
+mod waking;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use dialogue::{Action, Event, Origin, Story, Ticket};
+pub use waking::Rested;
 
-use crate::limits::{APPEND_DEADLINE, IDLE_AFTER, MAILBOX_CALLS_MAX, STEP_RETRY};
+use crate::limits::{APPEND_DEADLINE, MAILBOX_CALLS_MAX, STEP_RETRY};
 use crate::net::AskError;
 use crate::player::shunned::Shunned;
 use crate::protocol::{
@@ -84,6 +87,7 @@ enum Phase {
     Pausing { until: Instant, then: Retry },
     Claiming,
     Fetching(opening::Fetching),
+    Waking(waking::Waking),
     Seeding(copies::Seeding),
     Naming(naming::Naming),
     Reviving,
@@ -101,8 +105,8 @@ enum Life {
     Coming,
     /// It is there.
     Live,
-    /// It was given up because nobody called; the next call asks for one.
-    AtRest,
+    /// Nobody has called yet; the next call asks for one.
+    Unasked,
 }
 
 /// The server of one player, as a state machine.
@@ -126,6 +130,10 @@ pub struct Machine {
     life: Life,
     /// When the instance was made or called last.
     used: Option<Instant>,
+    /// How long after that it is given up.
+    idle_after: Duration,
+    /// Where the player stopped before this server, if it rested.
+    rested: Option<Rested>,
     stopping: bool,
     /// Recovery steps that failed in a row.
     retries: u32,
@@ -198,12 +206,19 @@ impl View<'_> {
 impl Machine {
     /// Returns the server of one player on node `me`. `copy_seed` is a number that differs for
     /// different players and different `me`, and is the same each time: a server that is opened
-    /// again seeds the same copies.
-    pub fn new(player: PlayerId, me: Writer, origin: Origin, copy_seed: u64) -> Self {
-        let (record, state) = match origin {
-            Origin::New(state) => (None, Some(state)),
-            Origin::Known(record) => (Some(record), None),
-            Origin::Again(record, state) => (Some(record), Some(state)),
+    /// again seeds the same copies. It rests when nobody has called for `idle_after`.
+    pub fn new(
+        player: PlayerId,
+        me: Writer,
+        origin: Origin,
+        copy_seed: u64,
+        idle_after: Duration,
+    ) -> Self {
+        let (record, state, rested) = match origin {
+            Origin::New(state) => (None, Some(state), None),
+            Origin::Known(record) => (Some(record), None, None),
+            Origin::Rested(record, rested) => (Some(record), None, Some(rested)),
+            Origin::Again(record, state) => (Some(record), Some(state), None),
         };
         Self {
             player,
@@ -220,6 +235,8 @@ impl Machine {
             sent: 0,
             life: Life::None,
             used: None,
+            idle_after,
+            rested,
             stopping: false,
             retries: 0,
             unsure: false,
@@ -259,11 +276,12 @@ impl Machine {
         let phase = match &self.phase {
             Phase::Pausing { until, .. } => Some(*until),
             Phase::Fetching(fetching) => Some(fetching.until),
+            Phase::Waking(waking) => Some(waking.until),
             Phase::Seeding(seeding) => Some(seeding.until),
             Phase::Active => {
                 let calls = match self.unanswered.front() {
                     Some(first) => Some(first.sent + APPEND_DEADLINE),
-                    None if self.life == Life::Live => self.used.map(|at| at + IDLE_AFTER),
+                    None if self.life == Life::Live => self.used.map(|at| at + self.idle_after),
                     None => None,
                 };
                 calls.into_iter().chain(self.trial_due()).min()
@@ -306,6 +324,7 @@ impl Machine {
             Event::Nodes => self.handle_nodes(view, out),
             Event::Superseded => self.close_moved(out),
             Event::Tick => self.handle_tick(view, out),
+            Event::Rest => self.rest(view, out),
             Event::Stop => self.stopping = true,
         }
         self.maintain(view, out);
@@ -326,6 +345,10 @@ impl Machine {
         } else {
             self.pump(view, out);
         }
+        // It was opened only to see to its copies.
+        if self.life == Life::Unasked {
+            self.rest(view, out);
+        }
     }
 
     fn handle_changed(
@@ -341,6 +364,7 @@ impl Machine {
             other @ (Phase::New
             | Phase::Pausing { .. }
             | Phase::Fetching(_)
+            | Phase::Waking(_)
             | Phase::Seeding(_)
             | Phase::Reviving
             | Phase::Alone
@@ -368,6 +392,8 @@ impl Machine {
         }
         if matches!(self.phase, Phase::Fetching(_)) {
             self.handle_fetch_reply(copy, reply, view, out);
+        } else if matches!(self.phase, Phase::Waking(_)) {
+            self.handle_waking_reply(copy, reply, view, out);
         } else if self.is_being_seeded(copy.copy) {
             self.handle_seed_reply(copy, reply, view, out);
         } else {
@@ -384,7 +410,12 @@ impl Machine {
             Phase::Fetching(_) => self.check_sources(view, out),
             Phase::Seeding(_) => self.check_targets(view, out),
             // Each of these ends by itself and looks at the nodes then.
-            Phase::New | Phase::Claiming | Phase::Naming(_) | Phase::Reviving | Phase::Closed => {}
+            Phase::New
+            | Phase::Claiming
+            | Phase::Waking(_)
+            | Phase::Naming(_)
+            | Phase::Reviving
+            | Phase::Closed => {}
         }
     }
 
@@ -395,16 +426,20 @@ impl Machine {
             Phase::Fetching(fetching) if fetching.until <= view.now => {
                 self.finish_fetching(view, out);
             }
+            Phase::Waking(waking) if waking.until <= view.now => {
+                self.wake_anew("silent".to_owned(), view, out);
+            }
             Phase::Seeding(seeding) if seeding.until <= view.now => {
                 self.end_seeding(|_| true, view, out);
             }
             Phase::Active => {
                 self.replace_silent_keepers(view, out);
                 self.try_again_when_short(view, out);
-                self.rest(view, out);
+                self.rest_when_idle(view, out);
             }
             Phase::Pausing { .. }
             | Phase::Fetching(_)
+            | Phase::Waking(_)
             | Phase::Seeding(_)
             | Phase::New
             | Phase::Claiming

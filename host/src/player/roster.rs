@@ -1,8 +1,10 @@
 //! The players that run on this node, and the way to each of them.
+//!
+//! So many run at the same time as the node has room for. When another one is called, one that was
+//! not called for long is asked to rest; it does if nothing is under way, so there may be some more
+//! for a moment.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::error::{SendError, TrySendError};
@@ -11,6 +13,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::mailboxes::Mailboxes;
+use super::resting::Resting;
 use super::server::{Context, Letter, Mail, serve};
 use crate::limits::{INBOX_REQUESTS_MAX, MAILBOX_CALLS_MAX};
 use crate::protocol::{Answer, Call, CallError, NodeName, PlayerId};
@@ -25,41 +29,12 @@ struct Delivery {
     mail: Mail,
 }
 
-/// The mailboxes of the players that run.
-#[derive(Debug, Clone, Default)]
-struct Mailboxes(Arc<RwLock<BTreeMap<PlayerId, mpsc::Sender<Mail>>>>);
-
-impl Mailboxes {
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PlayerId, mpsc::Sender<Mail>>> {
-        // The table is whole between any two operations, whoever panicked.
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PlayerId, mpsc::Sender<Mail>>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts mail into a player's mailbox, or refuses it in the name of `node` if that is full. Gives
-    /// it back if the player does not run.
-    fn put(&self, node: &NodeName, player: &PlayerId, mail: Mail) -> Result<(), Mail> {
-        let mailboxes = self.read();
-        let Some(mailbox) = mailboxes.get(player) else { return Err(mail) };
-        match mailbox.try_send(mail) {
-            Ok(()) => {}
-            Err(TrySendError::Full(mail)) => {
-                mail.refuse(CallError::Overloaded { node: node.clone() });
-            }
-            Err(TrySendError::Closed(mail)) => return Err(mail),
-        }
-        Ok(())
-    }
-}
-
 /// The way to this node's players. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Players {
     node: NodeName,
     mailboxes: Mailboxes,
+    resting: Resting,
     roster: mpsc::Sender<Delivery>,
 }
 
@@ -81,10 +56,12 @@ impl Players {
 
     /// Returns at most `limit` of the running players after `after`, in order.
     pub fn running(&self, after: Option<&PlayerId>, limit: usize) -> Vec<PlayerId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mailboxes = self.mailboxes.read();
-        let running = mailboxes.range::<PlayerId, _>((from, Bound::Unbounded));
-        running.take(limit).map(|(player, _)| player.clone()).collect()
+        self.mailboxes.players(after, limit)
+    }
+
+    /// Forgets where these players have stopped, for other nodes own them now.
+    pub(super) fn given_away<'a>(&self, players: impl Iterator<Item = &'a PlayerId>) {
+        self.resting.forget(players);
     }
 
     async fn deliver(&self, player: PlayerId, mail: Mail) {
@@ -102,6 +79,11 @@ pub struct Roster {
     context: Arc<Context>,
     inbox: mpsc::Receiver<Delivery>,
     mailboxes: Mailboxes,
+    resting: Resting,
+    /// The way to its own players, for mail that reached one on its way to rest.
+    players: Players,
+    /// Where the look for players that could rest goes on.
+    hand: Option<PlayerId>,
     tasks: JoinSet<PlayerId>,
     cancel: CancellationToken,
 }
@@ -110,9 +92,24 @@ impl Roster {
     /// Returns an empty roster and the way to its players. `cancel` stops it and all its servers.
     pub fn new(context: Context, cancel: CancellationToken) -> (Self, Players) {
         let (roster, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let (mailboxes, tasks) = (Mailboxes::default(), JoinSet::new());
-        let players = Players { node: context.name.clone(), mailboxes: mailboxes.clone(), roster };
-        (Self { context: Arc::new(context), inbox, mailboxes, tasks, cancel }, players)
+        let (mailboxes, resting) = (Mailboxes::default(), Resting::default());
+        let players = Players {
+            node: context.name.clone(),
+            mailboxes: mailboxes.clone(),
+            resting: resting.clone(),
+            roster,
+        };
+        let roster = Self {
+            context: Arc::new(context),
+            inbox,
+            mailboxes,
+            resting,
+            players: players.clone(),
+            hand: None,
+            tasks: JoinSet::new(),
+            cancel,
+        };
+        (roster, players)
     }
 
     /// Serves until cancelled; then every server ends after its last acknowledged answer.
@@ -132,7 +129,7 @@ impl Roster {
         while let Some(Delivery { mail, .. }) = self.inbox.recv().await {
             mail.refuse(CallError::Stopping { node: self.context.name.clone() });
         }
-        self.mailboxes.write().clear();
+        self.mailboxes.clear();
         while let Some(ended) = self.tasks.join_next().await {
             self.forget(ended);
         }
@@ -150,31 +147,48 @@ impl Roster {
     }
 
     fn open(&mut self, player: &PlayerId) -> mpsc::Sender<Mail> {
+        self.make_room();
         let (mailbox, letters) = mpsc::channel(MAILBOX_CALLS_MAX);
-        self.mailboxes.write().insert(player.clone(), mailbox.clone());
+        self.mailboxes.add(player.clone(), mailbox.clone());
+        let rested = self.resting.take(player);
         let cancel = self.cancel.clone();
-        let server = serve(self.context.clone(), player.clone(), letters, cancel);
-        let player = player.clone();
+        let server = serve(self.context.clone(), player.clone(), rested, letters, cancel);
+        let (player, resting, players) =
+            (player.clone(), self.resting.clone(), self.players.clone());
         let serving = async move {
-            server.await;
+            if let Some((rested, mut letters)) = server.await {
+                resting.put(player.clone(), rested);
+                letters.close();
+                // It came when the player was on its way to rest, and wakes it up.
+                while let Some(mail) = letters.recv().await {
+                    if !matches!(mail, Mail::Rest) {
+                        players.deliver(player.clone(), mail).await;
+                    }
+                }
+            }
             player
         };
         self.tasks.spawn(serving.in_current_span());
         mailbox
     }
 
+    /// Has players rest if another one finds no room.
+    fn make_room(&mut self) {
+        let (running, room) = (self.mailboxes.len(), self.context.instances_max);
+        // Each new one has one rest; two, when those that were asked could not.
+        let asked = usize::from(running >= room) + usize::from(running > room + room / 16);
+        for _ in 0..asked {
+            self.mailboxes.rest_one(&mut self.hand);
+        }
+    }
+
     fn forget(&mut self, ended: Result<PlayerId, tokio::task::JoinError>) {
         match ended {
             // A successor may have been opened already.
-            Ok(player) => {
-                let mut mailboxes = self.mailboxes.write();
-                if mailboxes.get(&player).is_some_and(mpsc::Sender::is_closed) {
-                    mailboxes.remove(&player);
-                }
-            }
+            Ok(player) => self.mailboxes.remove_closed(&player),
             Err(error) => {
                 tracing::error!(%error, "a player's server failed; its next call opens it anew");
-                self.mailboxes.write().retain(|_, mailbox| !mailbox.is_closed());
+                self.mailboxes.remove_all_closed();
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::codes::{CodeError, Codes};
-use super::machine::{Action, Event, Machine, Origin, Story, Ticket, View};
+use super::machine::{Action, Event, Machine, Origin, Rested, Story, Ticket, View};
 use super::roster::Reply;
 use super::shunned::Shunned;
 use crate::clock;
@@ -46,6 +46,10 @@ pub struct Context {
     pub settings: watch::Receiver<Settings>,
     /// Nodes that take no copies. Only that one of them takes some again is told to those who watch.
     pub shunned: watch::Sender<Shunned>,
+    /// Time without a call after which a player rests.
+    pub idle_after: Duration,
+    /// How many players run at the same time before others rest for them.
+    pub instances_max: usize,
 }
 
 /// One call in a mailbox.
@@ -63,6 +67,8 @@ pub(super) enum Mail {
     Call(Letter),
     /// The wish that the player be served; told once it is, dropped when it cannot be.
     Open(oneshot::Sender<()>),
+    /// The wish that it rest, for others need the memory.
+    Rest,
 }
 
 impl Mail {
@@ -72,6 +78,7 @@ impl Mail {
             // A caller that gave up asks again with its key, or not at all.
             Self::Call(letter) => drop(letter.reply.send(Err(error))),
             Self::Open(done) => drop(done),
+            Self::Rest => {}
         }
     }
 }
@@ -108,17 +115,24 @@ struct Server {
     computed: Duration,
     /// Creating a player is no news; everything that happens to an old one is.
     was_known: bool,
+    /// Whether it rested until now. To wake up is no news.
+    woken: bool,
+    /// Where it has stopped to rest.
+    rested: Option<Rested>,
     closed: bool,
 }
 
-/// Serves one player until another node owns it, it cannot be brought to life, or `cancel`.
+/// Serves one player until another node owns it, it cannot be brought to life, it rests, or `cancel`.
+///
+/// `rested` is where it had stopped to rest. If it rests again, returns where, and its mailbox.
 pub(super) async fn serve(
     context: Arc<Context>,
     player: PlayerId,
+    rested: Option<Rested>,
     mut mailbox: mpsc::Receiver<Mail>,
     cancel: CancellationToken,
-) {
-    let mut server = Server::open(context, player);
+) -> Option<(Rested, mpsc::Receiver<Mail>)> {
+    let mut server = Server::open(context, player, rested);
     server.awaited.push(Box::pin(async move {
         cancel.cancelled_owned().await;
         Happening::Stopping
@@ -134,15 +148,19 @@ pub(super) async fn serve(
         };
         server.apply(event).await;
     }
+    if let Some(rested) = server.rested {
+        return Some((rested, mailbox));
+    }
     mailbox.close();
     while let Some(mail) = mailbox.recv().await {
         let player = server.player.clone();
         mail.refuse(CallError::Moved { player });
     }
+    None
 }
 
 impl Server {
-    fn open(context: Arc<Context>, player: PlayerId) -> Self {
+    fn open(context: Arc<Context>, player: PlayerId, rested: Option<Rested>) -> Self {
         let record = context.directory.player(&player);
         let was_known = record.is_some();
         let fresh = || {
@@ -152,10 +170,14 @@ impl Server {
         let origin = match record {
             None => Origin::New(fresh()),
             Some(record) if record.is_forgotten() => Origin::Again(record, fresh()),
-            Some(record) => Origin::Known(record),
+            Some(record) => match rested {
+                Some(rested) => Origin::Rested(record, rested),
+                None => Origin::Known(record),
+            },
         };
-        let me = context.me;
-        let machine = Machine::new(player.clone(), me, origin, copy_seed(&player, me));
+        let (me, idle_after) = (context.me, context.idle_after);
+        let seed = copy_seed(&player, me);
+        let machine = Machine::new(player.clone(), me, origin, seed, idle_after);
         let (nodes, settings) = (context.nodes.clone(), context.settings.clone());
         let shunned = context.shunned.subscribe();
         Self {
@@ -172,6 +194,8 @@ impl Server {
             awaited: FuturesUnordered::new(),
             computed: Duration::ZERO,
             was_known,
+            woken: rested.is_some(),
+            rested: None,
             closed: false,
         }
     }
@@ -188,6 +212,7 @@ impl Server {
                 self.openers.push(done);
                 Event::Open
             }
+            Mail::Rest => Event::Rest,
         }
     }
 
@@ -250,7 +275,7 @@ impl Server {
                 todo.extend(self.decide(event, &nodes));
             }
         }
-        if self.machine.is_active() {
+        if self.machine.is_active() || self.rested.is_some() {
             for done in self.openers.drain(..) {
                 // Who waited for long enough does not want to know.
                 done.send(()).ok();
@@ -271,7 +296,11 @@ impl Server {
         match action {
             Action::Execute(call) => return Some(self.execute(&call)),
             Action::Restore => return self.restore(nodes),
-            Action::Rest => self.instance = None,
+            Action::Rest(rested) => {
+                self.instance = None;
+                self.rested = Some(rested);
+                self.closed = true;
+            }
             Action::Change(change) => {
                 let directory = self.context.directory.clone();
                 self.awaited.push(Box::pin(async move {
@@ -368,12 +397,14 @@ impl Server {
         }
     }
 
-    fn tell(&self, story: &Story) {
+    fn tell(&mut self, story: &Story) {
         let player = self.player.as_str();
         let generation = self.machine.generation();
         let seq = self.machine.state().map_or(Seq(0), |state| state.seq);
         let words = Words { player, generation, seq };
-        words.tell(story, self.was_known || generation > Generation(1));
+        let serves = matches!(story, Story::Serving { .. });
+        let wakes = serves && std::mem::take(&mut self.woken);
+        words.tell(story, !wakes && (self.was_known || generation > Generation(1)));
     }
 }
 

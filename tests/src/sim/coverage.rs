@@ -43,9 +43,9 @@ coverage! {
     unknown,
     /// Attempts after the first.
     retries,
-    /// Instances given up because nobody called.
+    /// Players that went to rest.
     rests,
-    /// Instances made again for a player that had rested.
+    /// Players that went on from their own copies after a rest.
     wakes,
     /// Changes that had a stream of their own on the way to a keeper.
     changes_alone,

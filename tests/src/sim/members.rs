@@ -48,6 +48,9 @@ impl World {
         if self.rng.percent(2) {
             self.adopt(slot);
         }
+        if self.rng.percent(10) {
+            self.make_room(slot);
+        }
         self.look(slot);
     }
 

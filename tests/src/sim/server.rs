@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use host::limits::IDLE_AFTER;
 use host::net::AskError;
 use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
@@ -43,8 +44,8 @@ pub(super) struct Server {
     sent: BTreeMap<KeeperCopy, u64>,
     /// What is on its way.
     pub(super) flight: Flight,
-    /// Whether the instance was given up because nobody called.
-    rests: bool,
+    /// Whether the player rested when this was opened.
+    woken: bool,
 }
 
 impl World {
@@ -82,23 +83,43 @@ impl World {
         }
     }
 
+    /// Asks a player that runs to rest, as a node does that has no room for another one.
+    pub(super) fn make_room(&mut self, slot: Slot) {
+        let player = self.rng.index(self.players.len());
+        let player = self.players[player].clone();
+        let Some(process) = &self.machines[slot].process else { return };
+        if let Some(server) = process.servers.get(&player) {
+            let id = server.id;
+            self.server_event(slot, &player, id, Event::Rest);
+        }
+    }
+
     /// Returns the player's server on a node, a new one if there is none.
     fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
         let (id, bounds) = (self.number(), self.bounds);
+        // Now and then soon enough to be in the middle of something.
+        let soon = self.rng.percent(30).then(|| self.rng.between(20, 500));
+        let idle_after = soon.map_or(IDLE_AFTER, std::time::Duration::from_millis);
         let was = self.state_before(player).filter(|_| self.has(Bug::ReturnEnded));
         let fresh = was.cloned().unwrap_or_else(|| fresh(bounds));
         let process = self.machines[slot].process.as_mut()?;
         Some(process.servers.entry(player.clone()).or_insert_with(|| {
             let record = process.view.player(player).cloned();
+            let rested = process.resting.remove(player);
+            let woken = rested.is_some();
             let origin = match record {
                 None => Origin::New(fresh),
                 Some(record) if record.is_forgotten() => Origin::Again(record, fresh),
-                Some(record) => Origin::Known(record),
+                Some(record) => match rested {
+                    Some(rested) => Origin::Rested(record, rested),
+                    None => Origin::Known(record),
+                },
             };
             // As in the product: the same for one player and one start of a node.
             let mut seed = DefaultHasher::new();
             (player, process.me).hash(&mut seed);
-            let machine = Machine::new(player.clone(), process.me, origin, seed.finish());
+            let (me, seed) = (process.me, seed.finish());
+            let machine = Machine::new(player.clone(), me, origin, seed, idle_after);
             let callers = BTreeMap::new();
             Server {
                 id,
@@ -109,7 +130,7 @@ impl World {
                 hidden: 0,
                 sent: BTreeMap::new(),
                 flight: Flight::default(),
-                rests: false,
+                woken,
             }
         }))
     }
@@ -199,14 +220,12 @@ impl World {
         match action {
             Action::Execute(call) => return self.execute(slot, player, id, &call),
             Action::Restore => {
-                let server = self.server(slot, player, id)?;
-                let rested = std::mem::take(&mut server.rests);
-                self.coverage.wakes += u64::from(rested);
                 return self.restore(slot, player, id);
             }
-            Action::Rest => {
-                let server = self.server(slot, player, id)?;
-                (server.memory, server.rests) = (None, true);
+            Action::Rest(rested) => {
+                let process = self.machines[slot].process.as_mut()?;
+                process.servers.remove(player);
+                process.resting.insert(player.clone(), rested);
                 self.coverage.rests += 1;
             }
             Action::Change(mut change) => {
@@ -357,6 +376,9 @@ impl World {
         let Some(server) = self.server(slot, player, id) else { return };
         let generation = server.machine.generation();
         let state = server.machine.state().cloned();
+        let serves = matches!(story, Story::Serving { .. });
+        let wakes = serves && std::mem::take(&mut server.woken);
+        self.coverage.wakes += u64::from(wakes);
         let seq = state.as_ref().map_or(Seq(0), |state| state.seq);
         self.tell(|| format!("server {slot}: {player} g{generation} seq {seq} {story:?}"));
         match (story, state) {

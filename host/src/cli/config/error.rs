@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
-use super::DEADLINE_MAX;
+use super::{DEADLINE_MAX, IDLE_MAX};
 use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
 use crate::net::SecretError;
 use crate::protocol::{InvalidId, InvalidSetting};
@@ -45,6 +45,15 @@ pub(in crate::cli) enum UsageError {
     /// `--join` or `--node` is not an address.
     #[error("`{given}` is not a node's address; expected host:port, for example 127.0.0.1:4433")]
     Address {
+        /// What was typed.
+        given: String,
+    },
+    /// `--idle-after` is not a time that a player can be without calls.
+    #[error(
+        "`{given}` is no time for --idle-after; expected one like 60s or 10m, up to {} minutes",
+        IDLE_MAX.as_secs() / 60
+    )]
+    IdleTime {
         /// What was typed.
         given: String,
     },

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::waking::Rested;
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, KeeperCopy, KeeperReply, KeeperRequest, NodeName,
@@ -63,6 +64,8 @@ pub enum Event {
     Superseded,
     /// [`Machine::next_wake`](super::Machine::next_wake) has come.
     Tick,
+    /// Other players need the memory: rest, if nothing is under way.
+    Rest,
     /// The node stops: no new calls.
     Stop,
 }
@@ -75,8 +78,9 @@ pub enum Action {
     Execute(Call),
     /// Make a new instance from `state`; then `Restored` or `RestoreFailed`.
     Restore,
-    /// Drop the instance: nobody calls. The next call asks for a new one.
-    Rest,
+    /// The server ends, for nobody calls and nothing is under way. The next call opens the player as
+    /// one that rested here.
+    Rest(Rested),
     /// Ask the directory for a change; then `Changed`.
     Change(PlayerChange),
     /// Ask a keeper; then `Kept` with the same copy and number.
@@ -197,6 +201,8 @@ pub enum Origin {
     New(PlayerState),
     /// The directory knows it: its keepers have the state.
     Known(PlayerRecord),
+    /// It rested on this node, and the directory knew this when it was opened again.
+    Rested(PlayerRecord, Rested),
     /// The directory has forgotten it: it begins in this state, above its old generation.
     Again(PlayerRecord, PlayerState),
 }

@@ -37,6 +37,9 @@ impl Machine {
         let Some(record) = self.record.clone() else {
             return self.settle(view, out);
         };
+        if self.wake(view, out) {
+            return;
+        }
         let mut copies = record.keepers.iter();
         if !record.is_forgotten() && !copies.any(|copy| is_reachable(copy, self.me.node, view)) {
             let down = record.keepers.iter().map(|copy| down(copy, view)).collect();
@@ -189,7 +192,7 @@ impl Machine {
     /// Makes an instance of what was settled, if anybody waits for one.
     pub(super) fn revive(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         if self.life == Life::None && self.queue.is_empty() {
-            self.life = Life::AtRest;
+            self.life = Life::Unasked;
             out.push(Action::Tell(Story::Serving { seq: self.seq() }));
         }
         if self.life == Life::None {

@@ -1,7 +1,7 @@
 //! Serving calls: execute one after the other, send what changed, answer in order.
 
 use super::{Action, Life, Machine, Phase, Story, Unanswered, View, Waiting};
-use crate::limits::{FRAME_BYTES_MAX, IDLE_AFTER, PIPELINE_CALLS_MAX};
+use crate::limits::{FRAME_BYTES_MAX, PIPELINE_CALLS_MAX};
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Append, Call, CallError, Confirm, Crash, Effect, KeeperCopy, KeeperReply,
@@ -16,7 +16,7 @@ impl Machine {
     /// Executes the next call if one waits and may run.
     pub(super) fn pump(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Active)
-            && self.life == Life::AtRest
+            && self.life == Life::Unasked
             && !self.queue.is_empty()
         {
             self.life = Life::Coming;
@@ -67,16 +67,6 @@ impl Machine {
                     out.push(Action::Answer { ticket: waiting.ticket, result });
                 }
             }
-        }
-    }
-
-    /// Gives up the instance when nobody has called for a while.
-    pub(super) fn rest(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let idle = self.queue.is_empty() && self.unanswered.is_empty();
-        let active = matches!(self.phase, Phase::Active) && self.life == Life::Live;
-        if active && idle && self.used.is_some_and(|at| view.now >= at + IDLE_AFTER) {
-            self.life = Life::AtRest;
-            out.push(Action::Rest);
         }
     }
 

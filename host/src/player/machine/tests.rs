@@ -4,13 +4,15 @@ mod keepers;
 mod mending;
 mod own_copy;
 mod trial;
+mod waking;
 
 use std::time::Duration;
 
 use super::*;
+use crate::limits::IDLE_AFTER;
 use crate::protocol::{
-    CallKey, CodeHash, CopyId, Fetch, Incarnation, KeeperRequest, KeyBounds, KeyWindow, Operation,
-    PlayerChange, Recovery, Refusal, Seq, Term,
+    CallKey, CodeHash, CopyId, Effect, Fetch, Incarnation, KeeperRequest, KeyBounds, KeyWindow,
+    Operation, PlayerChange, Record, Recovery, Refusal, Seq, Term,
 };
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
 
@@ -47,7 +49,7 @@ struct World {
 
 impl World {
     fn new(origin: Origin, up: &[u64]) -> Self {
-        let machine = Machine::new("player1".parse().unwrap(), ME, origin, 7);
+        let machine = Machine::new("player1".parse().unwrap(), ME, origin, 7, IDLE_AFTER);
         let nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
         let (copies, change) = (Vec::new(), None);
         let now = crate::clock::now();
@@ -134,7 +136,7 @@ impl World {
                 "execute".to_owned()
             }
             Action::Restore => "restore".to_owned(),
-            Action::Rest => "rest".to_owned(),
+            Action::Rest(Rested { generation, seq }) => format!("rest at {seq} under {generation}"),
             Action::Change(change) => {
                 let spoken = |node: &u64| !self.quiet || *node != ME.node.0;
                 let keepers = change.keepers.iter().map(|k| k.node.0);
@@ -479,21 +481,6 @@ fn a_caller_whose_time_is_over_before_execution_is_told_that_nothing_happened() 
 }
 
 #[test]
-fn a_player_that_nobody_calls_rests_and_wakes_with_the_next_call() {
-    let mut world = World::serving();
-    assert_eq!(world.wait(), ["rest"]);
-    assert_eq!(world.machine.next_wake(), None);
-    // Its keeper is replaced without waking it.
-    world.set_up(&[1, 3]);
-    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
-    world.seeded(Ok(()));
-    assert_eq!(world.changed(2), ["release 2"]);
-    assert_eq!(world.call(2, 5), ["restore"]);
-    assert_eq!(world.restored(), ["execute"]);
-    assert_eq!(world.returned(), ["append 3 #2 seq2"]);
-}
-
-#[test]
 fn a_stopping_server_answers_what_it_executed_and_ends() {
     let mut world = World::serving();
     world.call(2, 5);
@@ -570,9 +557,7 @@ fn a_player_that_nobody_calls_gets_its_copies_and_no_instance() {
     assert_eq!(world.feed(Event::Open), ["change 5 -> [2]"]);
     assert_eq!(world.changed(6), ["fetch 2 under 6"]);
     assert_eq!(world.fetched(), ["change 6 -> [2]"]);
-    assert_eq!(world.changed(7), ["serving 0"]);
-    assert_eq!(world.call(1, 5), ["restore"]);
-    assert_eq!(world.restored(), ["execute"]);
+    assert_eq!(world.changed(7), ["serving 0", "rest at 0 under 7"]);
 
     let mut unknown = World::new(Origin::New(fresh()), &[1, 2, 3]);
     assert_eq!(unknown.feed(Event::Open), ["close"], "nothing is created by that");

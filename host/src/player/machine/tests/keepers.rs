@@ -180,16 +180,6 @@ fn copies_that_arrive_in_another_order_are_named_already() {
     assert_eq!(world.seed_ends(2, fetched()), ["restore"]);
 }
 
-#[test]
-fn a_player_that_rests_follows_without_waking() {
-    let mut world = World::serving();
-    assert_eq!(world.wait(), ["rest"]);
-    world.wanted = 2;
-    assert_eq!(world.feed(Event::Nodes), ["seed 3 at 1 under 1"]);
-    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2, 3]"]);
-    assert_eq!(world.changed(2), Vec::<String>::new());
-}
-
 /// A new player whose first call waits for a copy on one of nodes 2 and 3. Returns that one and the
 /// other.
 fn seeding_one_of_two() -> (World, u64, u64) {

@@ -1,0 +1,139 @@
+//! Rest: a player that nobody calls gives up its server, and goes on later where it was.
+//!
+//! It rests only when nothing is under way and every keeper that the directory names has all that
+//! it has executed, the copy on its own node among them. What is left in memory is where it was. To
+//! wake, it reads that copy under the generation that it has: nothing changes in the directory, and
+//! no other node is asked. Were another owner named meanwhile, a keeper would refuse the first word
+//! that this one says, as it would if the player had never rested.
+//!
+//! Anything unexpected ends in what any other opening does: a claim, which fences, and all copies.
+
+use std::time::Instant;
+
+use super::opening::{is_reachable, problem};
+use super::{Acking, Action, Life, Machine, Phase, Story, View};
+use crate::limits::STEP_DEADLINE;
+use crate::net::AskError;
+use crate::protocol::{
+    Fetch, Generation, KeeperCopy, KeeperReply, KeeperRequest, PlayerRecord, Seq,
+};
+
+/// Where a player that rests has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rested {
+    /// The generation under which this start of this node owns it.
+    pub generation: Generation,
+    /// The position that each of its keepers has acknowledged.
+    pub seq: Seq,
+}
+
+/// A player that was at rest, whose own copy is being read.
+#[derive(Debug)]
+pub(super) struct Waking {
+    copy: KeeperCopy,
+    seq: Seq,
+    pub(super) until: Instant,
+}
+
+impl Machine {
+    /// Rests if nobody has called for a while.
+    pub(super) fn rest_when_idle(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        let due = self.used.is_some_and(|at| view.now >= at + self.idle_after);
+        if due && self.life == Life::Live && matches!(self.phase, Phase::Active) {
+            // What does not let it rest now may be over when it is looked at again.
+            self.used = Some(view.now);
+            self.rest(view, out);
+        }
+    }
+
+    /// Rests now if it may.
+    pub(super) fn rest(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        if self.may_rest(view) {
+            let rested = Rested { generation: self.generation(), seq: self.seq() };
+            (self.phase, self.life) = (Phase::Closed, Life::None);
+            out.push(Action::Rest(rested));
+        }
+    }
+
+    /// Whether nothing is under way, and all of it is on the own copy and on every other one.
+    fn may_rest(&self, view: View<'_>) -> bool {
+        let own = self.keepers.iter().any(|keeper| keeper.copy.node == self.me.node);
+        let calls = self.queue.is_empty()
+            && self.unanswered.is_empty()
+            && self.executing.is_none()
+            && self.crashed.is_none()
+            && self.forgetting.is_none();
+        // A change that may still be made would find nobody who fences it; and whoever lacks a copy
+        // that no node has taken yet goes on trying.
+        let copies = own
+            && self.is_named()
+            && !self.unsure
+            && self.trial.is_none()
+            && self.next_trial.is_none();
+        let at_rest = matches!(self.life, Life::Live | Life::Unasked);
+        let active = matches!(self.phase, Phase::Active) && at_rest;
+        active && calls && copies && !self.stopping && !self.is_leaving(view)
+    }
+
+    /// Reads the own copy of a player that rested, if the directory still says what it said then.
+    /// Returns whether it does.
+    pub(super) fn wake(&mut self, view: View<'_>, out: &mut Vec<Action>) -> bool {
+        let Some((rested, record)) = self.rested.take().zip(self.record.as_ref()) else {
+            return false;
+        };
+        let Some(copy) = own_copy(record)
+            .filter(|_| record.owner == self.me && record.generation == rested.generation)
+        else {
+            return false;
+        };
+        let (seq, until) = (rested.seq, view.now + STEP_DEADLINE);
+        "its own node has not sent its copy".clone_into(&mut self.trouble);
+        self.phase = Phase::Waking(Waking { copy, seq, until });
+        let (player, writer) = (self.player.clone(), self.me);
+        let (copy_id, generation) = (copy.copy, rested.generation);
+        let fetch = Fetch { player, copy: copy_id, generation, writer, accept: None };
+        out.push(Action::Ask { copy, number: 0, request: KeeperRequest::Fetch(fetch) });
+        true
+    }
+
+    pub(super) fn handle_waking_reply(
+        &mut self,
+        copy: KeeperCopy,
+        reply: Result<KeeperReply, AskError>,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Phase::Waking(waking) = &self.phase else { return };
+        if waking.copy != copy {
+            return;
+        }
+        match reply {
+            Ok(KeeperReply::Fetched(state)) if state.seq == waking.seq => {
+                let keepers = self.record.iter().flat_map(|record| &record.keepers);
+                // What went down while it rested is replaced as if it had not.
+                let reached = keepers.filter(|copy| is_reachable(copy, self.me.node, view));
+                let acking = |copy: &KeeperCopy| Acking { copy: *copy, acknowledged: self.sent };
+                self.keepers = reached.map(acking).collect();
+                self.state = Some(*state);
+                self.settle(view, out);
+            }
+            Ok(KeeperReply::Fetched(state)) => {
+                let reason = format!("its copy is at seq {}, not {}", state.seq, waking.seq);
+                self.wake_anew(reason, view, out);
+            }
+            other => self.wake_anew(problem(other), view, out),
+        }
+    }
+
+    /// The own copy does not say what it should: all copies are asked, after a claim.
+    pub(super) fn wake_anew(&mut self, reason: String, view: View<'_>, out: &mut Vec<Action>) {
+        let keeper = view.name(self.me.node);
+        out.push(Action::Tell(Story::KeeperLost { keeper, reason }));
+        self.open(view, out);
+    }
+}
+
+/// Returns the copy on the owner's own node.
+fn own_copy(record: &PlayerRecord) -> Option<KeeperCopy> {
+    record.keepers.iter().find(|keeper| keeper.node == record.owner.node).copied()
+}
