@@ -7,9 +7,13 @@
 //! The keeper is where old owners are fenced (rules 3 and 4): it remembers the highest generation
 //! of each player and refuses anything older. It does not know who *should* own a player; that is
 //! the directory's word.
+//!
+//! Copies that nobody writes to are kept packed ([`Kept`]): most players rest at any time.
 
+mod kept;
 mod machine;
 mod service;
 
+pub use kept::Kept;
 pub use machine::{Copy, Keeper, Tail, Write};
 pub use service::{KeeperInbound, KeeperInboxes, KeeperLocal, Keepers, Naming, Service};

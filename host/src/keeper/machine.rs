@@ -11,8 +11,10 @@
 //! Invariants: the floor of a player never sinks; nothing is applied below it; a copy's records have
 //! no gap; a copy that may still be named is never dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
+use super::kept::Kept;
 use crate::limits::{COPIES_PER_PLAYER_MAX, RECORDS_PER_BASE};
 use crate::protocol::{
     Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, PlayerId, PlayerState,
@@ -21,6 +23,9 @@ use crate::protocol::{
 
 /// What a record costs in the store besides the bytes that changed, roughly.
 const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// Copies that are looked at for packing beside a part of all.
+const PACKED_AT_ONCE: usize = 64;
 
 /// What must be in the store before the reply leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +70,7 @@ pub struct Copy {
     /// Who seeded it.
     pub writer: Writer,
     /// The state.
-    pub state: PlayerState,
+    pub state: Kept,
     /// Whether everything that was ever acknowledged is in it. False after a restart of the
     /// machine that may have lost what was not synced.
     pub trusted: bool,
@@ -105,12 +110,14 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Keeper {
     players: BTreeMap<PlayerId, Held>,
+    /// Copies that may be unpacked, each at least once, in the order in which they are looked at.
+    open: VecDeque<(PlayerId, CopyId)>,
 }
 
 impl Keeper {
     /// Takes in a copy that the store had.
     pub fn load_copy(&mut self, player: PlayerId, copy: Copy) {
-        self.players.entry(player).or_default().copies.push(copy);
+        self.players.entry(player).or_default().add(copy);
     }
 
     /// Takes in a floor that the store had.
@@ -145,10 +152,34 @@ impl Keeper {
         self.players.iter().flat_map(|(player, held)| held.copies.iter().map(move |c| (player, c)))
     }
 
-    /// Drops a copy that can never be named again; the caller has checked that.
-    pub fn collect(&mut self, player: &PlayerId, id: CopyId, writes: &mut Vec<Write>) {
-        if let Some(held) = self.players.get_mut(player) {
-            held.drop_copies(|copy| copy.id == id, writes);
+    /// Drops the copies of the next `count` players after `after` that can never be named again, as
+    /// the caller knows. Returns the last of these players, or `None` when there are no more.
+    pub fn collect(
+        &mut self,
+        after: Option<&PlayerId>,
+        count: usize,
+        is_dead: impl Fn(&PlayerId, &Copy) -> bool,
+        writes: &mut Vec<Write>,
+    ) -> Option<PlayerId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        for (player, held) in self.players.range_mut((from, Bound::Unbounded)).take(count) {
+            last = Some(player);
+            held.drop_copies(|copy| is_dead(player, copy), writes);
+        }
+        last.cloned()
+    }
+
+    /// Packs copies that were not written to since this looked at them last. Each time it looks at one
+    /// part in `part` of those that are not packed, and at some more.
+    pub fn pack(&mut self, part: usize) {
+        for _ in 0..self.open.len().min(self.open.len() / part + PACKED_AT_ONCE) {
+            let Some((player, id)) = self.open.pop_front() else { return };
+            let held = self.players.get_mut(&player);
+            let copy = held.and_then(|held| held.copy_mut(id));
+            if copy.is_some_and(|copy| !copy.state.pack_if_unused()) {
+                self.open.push_back((player, id));
+            }
         }
     }
 
@@ -170,14 +201,18 @@ impl Keeper {
         writes: &mut Vec<Write>,
     ) -> Result<KeeperReply, Refusal> {
         let Append { player, copy: id, generation, writer, record } = append;
-        let held = self.fenced(&player, generation, writer)?;
+        let held = fenced(&mut self.players, &player, generation, writer)?;
         let copy = held.copy_mut(id).ok_or(Refusal::Gap { have: None })?;
-        let have = copy.state.seq;
-        copy.state.apply(&record).map_err(|_| Refusal::Gap { have: Some(have) })?;
-        let seq = copy.state.seq;
+        if copy.state.is_packed() {
+            self.open.push_back((player.clone(), id));
+        }
+        let state = copy.state.open();
+        let have = state.seq;
+        state.apply(&record).map_err(|_| Refusal::Gap { have: Some(have) })?;
+        let seq = state.seq;
         // The owner holds the whole state and this copy just followed it, so nothing is missing.
         let proven = !std::mem::replace(&mut copy.trusted, true);
-        let fold = copy.tail.push(&record, &copy.state);
+        let fold = copy.tail.push(&record, state);
         if proven || fold {
             writes.push(Write::Base { player: player.clone(), copy: id });
         } else {
@@ -193,10 +228,10 @@ impl Keeper {
         writes: &mut Vec<Write>,
     ) -> Result<KeeperReply, Refusal> {
         let Confirm { player, copy: id, generation, writer, seq } = confirm;
-        let held = self.fenced(player, *generation, *writer)?;
+        let held = fenced(&mut self.players, player, *generation, *writer)?;
         let copy = held.copy_mut(*id).ok_or(Refusal::Gap { have: None })?;
-        if copy.state.seq != *seq {
-            return Err(Refusal::Gap { have: Some(copy.state.seq) });
+        if copy.state.seq() != *seq {
+            return Err(Refusal::Gap { have: Some(copy.state.seq()) });
         }
         if !std::mem::replace(&mut copy.trusted, true) {
             writes.push(Write::Base { player: player.clone(), copy: *id });
@@ -207,25 +242,26 @@ impl Keeper {
 
     fn handle_seed(&mut self, seed: Seed, writes: &mut Vec<Write>) -> Result<KeeperReply, Refusal> {
         let Seed { player, copy: id, generation, writer, state } = seed;
-        let held = self.fenced(&player, generation, writer)?;
+        let held = fenced(&mut self.players, &player, generation, writer)?;
         let seq = state.seq;
-        let copy =
-            Copy { id, seeded: generation, writer, state, trusted: true, tail: Tail::default() };
+        let (state, tail) = (Kept::from(state), Tail::default());
+        let copy = Copy { id, seeded: generation, writer, state, trusted: true, tail };
         let full = held.copies.len() >= COPIES_PER_PLAYER_MAX;
         let copies = held.copies.len() as u64;
         match held.copy_mut(id) {
             // Another attempt of the same writer under the same generation. One that was overtaken
             // by a later attempt, or by calls since, brings nothing that is not here.
             Some(same) if same.seeded == generation && same.writer == writer => {
-                if seq < same.state.seq {
-                    return Ok(KeeperReply::Acknowledged { seq: same.state.seq });
+                if seq < same.state.seq() {
+                    return Ok(KeeperReply::Acknowledged { seq: same.state.seq() });
                 }
                 *same = copy;
             }
-            Some(other) => return Err(Refusal::Gap { have: Some(other.state.seq) }),
+            Some(other) => return Err(Refusal::Gap { have: Some(other.state.seq()) }),
             None if full => return Err(Refusal::Full { copies }),
-            None => held.copies.push(copy),
+            None => held.add(copy),
         }
+        self.open.push_back((player.clone(), id));
         writes.push(Write::Base { player, copy: id });
         Ok(KeeperReply::Acknowledged { seq })
     }
@@ -236,18 +272,18 @@ impl Keeper {
         writes: &mut Vec<Write>,
     ) -> Result<KeeperReply, Refusal> {
         let Fetch { player, copy: id, generation, writer, accept } = fetch;
-        let held = self.fenced(player, *generation, *writer)?;
+        let held = fenced(&mut self.players, player, *generation, *writer)?;
         held.speak(player, *id, *generation, *writer, writes);
         let copy = held.copy_mut(*id).ok_or(Refusal::Gap { have: None })?;
         if !copy.trusted {
-            if *accept != Some(copy.state.seq) {
-                return Err(Refusal::Stale { seq: copy.state.seq });
+            if *accept != Some(copy.state.seq()) {
+                return Err(Refusal::Stale { seq: copy.state.seq() });
             }
             // From now on this is what was acknowledged.
             copy.trusted = true;
             writes.push(Write::Base { player: player.clone(), copy: *id });
         }
-        let state = copy.state.clone();
+        let state = copy.state.state().into_owned();
         Ok(KeeperReply::Fetched(Box::new(state)))
     }
 
@@ -257,31 +293,37 @@ impl Keeper {
         writes: &mut Vec<Write>,
     ) -> Result<KeeperReply, Refusal> {
         let Release { player, copy: id, generation, writer } = release;
-        let held = self.fenced(player, *generation, *writer)?;
+        let held = fenced(&mut self.players, player, *generation, *writer)?;
         held.drop_copies(|copy| copy.id == *id, writes);
         Ok(KeeperReply::Acknowledged { seq: Seq(0) })
     }
+}
 
-    /// Returns what is held of the player, unless a newer owner is known.
-    fn fenced(
-        &mut self,
-        player: &PlayerId,
-        generation: Generation,
-        writer: Writer,
-    ) -> Result<&mut Held, Refusal> {
-        let floor = self.players.get(player).and_then(|held| held.floor);
-        match floor {
-            Some((newest, owner))
-                if generation < newest || (generation == newest && writer != owner) =>
-            {
-                Err(Refusal::Fenced { generation: newest })
-            }
-            Some(_) | None => Ok(self.players.entry(player.clone()).or_default()),
+/// Returns what is held of a player, unless a newer owner is known.
+fn fenced<'a>(
+    players: &'a mut BTreeMap<PlayerId, Held>,
+    player: &PlayerId,
+    generation: Generation,
+    writer: Writer,
+) -> Result<&'a mut Held, Refusal> {
+    let floor = players.get(player).and_then(|held| held.floor);
+    match floor {
+        Some((newest, owner))
+            if generation < newest || (generation == newest && writer != owner) =>
+        {
+            Err(Refusal::Fenced { generation: newest })
         }
+        Some(_) | None => Ok(players.entry(player.clone()).or_default()),
     }
 }
 
 impl Held {
+    fn add(&mut self, copy: Copy) {
+        // Nearly all players have one copy here.
+        self.copies.reserve_exact(1);
+        self.copies.push(copy);
+    }
+
     fn copy_mut(&mut self, id: CopyId) -> Option<&mut Copy> {
         self.copies.iter_mut().find(|copy| copy.id == id)
     }

@@ -175,7 +175,7 @@ fn a_copy_that_may_miss_calls_is_not_handed_over_until_its_owner_proves_it() {
         id: CopyId(7),
         seeded: Generation(0),
         writer: A,
-        state: state(3),
+        state: state(3).into(),
         trusted: false,
         tail: Tail::default(),
     };
@@ -201,7 +201,7 @@ fn a_seed_that_was_overtaken_changes_nothing() {
 fn a_copy_that_an_operator_accepts_counts_from_then_on() {
     let mut keeper = Keeper::default();
     let (seeded, writer, tail) = (Generation(0), A, Tail::default());
-    let copy = Copy { id: CopyId(7), seeded, writer, state: state(3), trusted: false, tail };
+    let copy = Copy { id: CopyId(7), seeded, writer, state: state(3).into(), trusted: false, tail };
     keeper.load_copy(player(), copy);
     let accept = |seq| match fetch(7, 2, B) {
         KeeperRequest::Fetch(fetch) => {
@@ -232,7 +232,7 @@ fn a_fence_that_the_disk_forgot_is_raised_again_from_the_directory() {
 fn a_second_attempt_of_a_seed_replaces_the_first() {
     let mut keeper = Keeper::default();
     run(&mut keeper, &[(seed(7, 1, A, 1), acknowledged(1)), (seed(7, 1, A, 2), acknowledged(2))]);
-    assert_eq!(keeper.copy(&player(), CopyId(7)).unwrap().state.seq, Seq(2));
+    assert_eq!(keeper.copy(&player(), CopyId(7)).unwrap().state.seq(), Seq(2));
     // Nobody else can overwrite it.
     run(&mut keeper, &[(seed(7, 1, B, 0), gap(Some(2))), (seed(7, 2, A, 0), gap(Some(2)))]);
 }
@@ -254,7 +254,7 @@ fn a_base_is_written_once_the_records_outweigh_memory_and_keys() {
     let mut keeper = Keeper::default();
     let calls = 5 * RECORDS_PER_BASE;
     run(&mut keeper, &[(seed(7, 0, A, calls), acknowledged(calls))]);
-    let keys = keeper.copy(&player(), CopyId(7)).unwrap().state.window.bytes();
+    let keys = keeper.copy(&player(), CopyId(7)).unwrap().state.state().window.bytes();
     let mut written = 0;
     for seq in calls + 1.. {
         let writes = run(&mut keeper, &[(append(7, 1, A, seq), acknowledged(seq))]);
@@ -278,17 +278,62 @@ fn copies_of_one_player_are_bounded() {
     run(&mut keeper, &[(seed(99, 0, A, 0), full), (seed(0, 0, A, 0), acknowledged(0))]);
 }
 
+#[test]
+fn a_copy_is_packed_while_nobody_writes_to_it() {
+    let mut keeper = Keeper::default();
+    let packed = |keeper: &Keeper| keeper.copy(&player(), CopyId(7)).unwrap().state.is_packed();
+    run(&mut keeper, &[(seed(7, 0, A, 0), acknowledged(0)), (append(7, 1, A, 1), acknowledged(1))]);
+    keeper.pack(1);
+    assert!(!packed(&keeper), "it was just written to");
+    keeper.pack(1);
+    assert!(packed(&keeper));
+    // To read it, or to confirm where it is, is not to write to it.
+    let fetched = KeeperReply::Fetched(Box::new(state(1)));
+    run(&mut keeper, &[(confirm(7, 1, A, 1), acknowledged(1)), (fetch(7, 1, A), fetched)]);
+    assert!(packed(&keeper));
+    run(&mut keeper, &[(append(7, 1, A, 2), acknowledged(2))]);
+    assert!(!packed(&keeper));
+    keeper.pack(1);
+    keeper.pack(1);
+    assert!(packed(&keeper), "also the second time");
+}
+
+#[test]
+fn copies_are_collected_some_players_at_a_time() {
+    let mut keeper = Keeper::default();
+    let id = |n: u64| format!("player{n}").parse::<PlayerId>().unwrap();
+    for n in 0..5 {
+        let (generation, state) = (Generation(0), state(0));
+        let seed = Seed { player: id(n), copy: CopyId(n), generation, writer: A, state };
+        keeper.handle(KeeperRequest::Seed(seed), &mut Vec::new());
+    }
+    let (mut writes, mut rounds, mut after) = (Vec::new(), 0, None);
+    loop {
+        let odd = |_: &PlayerId, copy: &Copy| copy.id.0 % 2 == 1;
+        after = keeper.collect(after.as_ref(), 2, odd, &mut writes);
+        if after.is_none() {
+            break;
+        }
+        rounds += 1;
+    }
+    assert_eq!(rounds, 3);
+    assert_eq!(writes, [1, 3].map(|n| Write::Remove { copy: CopyId(n) }));
+    assert_eq!(keeper.copies().count(), 3);
+}
+
 proptest! {
     /// Whatever arrives in whatever order: the floor never sinks, no copy has a gap, and what the
     /// store is told always equals what the machine holds.
     #[test]
     fn no_order_of_requests_breaks_the_invariants(
-        requests in proptest::collection::vec((0u8..4, 0u64..3, 0u64..4, any::<bool>(), 0u64..5), 1..80),
+        requests in proptest::collection::vec(
+            (0u8..4, 0u64..3, 0u64..4, any::<bool>(), 0u64..5, any::<bool>()), 1..80,
+        ),
     ) {
         let mut keeper = Keeper::default();
         let mut stored = std::collections::BTreeMap::<CopyId, Seq>::new();
         let mut floor = None;
-        for (kind, copy, generation, first, seq) in requests {
+        for (kind, copy, generation, first, seq, packs) in requests {
             let writer = if first { A } else { B };
             let request = match kind {
                 0 => seed(copy, generation, writer, seq),
@@ -297,11 +342,14 @@ proptest! {
                 _ => fetch(copy, generation, writer),
             };
             let mut writes = Vec::new();
+            if packs {
+                keeper.pack(1);
+            }
             let reply = keeper.handle(request, &mut writes);
             for write in writes {
                 match write {
                     Write::Base { player, copy } => {
-                        stored.insert(copy, keeper.copy(&player, copy).unwrap().state.seq);
+                        stored.insert(copy, keeper.copy(&player, copy).unwrap().state.seq());
                     }
                     Write::Record { copy, record } => {
                         prop_assert_eq!(stored.insert(copy, record.seq), Some(Seq(record.seq.0 - 1)));
@@ -319,7 +367,7 @@ proptest! {
                 prop_assert!(floor.is_none_or(|(newest, _)| Generation(generation) >= newest));
             }
             let held: std::collections::BTreeMap<_, _> =
-                keeper.copies().map(|(_, copy)| (copy.id, copy.state.seq)).collect();
+                keeper.copies().map(|(_, copy)| (copy.id, copy.state.seq())).collect();
             prop_assert_eq!(&held, &stored);
         }
     }

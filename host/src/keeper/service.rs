@@ -6,8 +6,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::kept::Kept;
 use super::machine::{Copy, Keeper, Tail, Write};
 use crate::limits::INBOX_REQUESTS_MAX;
 use crate::net::{AskError, Inbound, Links, Responder};
@@ -22,8 +24,14 @@ use crate::storage::{Batch, Copies, Damaged, Durability, StoreError, StoredCopy,
 /// players; small enough that the first of them does not wait for milliseconds.
 const BATCH_REQUESTS_MAX: usize = 512;
 
-/// Time between two sweeps for copies that can never be named again.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two sweeps, and how many players each looks at for copies that can never be named
+/// again. Few enough that no request waits for it; a hundred thousand players take ten seconds.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+const SWEPT_AT_ONCE: usize = 1000;
+
+/// One part in so many of the unpacked copies is looked at in each sweep, so each of them every two
+/// seconds.
+const PACKED_PART: usize = 20;
 
 /// A request to the keeper and where its reply goes.
 pub type KeeperInbound = Inbound<KeeperRequest, KeeperReply>;
@@ -69,6 +77,8 @@ pub struct Service<N> {
     naming: N,
     inbox: mpsc::Receiver<KeeperInbound>,
     local: mpsc::Receiver<KeeperLocal>,
+    /// Where the next sweep goes on.
+    swept: Option<PlayerId>,
 }
 
 /// The ways into a keeper.
@@ -95,7 +105,8 @@ impl<N: Naming> Service<N> {
         let (remote, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (local_sender, local) = mpsc::channel(INBOX_REQUESTS_MAX);
         let machine = load(&copies)?;
-        let service = Self { machine, copies, settings, naming, inbox, local };
+        let swept = None;
+        let service = Self { machine, copies, settings, naming, inbox, local, swept };
         Ok((service, KeeperInboxes { remote, local: local_sender }))
     }
 
@@ -109,6 +120,7 @@ impl<N: Naming> Service<N> {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), StoreError> {
         self.raise_floors()?;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut remote = Vec::with_capacity(BATCH_REQUESTS_MAX);
         let mut local = Vec::with_capacity(BATCH_REQUESTS_MAX);
         loop {
@@ -216,7 +228,7 @@ impl<N: Naming> Service<N> {
             Write::Base { player, copy } => {
                 if let Some(copy) = self.machine.copy(&player, copy) {
                     let Copy { id, seeded, writer, state, trusted, tail: _ } = copy;
-                    batch.put_base(&player, *id, *seeded, *writer, state, *trusted);
+                    batch.put_base(&player, *id, *seeded, *writer, &state.state(), *trusted);
                 }
             }
             Write::Record { copy, record } => batch.put_record(copy, &record),
@@ -238,34 +250,29 @@ impl<N: Naming> Service<N> {
         self.commit(writes)
     }
 
-    /// Collects copies that the directory can never name again.
+    /// Collects copies that the directory can never name again, and packs those that are not written
+    /// to.
     fn sweep(&mut self) -> Result<(), StoreError> {
-        let dead: Vec<_> = self
-            .machine
-            .copies()
-            .filter(|(player, copy)| self.is_dead(player, copy))
-            .map(|(player, copy)| (player.clone(), copy.id))
-            .collect();
-        if dead.is_empty() {
-            return Ok(());
-        }
-        tracing::debug!(copies = dead.len(), "collecting copies that the directory does not name");
-        let mut writes = Vec::new();
-        for (player, copy) in dead {
-            self.machine.collect(&player, copy, &mut writes);
+        let (naming, mut writes) = (&self.naming, Vec::new());
+        let is_dead = |player: &PlayerId, copy: &Copy| is_dead(naming, player, copy);
+        let after = self.swept.take();
+        self.swept = self.machine.collect(after.as_ref(), SWEPT_AT_ONCE, is_dead, &mut writes);
+        self.machine.pack(PACKED_PART);
+        if !writes.is_empty() {
+            tracing::debug!(copies = writes.len(), "collecting copies that nothing names");
         }
         self.commit(writes)
     }
+}
 
-    fn is_dead(&self, player: &PlayerId, copy: &Copy) -> bool {
-        match self.naming.player(player) {
-            Some(record) => {
-                let named = record.keepers.iter().any(|keeper| keeper.copy == copy.id);
-                !named && record.generation > copy.seeded
-            }
-            // Never claimed: its writer may still do so, until that start of it is over.
-            None => copy.seeded == Generation(0) && self.naming.is_over(copy.writer),
+fn is_dead(naming: &impl Naming, player: &PlayerId, copy: &Copy) -> bool {
+    match naming.player(player) {
+        Some(record) => {
+            let named = record.keepers.iter().any(|keeper| keeper.copy == copy.id);
+            !named && record.generation > copy.seeded
         }
+        // Never claimed: its writer may still do so, until that start of it is over.
+        None => copy.seeded == Generation(0) && naming.is_over(copy.writer),
     }
 }
 
@@ -277,18 +284,18 @@ fn base_of(write: &Write) -> Option<CopyId> {
 }
 
 fn load(copies: &Copies) -> Result<Keeper, StoreError> {
-    let loaded = copies.load()?;
+    let mut machine = Keeper::default();
+    let loaded = copies.load(|copy| {
+        let StoredCopy { player, copy, generation, writer, state, trusted } = copy;
+        let (state, tail) = (Kept::packed(state), Tail::default());
+        let copy = Copy { id: copy, seeded: generation, writer, state, trusted, tail };
+        machine.load_copy(player, copy);
+    })?;
     for damaged in &loaded.damaged {
         let Damaged { player, copy, reason } = damaged;
         let player = player.as_ref().map_or("unknown", PlayerId::as_str);
         let copy = copy.map_or_else(|| "its fence".to_owned(), |copy| copy.to_string());
         tracing::error!(player, copy, %reason, "a copy in the store is damaged; it is not used");
-    }
-    let mut machine = Keeper::default();
-    for StoredCopy { player, copy, generation, writer, state, trusted } in loaded.copies {
-        let tail = Tail::default();
-        let copy = Copy { id: copy, seeded: generation, writer, state, trusted, tail };
-        machine.load_copy(player, copy);
     }
     for StoredFloor { player, generation, writer } in loaded.floors {
         machine.load_floor(player, generation, writer);

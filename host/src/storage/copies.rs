@@ -87,11 +87,9 @@ pub struct Damaged {
     pub reason: Damage,
 }
 
-/// Everything that the store holds about players.
+/// What the store holds about players besides the copies that can be read.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Copies that can be read.
-    pub copies: Vec<StoredCopy>,
     /// Floors that can be read.
     pub floors: Vec<StoredFloor>,
     /// What cannot.
@@ -120,18 +118,19 @@ impl Copies {
         Self { shared }
     }
 
-    /// Reads everything. Damage is reported in the result, one copy at a time.
+    /// Reads everything, and hands over each copy that can be read: together they may not fit into
+    /// memory as they are. Damage is reported in the result, one copy at a time.
     ///
     /// # Errors
     ///
     /// [`StoreError::Failed`] when the engine cannot go on reading.
-    pub fn load(&self) -> Result<Loaded, StoreError> {
+    pub fn load(&self, mut take: impl FnMut(StoredCopy)) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
         let untrusted_through = self.shared.session().untrusted_through;
         for entry in self.shared.bases.iter() {
             let (key, value) = entry.into_inner().attempt("read copies")?;
             match self.load_copy(&key, &value, untrusted_through)? {
-                Ok(copy) => loaded.copies.push(copy),
+                Ok(copy) => take(copy),
                 Err(damaged) => loaded.damaged.push(damaged),
             }
         }

@@ -51,8 +51,17 @@ fn write(store: &Store, fill: impl FnOnce(&mut Batch)) {
     batch.commit(Durability::Buffered).unwrap();
 }
 
-fn load(store: &Store) -> Loaded {
-    store.copies().load().unwrap()
+/// Everything that the store holds about players.
+struct All {
+    copies: Vec<StoredCopy>,
+    floors: Vec<StoredFloor>,
+    damaged: Vec<Damaged>,
+}
+
+fn load(store: &Store) -> All {
+    let mut copies = Vec::new();
+    let Loaded { floors, damaged } = store.copies().load(|copy| copies.push(copy)).unwrap();
+    All { copies, floors, damaged }
 }
 
 fn stored_records(store: &Store) -> usize {

@@ -156,7 +156,7 @@ impl Disk {
                     batch.retain(|entry| !matches!(entry, Entry::Record(of, _) if *of == id));
                     if let Some(copy) = keeper.copy(&player, id) {
                         let (seeded, writer) = (copy.seeded, copy.writer);
-                        let (state, trusted) = (copy.state.clone(), copy.trusted);
+                        let (state, trusted) = (copy.state.state().into_owned(), copy.trusted);
                         let stored = StoredCopy { player, seeded, writer, state, trusted, session };
                         batch.push(Entry::Base(id, stored));
                     }

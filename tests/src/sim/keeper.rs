@@ -1,6 +1,6 @@
 //! What drives a node's keeper: `host::keeper::Service` without its tasks.
 
-use host::keeper::{Keeper, Write};
+use host::keeper::{Copy, Keeper, Write};
 use host::protocol::{
     Ack, Append, Confirm, CopyId, Fetch, Generation, KeeperReply, KeeperRequest, NodeId, PlayerId,
     Refusal, Release, Seed, Seq, Writer,
@@ -146,7 +146,7 @@ impl World {
                 if let KeeperRequest::Fetch(fetch) = &request
                     && let Some(copy) = keeper.copy(&fetch.player, fetch.copy)
                 {
-                    return KeeperReply::Fetched(Box::new(copy.state.clone()));
+                    return KeeperReply::Fetched(Box::new(copy.state.state().into_owned()));
                 }
                 *keeper = without_fences(keeper);
             }
@@ -238,22 +238,16 @@ impl World {
         self.wake_after(10 * SECOND, slot, What::Sweep);
         let Some(process) = &mut self.machines[slot].process else { return };
         let Process { keeper, view, .. } = process;
-        let dead: Vec<(PlayerId, CopyId)> = keeper
-            .copies()
-            .filter(|(player, copy)| match view.player(player) {
-                Some(record) => !view.is_named(player, copy.id) && record.generation > copy.seeded,
-                None => {
-                    let newest = view.node(copy.writer.node).map(|node| node.incarnation);
-                    copy.seeded == Generation(0)
-                        && newest.is_some_and(|newest| newest > copy.writer.incarnation)
-                }
-            })
-            .map(|(player, copy)| (player.clone(), copy.id))
-            .collect();
+        let is_dead = |player: &PlayerId, copy: &Copy| match view.player(player) {
+            Some(record) => !view.is_named(player, copy.id) && record.generation > copy.seeded,
+            None => {
+                let newest = view.node(copy.writer.node).map(|node| node.incarnation);
+                copy.seeded == Generation(0)
+                    && newest.is_some_and(|newest| newest > copy.writer.incarnation)
+            }
+        };
         let mut writes = Vec::new();
-        for (player, copy) in dead {
-            keeper.collect(&player, copy, &mut writes);
-        }
+        keeper.collect(None, usize::MAX, is_dead, &mut writes);
         self.commit_writes(slot, writes);
     }
 }
@@ -279,7 +273,7 @@ fn accepted(
     let seq = (*accept)?;
     let copy = keeper.copy(player, *copy).filter(|copy| !copy.trusted)?;
     if bug == Some(Bug::RecoverAnyPosition) {
-        *accept = Some(copy.state.seq);
+        *accept = Some(copy.state.seq());
     }
     Some((player.clone(), seq, *generation))
 }

@@ -24,7 +24,7 @@ impl World {
         // Trust that was made up is in no store.
         let made_up = self.has(Bug::RestoreStale);
         let same = stored.is_some_and(|(stored, trusted)| {
-            stored.state == copy.state && (made_up || trusted == copy.trusted)
+            stored.state == *copy.state.state() && (made_up || trusted == copy.trusted)
         });
         if !same {
             let detail = format!("{} {} on {slot}", asked.player, asked.copy);
