@@ -25,6 +25,7 @@ mod resting;
 mod roster;
 mod server;
 mod shunned;
+mod words;
 
 pub use codes::{CodeError, Codes};
 pub use guardian::{Guardian, open_all};

@@ -55,8 +55,8 @@ impl Cluster {
 
     /// Starts a node in each of these namespaces, at its address and with a disk of its own.
     #[track_caller]
-    pub(crate) fn start_at(places: VecDeque<(Arc<Namespace>, SocketAddr)>) -> Self {
-        let mut cluster = Self::launch(places.len(), None, &[], places);
+    pub(crate) fn start_at(places: VecDeque<(Arc<Namespace>, SocketAddr)>, flags: &[&str]) -> Self {
+        let mut cluster = Self::launch(places.len(), None, flags, places);
         cluster.join_later_nodes();
         cluster
     }

@@ -81,7 +81,16 @@ impl Via {
     /// When the answer is not the guest's.
     #[track_caller]
     pub fn points(&self, player: &str) -> i64 {
-        expect(self.start(&["points", player]).finish().done::<Returned>()).points
+        expect(self.try_points(player))
+    }
+
+    /// Returns a player's points.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer.
+    pub fn try_points(&self, player: &str) -> Result<i64, String> {
+        Ok(self.start(&["points", player]).finish().done::<Returned>()?.points)
     }
 
     /// Returns the players that run on the asked node.

@@ -197,15 +197,19 @@ fn stored_snapshot(store: &RaftStore) -> std::result::Result<Option<(Meta, Vec<u
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>> {
-        let (state, last_log_id, last_membership) = {
-            let applied = self.view.read();
-            (applied.state.clone(), applied.last, applied.membership.clone())
-        };
+        // A million players take a hundred milliseconds, which are not this thread's to spend, and a
+        // copy of them would take as much memory again.
+        let view = self.view();
+        let encoded = block(move || {
+            let applied = view.read();
+            let bytes = postcard::to_stdvec(&applied.state).expect("a state encodes into memory");
+            Ok((bytes, applied.last, applied.membership.clone()))
+        });
+        let (bytes, last_log_id, last_membership) =
+            encoded.await.map_err(|e| IoError::write_snapshot(None, e))?;
         // The state is a function of the log, so its position names it.
         let snapshot_id = last_log_id.map_or_else(String::new, |log_id| log_id.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        let bytes = postcard::to_stdvec(&state)
-            .map_err(|e| IoError::write_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
         self.store_snapshot(&meta, &bytes).await?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
     }

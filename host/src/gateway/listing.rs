@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Gateway;
@@ -39,14 +40,16 @@ impl Gateway {
     async fn player_here(&self, player: PlayerId) -> Option<PlayerListing> {
         let key = CallKey::random(clock::unix_millis());
         let call = Call { player: player.clone(), key, operation: Operation::Points };
-        let answer = self.call_here(&call, clock::now() + PART_DEADLINE).await;
+        let (reply, answer) = oneshot::channel();
+        self.players.look(call, clock::now() + PART_DEADLINE, reply);
+        let answer = timeout(PART_DEADLINE, answer).await;
         let record = self.directory.player(&player)?;
         if record.owner != self.me {
             return None;
         }
         let mut listing = self.listing(player, &record);
         listing.running = true;
-        if let Ok(Answer::Returned { value, seq, .. }) = answer {
+        if let Ok(Ok(Ok(Answer::Returned { value, seq, .. }))) = answer {
             listing.points = Some(value);
             listing.seq = Some(seq);
         }

@@ -54,6 +54,8 @@ struct Waiting {
     ticket: Ticket,
     call: Call,
     deadline: Instant,
+    /// Whether it keeps the player from resting.
+    counts: bool,
 }
 
 #[derive(Debug)]
@@ -302,9 +304,9 @@ impl Machine {
     /// Takes in what happened and appends what to do now.
     pub fn handle(&mut self, event: Event, view: View<'_>, out: &mut Vec<Action>) {
         match event {
-            Event::Call { ticket, call, deadline } => {
+            Event::Call { ticket, call, deadline, counts } => {
                 let pointless = self.is_pointless(&call);
-                let waiting = Waiting { ticket, call, deadline };
+                let waiting = Waiting { ticket, call, deadline, counts };
                 if pointless {
                     self.forgetting = Some(waiting);
                     return self.answer_forgotten(None, view, out);

@@ -33,10 +33,11 @@ impl Mailboxes {
     pub(super) fn put(&self, node: &NodeName, player: &PlayerId, mail: Mail) -> Result<(), Mail> {
         let mailboxes = self.read();
         let Some(mailbox) = mailboxes.get(player) else { return Err(mail) };
+        let counts = !matches!(mail, Mail::Look(_));
         match mailbox.mail.try_send(mail) {
             Ok(()) => {
                 // A write that changes nothing would still take the line from the other cores.
-                if !mailbox.called.load(Ordering::Relaxed) {
+                if counts && !mailbox.called.load(Ordering::Relaxed) {
                     mailbox.called.store(true, Ordering::Relaxed);
                 }
             }

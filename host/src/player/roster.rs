@@ -46,6 +46,14 @@ impl Players {
         self.deliver(player, Mail::Call(Letter { call, deadline, reply })).await;
     }
 
+    /// Hands a call to its player if that runs, without keeping it from resting. The answer goes to
+    /// `reply`; it is dropped if the player does not run.
+    pub fn look(&self, call: Call, deadline: Instant, reply: Reply) {
+        let player = call.player.clone();
+        let mail = Mail::Look(Letter { call, deadline, reply });
+        drop(self.mailboxes.put(&self.node, &player, mail));
+    }
+
     /// Has a player served although nobody calls it. Returns whether it is served with enough
     /// copies, once that is certain.
     pub async fn open(&self, player: PlayerId) -> bool {
@@ -161,8 +169,11 @@ impl Roster {
                 letters.close();
                 // It came when the player was on its way to rest, and wakes it up.
                 while let Some(mail) = letters.recv().await {
-                    if !matches!(mail, Mail::Rest) {
-                        players.deliver(player.clone(), mail).await;
+                    match mail {
+                        Mail::Call(_) | Mail::Open(_) => {
+                            players.deliver(player.clone(), mail).await;
+                        }
+                        Mail::Look(_) | Mail::Rest => {}
                     }
                 }
             }

@@ -16,6 +16,7 @@ use super::codes::{CodeError, Codes};
 use super::machine::{Action, Event, Machine, Origin, Rested, Story, Ticket, View};
 use super::roster::Reply;
 use super::shunned::Shunned;
+use super::words::Words;
 use crate::clock;
 use crate::directory::Directory;
 use crate::guest::{CallOutcome, Code, Instance};
@@ -65,6 +66,8 @@ pub(super) struct Letter {
 pub(super) enum Mail {
     /// A call.
     Call(Letter),
+    /// A call by one who looks at all players: it neither wakes one up nor keeps it from resting.
+    Look(Letter),
     /// The wish that the player be served; told once it is, dropped when it cannot be.
     Open(oneshot::Sender<()>),
     /// The wish that it rest, for others need the memory.
@@ -76,7 +79,7 @@ impl Mail {
     pub(super) fn refuse(self, error: CallError) {
         match self {
             // A caller that gave up asks again with its key, or not at all.
-            Self::Call(letter) => drop(letter.reply.send(Err(error))),
+            Self::Call(letter) | Self::Look(letter) => drop(letter.reply.send(Err(error))),
             Self::Open(done) => drop(done),
             Self::Rest => {}
         }
@@ -202,18 +205,22 @@ impl Server {
 
     fn take_in(&mut self, mail: Mail) -> Event {
         match mail {
-            Mail::Call(Letter { call, deadline, reply }) => {
-                self.last_ticket += 1;
-                let ticket = self.last_ticket;
-                self.callers.insert(ticket, reply);
-                Event::Call { ticket, call, deadline }
-            }
+            Mail::Call(letter) => self.take_in_call(letter, true),
+            Mail::Look(letter) => self.take_in_call(letter, false),
             Mail::Open(done) => {
                 self.openers.push(done);
                 Event::Open
             }
             Mail::Rest => Event::Rest,
         }
+    }
+
+    fn take_in_call(&mut self, letter: Letter, counts: bool) -> Event {
+        let Letter { call, deadline, reply } = letter;
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.callers.insert(ticket, reply);
+        Event::Call { ticket, call, deadline, counts }
     }
 
     fn handle(&mut self, happening: Happening) -> Event {
@@ -442,72 +449,6 @@ impl Alarm {
         }
         self.set = false;
     }
-}
-
-/// The fields that every line about a player has.
-struct Words<'a> {
-    player: &'a str,
-    generation: Generation,
-    seq: Seq,
-}
-
-impl Words<'_> {
-    fn tell(&self, story: &Story, news: bool) {
-        let Self { player, generation, seq } = self;
-        macro_rules! say {
-            ($($field:ident = $value:expr,)* $text:literal) => {
-                if news {
-                    tracing::info!(player, %generation, %seq, $($field = $value,)* $text)
-                } else {
-                    tracing::debug!(player, %generation, %seq, $($field = $value,)* $text)
-                }
-            };
-        }
-        match story {
-            Story::Claiming { from } => {
-                say!(peer = from.as_str(), "claiming from its former owner")
-            }
-            Story::Claimed => say!("claimed: older owners are fenced"),
-            Story::Fetched { from, .. } => say!(peer = from.as_str(), "fetched its state"),
-            Story::KeeperLost { keeper, reason } => {
-                say!(peer = keeper.as_str(), reason = reason.as_str(), "lost a keeper");
-            }
-            Story::Seeding { to } => say!(peer = join(to), "seeding a full copy"),
-            Story::Trying { node } => {
-                say!(peer = node.as_str(), "trying a node that took no copy")
-            }
-            Story::TookNone { node, reason } => {
-                say!(peer = node.as_str(), reason = reason.as_str(), "it took none again");
-            }
-            Story::Named { keepers } => {
-                say!(peer = join(keepers), "the directory names its keepers")
-            }
-            Story::Alone => say!("no other node can keep a copy"),
-            Story::Serving { .. } => say!("serving"),
-            Story::Restarted { message, micros, .. } => {
-                let cause = message.as_str();
-                tracing::info!(player, %generation, %seq, micros, cause, "trapped and restored");
-            }
-            Story::Accepted { from, seq: accepted } => {
-                let peer = from.as_str();
-                tracing::warn!(
-                    player, %generation, peer, %accepted,
-                    "an operator accepts a copy that may miss acknowledged calls"
-                );
-            }
-            Story::Forgotten => say!("forgotten: its next call begins a new one"),
-            Story::HandedOver { to } => say!(peer = to.as_str(), "handed over"),
-            Story::Moved => say!("another node owns it now"),
-            Story::Unavailable { holders } => {
-                let holders = holders.join(", ");
-                tracing::warn!(player, %generation, holders, "no copy can be used");
-            }
-        }
-    }
-}
-
-fn join(names: &[NodeName]) -> String {
-    names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The same number for one player on one start of a node, and for no other.

@@ -15,6 +15,9 @@ use crate::wait::{PATIENCE, pause};
 
 /// Time in which a cluster gets well after its faults have ended.
 const WELL_WITHIN: Duration = PATIENCE.saturating_mul(2);
+/// Has players rest all the time, for want of room and for want of calls, so that faults meet some
+/// that fall asleep or wake up.
+const RESTING: [&str; 4] = ["--instances-max", "3", "--idle-after", "100ms"];
 /// Time between two looks at it: each is a process or more, on the cores that the nodes need.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,7 +49,7 @@ impl Arena {
     pub(super) fn start(nodes: usize, players: usize) -> Result<Self> {
         let network = Network::build(nodes)?;
         network.hub().enter()?;
-        let cluster = Cluster::start_at(network.nodes().collect());
+        let cluster = Cluster::start_at(network.nodes().collect(), &RESTING);
         Ok(Self { cluster, network, players, cut: Vec::new(), gave_up: 0 })
     }
 
@@ -231,12 +234,16 @@ impl Arena {
         let is_protected = |listed: &Listed| {
             let has_copy = listed.keepers.iter().any(|name| names.contains(name));
             let left = moved.get(&listed.player).is_none_or(|before| *before < listed.generation);
-            listed.running && has_copy && left
+            has_copy && left
         };
-        match all.iter().find(|listed| !is_protected(listed)) {
-            None => Ok(()),
-            Some(listed) => Err(format!("not protected: {listed:?}")),
+        if let Some(listed) = all.iter().find(|listed| !is_protected(listed)) {
+            return Err(format!("not protected: {listed:?}"));
         }
+        // Whoever answers has the copies that are named; one that rests is woken up to say so.
+        let silent = all.iter().filter(|listed| listed.points.is_none());
+        silent
+            .map(|listed| self.cluster.via(&names[0]).try_points(&listed.player).map(drop))
+            .collect()
     }
 
     /// Returns all players in their order.

@@ -63,7 +63,7 @@ impl World {
         let Some(server) = self.open(slot, &player) else { return };
         server.callers.insert(ticket, (caller, key));
         let id = server.id;
-        self.server_event(slot, &player, id, Event::Call { ticket, call, deadline });
+        self.server_event(slot, &player, id, Event::Call { ticket, call, deadline, counts: true });
     }
 
     /// Opens any player that has lost its owner, or is this node's own, although nobody calls it.
@@ -328,7 +328,7 @@ impl World {
         let key = key.moved_to(horizon.millis() + 1);
         let call = Call { player: player.clone(), key, operation };
         let deadline = self.instant(slot) + std::time::Duration::from_secs(1);
-        Event::Call { ticket, call, deadline }
+        Event::Call { ticket, call, deadline, counts: true }
     }
 
     /// Makes an instance, at once or after the component was looked for.

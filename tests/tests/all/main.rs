@@ -18,6 +18,7 @@ mod recover;
 mod refusals;
 mod relay;
 mod restart;
+mod resting;
 mod settings;
 mod simulation;
 mod traps;

@@ -24,6 +24,8 @@ pub enum Event {
         call: Call,
         /// When the caller gives up.
         deadline: Instant,
+        /// Whether it keeps the player from resting: a look at all players does not.
+        counts: bool,
     },
     /// The player should be served although nobody calls it: its owner is gone, and a copy with it.
     Open,

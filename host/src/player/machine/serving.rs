@@ -49,7 +49,9 @@ impl Machine {
             let Some(state) = &self.state else { return };
             match state.window.lookup(waiting.call.key, &waiting.call.operation) {
                 KeyLookup::New => {
-                    self.used = Some(view.now);
+                    if waiting.counts {
+                        self.used = Some(view.now);
+                    }
                     out.push(Action::Execute(waiting.call.clone()));
                     self.executing = Some(waiting);
                 }

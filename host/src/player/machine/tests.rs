@@ -200,7 +200,7 @@ impl World {
         let player = "player1".parse().unwrap();
         let call = Call { player, key: CallKey(key), operation };
         let deadline = self.now + Duration::from_secs(10);
-        self.feed(Event::Call { ticket, call, deadline })
+        self.feed(Event::Call { ticket, call, deadline, counts: true })
     }
 
     fn returned(&mut self) -> Vec<String> {

@@ -147,3 +147,18 @@ fn a_player_of_a_node_that_leaves_wakes_up_to_be_handed_over() {
     world.feed(Event::Open);
     assert_eq!(world.kept(0, read(stopped())), ["serving 1", "change 1 -> [2, 1]"]);
 }
+
+#[test]
+fn a_look_does_not_keep_a_player_from_resting() {
+    let mut world = World::serving();
+    let due = world.machine.next_wake();
+    world.now += IDLE_AFTER / 2;
+    let (player, key) = ("player1".parse().unwrap(), CallKey(2));
+    let call = Call { player, key, operation: Operation::Points };
+    let deadline = world.now + Duration::from_secs(10);
+    world.feed(Event::Call { ticket: 2, call, deadline, counts: false });
+    world.feed(Event::Returned { value: 0, delta: Delta::default() });
+    assert_eq!(world.acknowledged_by(2, 2), ["answer 2: 0"]);
+    assert_eq!(world.machine.next_wake(), due);
+    assert_eq!(world.wait(), ["rest at 1 under 1"]);
+}

@@ -1,0 +1,71 @@
+//! What the log says about players: a failover reads as a story of some lines.
+
+use super::machine::Story;
+use crate::protocol::{Generation, NodeName, Seq};
+
+/// The fields that every line about a player has.
+pub(super) struct Words<'a> {
+    pub(super) player: &'a str,
+    pub(super) generation: Generation,
+    pub(super) seq: Seq,
+}
+
+impl Words<'_> {
+    /// Tells a story, to all if it is news, or else to those who look for it.
+    pub(super) fn tell(&self, story: &Story, news: bool) {
+        let Self { player, generation, seq } = self;
+        macro_rules! say {
+            ($($field:ident = $value:expr,)* $text:literal) => {
+                if news {
+                    tracing::info!(player, %generation, %seq, $($field = $value,)* $text)
+                } else {
+                    tracing::debug!(player, %generation, %seq, $($field = $value,)* $text)
+                }
+            };
+        }
+        match story {
+            Story::Claiming { from } => {
+                say!(peer = from.as_str(), "claiming from its former owner")
+            }
+            Story::Claimed => say!("claimed: older owners are fenced"),
+            Story::Fetched { from, .. } => say!(peer = from.as_str(), "fetched its state"),
+            Story::KeeperLost { keeper, reason } => {
+                say!(peer = keeper.as_str(), reason = reason.as_str(), "lost a keeper");
+            }
+            Story::Seeding { to } => say!(peer = join(to), "seeding a full copy"),
+            Story::Trying { node } => {
+                say!(peer = node.as_str(), "trying a node that took no copy")
+            }
+            Story::TookNone { node, reason } => {
+                say!(peer = node.as_str(), reason = reason.as_str(), "it took none again");
+            }
+            Story::Named { keepers } => {
+                say!(peer = join(keepers), "the directory names its keepers")
+            }
+            Story::Alone => say!("no other node can keep a copy"),
+            Story::Serving { .. } => say!("serving"),
+            Story::Restarted { message, micros, .. } => {
+                let cause = message.as_str();
+                tracing::info!(player, %generation, %seq, micros, cause, "trapped and restored");
+            }
+            Story::Accepted { from, seq: accepted } => {
+                let peer = from.as_str();
+                tracing::warn!(
+                    player, %generation, peer, %accepted,
+                    "an operator accepts a copy that may miss acknowledged calls"
+                );
+            }
+            Story::Forgotten => say!("forgotten: its next call begins a new one"),
+            Story::HandedOver { to } => say!(peer = to.as_str(), "handed over"),
+            Story::Moved => say!("another node owns it now"),
+            Story::Unavailable { holders } => {
+                let holders = holders.join(", ");
+                tracing::warn!(player, %generation, holders, "no copy can be used");
+            }
+        }
+    }
+}
+
+fn join(names: &[NodeName]) -> String {
+    names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
+}
