@@ -3,6 +3,9 @@
 use super::machine::Story;
 use crate::protocol::{Generation, NodeName, Seq};
 
+/// Who speaks: the room, whichever file of it.
+const TARGET: &str = "host::player";
+
 /// The fields that every line about a player has.
 pub(super) struct Words<'a> {
     pub(super) player: &'a str,
@@ -17,9 +20,9 @@ impl Words<'_> {
         macro_rules! say {
             ($($field:ident = $value:expr,)* $text:literal) => {
                 if news {
-                    tracing::info!(player, %generation, %seq, $($field = $value,)* $text)
+                    tracing::info!(target: TARGET, player, %generation, %seq, $($field = $value,)* $text)
                 } else {
-                    tracing::debug!(player, %generation, %seq, $($field = $value,)* $text)
+                    tracing::debug!(target: TARGET, player, %generation, %seq, $($field = $value,)* $text)
                 }
             };
         }
@@ -46,11 +49,12 @@ impl Words<'_> {
             Story::Serving { .. } => say!("serving"),
             Story::Restarted { message, micros, .. } => {
                 let cause = message.as_str();
-                tracing::info!(player, %generation, %seq, micros, cause, "trapped and restored");
+                tracing::info!(target: TARGET, player, %generation, %seq, micros, cause, "trapped and restored");
             }
             Story::Accepted { from, seq: accepted } => {
                 let peer = from.as_str();
                 tracing::warn!(
+                    target: TARGET,
                     player, %generation, peer, %accepted,
                     "an operator accepts a copy that may miss acknowledged calls"
                 );
@@ -60,7 +64,7 @@ impl Words<'_> {
             Story::Moved => say!("another node owns it now"),
             Story::Unavailable { holders } => {
                 let holders = holders.join(", ");
-                tracing::warn!(player, %generation, holders, "no copy can be used");
+                tracing::warn!(target: TARGET, player, %generation, holders, "no copy can be used");
             }
         }
     }

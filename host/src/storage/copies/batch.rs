@@ -124,6 +124,9 @@ impl Batch {
 
     /// Removes the records of a copy up to a position, stored and staged ones.
     fn remove_records(&mut self, copy: CopyId, through: Seq) {
+        if through == Seq(0) {
+            return; // A new player's copy: there are none, and to look for them costs more than to write it.
+        }
         let all = (Table::Records, record_key(copy, Seq(0)))
             ..=(Table::Records, record_key(copy, through));
         for (_, value) in self.staged.range_mut(all) {
