@@ -28,7 +28,7 @@ mod shunned;
 mod words;
 
 pub use codes::{CodeError, Codes};
-pub use guardian::{Guardian, open_all};
+pub use guardian::{Around, Attendance, Guardian, open_all};
 pub use machine::{Action, Event, Machine, Origin, Rested, Story, Ticket, View};
 pub use roster::{Players, Reply, Roster};
 pub use server::Context;

@@ -1,15 +1,18 @@
 //! One copy's state in the keeper's memory: as it is while it changes, packed while it does not.
 //!
-//! Most players rest at any time. Packed, as on the wire, the state of a small one takes a sixth of
-//! what it takes unpacked, and to unpack it takes a microsecond or two.
+//! Most players rest at any time. Packed, as on the wire, the state of a small one that was called a
+//! few times takes a sixth of what it takes unpacked, and to unpack it takes a microsecond or two.
 
 use std::borrow::Cow;
 
 use crate::protocol::{PlayerState, Seq};
 
 /// Largest state that is packed, in bytes that differ from the initial image and bytes of keys. What
-/// is larger is mostly content, in whatever form, and takes longer to pack.
-const PACKED_BYTES_MAX: usize = 64 * 1024;
+/// is larger is mostly content, in whatever form, and takes longer to pack and to unpack: this much
+/// takes some ten microseconds.
+const PACKED_BYTES_MAX: usize = 8 * 1024;
+/// What it costs to pack a state besides its bytes, in bytes that could be packed instead.
+const PACK_OVERHEAD_BYTES: usize = 128;
 
 /// A state that is kept.
 #[derive(Debug, Clone)]
@@ -71,25 +74,27 @@ impl Kept {
         }
     }
 
-    /// Packs the state unless it was written to since this was asked last. Returns whether nothing
-    /// more is to be done.
-    pub(super) fn pack_if_unused(&mut self) -> bool {
+    /// Packs the state unless it was written to since this was asked last. Returns what that has cost
+    /// in bytes once there is nothing more to do.
+    pub(super) fn pack_if_unused(&mut self) -> Option<usize> {
         if let Form::Open { used, .. } = &mut self.0
             && std::mem::take(used)
         {
-            return false;
+            return None;
         }
-        self.pack();
-        true
+        Some(self.pack())
     }
 
-    fn pack(&mut self) {
+    fn pack(&mut self) -> usize {
+        let mut cost = PACK_OVERHEAD_BYTES;
         if let Form::Open { state, .. } = &self.0
             && state.bytes() <= PACKED_BYTES_MAX
         {
             let bytes = postcard::to_stdvec(state).expect("a state encodes into memory");
+            cost += bytes.len();
             self.0 = Form::Packed { seq: state.seq, bytes: bytes.into_boxed_slice() };
         }
+        cost
     }
 }
 
@@ -144,12 +149,12 @@ mod tests {
     #[test]
     fn a_state_is_packed_once_it_was_not_used_for_a_round() {
         let mut kept = Kept::from(state(1, 8));
-        assert!(!kept.pack_if_unused(), "it is new");
+        assert_eq!(kept.pack_if_unused(), None, "it is new");
         kept.open();
-        assert!(!kept.pack_if_unused(), "it was written to");
-        assert!(kept.pack_if_unused());
+        assert_eq!(kept.pack_if_unused(), None, "it was written to");
+        assert!(kept.pack_if_unused() > Some(PACK_OVERHEAD_BYTES));
         assert!(kept.is_packed());
-        assert!(kept.pack_if_unused(), "there is nothing to do");
+        assert_eq!(kept.pack_if_unused(), Some(PACK_OVERHEAD_BYTES), "there is nothing to do");
     }
 
     #[test]
@@ -157,8 +162,8 @@ mod tests {
         let mut kept = Kept::packed(state(20, 4096));
         assert!(!kept.is_packed());
         kept.open();
-        assert!(!kept.pack_if_unused());
-        assert!(kept.pack_if_unused(), "it is not asked again");
+        assert_eq!(kept.pack_if_unused(), None);
+        assert_eq!(kept.pack_if_unused(), Some(PACK_OVERHEAD_BYTES), "it is not asked again");
     }
 
     #[test]

@@ -24,9 +24,6 @@ use crate::protocol::{
 /// What a record costs in the store besides the bytes that changed, roughly.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
-/// Copies that are looked at for packing beside a part of all.
-const PACKED_AT_ONCE: usize = 64;
-
 /// What must be in the store before the reply leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
@@ -110,8 +107,10 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Keeper {
     players: BTreeMap<PlayerId, Held>,
-    /// Copies that may be unpacked, each at least once, in the order in which they are looked at.
+    /// Copies that are not packed, in the order in which they are looked at.
     open: VecDeque<(PlayerId, CopyId)>,
+    /// Looks at them that are due, in parts of one.
+    looks: usize,
 }
 
 impl Keeper {
@@ -171,16 +170,21 @@ impl Keeper {
     }
 
     /// Packs copies that were not written to since this looked at them last. Each time it looks at one
-    /// part in `part` of those that are not packed, and at some more.
-    pub fn pack(&mut self, part: usize) {
-        for _ in 0..self.open.len().min(self.open.len() / part + PACKED_AT_ONCE) {
-            let Some((player, id)) = self.open.pop_front() else { return };
+    /// part in `part` of those that are not packed, and stops when it has packed `bytes`.
+    pub fn pack(&mut self, part: usize, mut bytes: usize) {
+        self.looks += self.open.len();
+        while self.looks >= part && bytes > 0 {
+            self.looks -= part;
+            let Some((player, id)) = self.open.pop_front() else { break };
             let held = self.players.get_mut(&player);
-            let copy = held.and_then(|held| held.copy_mut(id));
-            if copy.is_some_and(|copy| !copy.state.pack_if_unused()) {
-                self.open.push_back((player, id));
+            match held.and_then(|held| held.copy_mut(id)).map(|copy| copy.state.pack_if_unused()) {
+                Some(None) => self.open.push_back((player, id)),
+                Some(Some(packed)) => bytes = bytes.saturating_sub(packed),
+                None => {}
             }
         }
+        // What was not looked at now is not made up for: there may be ever more of it.
+        self.looks = self.looks.min(part);
     }
 
     /// Decides one request. The reply may leave once `writes` are in the store.
@@ -248,6 +252,7 @@ impl Keeper {
         let copy = Copy { id, seeded: generation, writer, state, trusted: true, tail };
         let full = held.copies.len() >= COPIES_PER_PLAYER_MAX;
         let copies = held.copies.len() as u64;
+        let mut was_packed = true;
         match held.copy_mut(id) {
             // Another attempt of the same writer under the same generation. One that was overtaken
             // by a later attempt, or by calls since, brings nothing that is not here.
@@ -255,13 +260,16 @@ impl Keeper {
                 if seq < same.state.seq() {
                     return Ok(KeeperReply::Acknowledged { seq: same.state.seq() });
                 }
+                was_packed = same.state.is_packed();
                 *same = copy;
             }
             Some(other) => return Err(Refusal::Gap { have: Some(other.state.seq()) }),
             None if full => return Err(Refusal::Full { copies }),
             None => held.add(copy),
         }
-        self.open.push_back((player.clone(), id));
+        if was_packed {
+            self.open.push_back((player.clone(), id));
+        }
         writes.push(Write::Base { player, copy: id });
         Ok(KeeperReply::Acknowledged { seq })
     }

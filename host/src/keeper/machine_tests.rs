@@ -283,9 +283,9 @@ fn a_copy_is_packed_while_nobody_writes_to_it() {
     let mut keeper = Keeper::default();
     let packed = |keeper: &Keeper| keeper.copy(&player(), CopyId(7)).unwrap().state.is_packed();
     run(&mut keeper, &[(seed(7, 0, A, 0), acknowledged(0)), (append(7, 1, A, 1), acknowledged(1))]);
-    keeper.pack(1);
+    keeper.pack(1, usize::MAX);
     assert!(!packed(&keeper), "it was just written to");
-    keeper.pack(1);
+    keeper.pack(1, usize::MAX);
     assert!(packed(&keeper));
     // To read it, or to confirm where it is, is not to write to it.
     let fetched = KeeperReply::Fetched(Box::new(state(1)));
@@ -293,9 +293,30 @@ fn a_copy_is_packed_while_nobody_writes_to_it() {
     assert!(packed(&keeper));
     run(&mut keeper, &[(append(7, 1, A, 2), acknowledged(2))]);
     assert!(!packed(&keeper));
-    keeper.pack(1);
-    keeper.pack(1);
+    keeper.pack(1, usize::MAX);
+    keeper.pack(1, usize::MAX);
     assert!(packed(&keeper), "also the second time");
+}
+
+#[test]
+fn packing_is_spread_over_time() {
+    let mut keeper = Keeper::default();
+    let id = |n: u64| format!("player{n}").parse::<PlayerId>().unwrap();
+    for n in 0..100 {
+        let (generation, state) = (Generation(0), state(0));
+        let seed = Seed { player: id(n), copy: CopyId(n), generation, writer: A, state };
+        keeper.handle(KeeperRequest::Seed(seed), &mut Vec::new());
+    }
+    let packed = |keeper: &Keeper| keeper.copies().filter(|(_, c)| c.state.is_packed()).count();
+    // A tenth of them each time, and each of them twice before it is packed.
+    (0..10).for_each(|_| keeper.pack(10, usize::MAX));
+    assert_eq!(packed(&keeper), 0);
+    keeper.pack(10, usize::MAX);
+    assert_eq!(packed(&keeper), 10);
+    keeper.pack(10, 1);
+    assert_eq!(packed(&keeper), 11, "as many bytes as it may, or the one that is more");
+    (0..100).for_each(|_| keeper.pack(10, usize::MAX));
+    assert!(packed(&keeper) > 90, "those that are left wait longer");
 }
 
 #[test]
@@ -343,7 +364,7 @@ proptest! {
             };
             let mut writes = Vec::new();
             if packs {
-                keeper.pack(1);
+                keeper.pack(1, usize::MAX);
             }
             let reply = keeper.handle(request, &mut writes);
             for write in writes {

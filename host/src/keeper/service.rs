@@ -30,8 +30,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 const SWEPT_AT_ONCE: usize = 1000;
 
 /// One part in so many of the unpacked copies is looked at in each sweep, so each of them every two
-/// seconds.
+/// seconds, and how many bytes are packed then at most: that takes a few milliseconds.
 const PACKED_PART: usize = 20;
+const PACKED_BYTES: usize = 512 * 1024;
 
 /// A request to the keeper and where its reply goes.
 pub type KeeperInbound = Inbound<KeeperRequest, KeeperReply>;
@@ -257,7 +258,7 @@ impl<N: Naming> Service<N> {
         let is_dead = |player: &PlayerId, copy: &Copy| is_dead(naming, player, copy);
         let after = self.swept.take();
         self.swept = self.machine.collect(after.as_ref(), SWEPT_AT_ONCE, is_dead, &mut writes);
-        self.machine.pack(PACKED_PART);
+        self.machine.pack(PACKED_PART, PACKED_BYTES);
         if !writes.is_empty() {
             tracing::debug!(copies = writes.len(), "collecting copies that nothing names");
         }

@@ -6,20 +6,21 @@
 //! those that fall to it. All nodes see the same directory and choose alike; should two choose
 //! differently, the directory lets one of them win.
 //!
-//! A player that rests has no server either: the guardian wakes it at once when it lacks a copy that
-//! some node could have, or when this node is going to leave.
+//! A player that rests has no server either: the guardian wakes it when it lacks a copy that some node
+//! could have, when a node has come back that keeps one, for that may have lost it or not be trusted
+//! any more, or when this node is going to leave.
 //!
 //! What this does not do: anything about players whose server runs. That one looks after itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::roster::Players;
@@ -27,7 +28,9 @@ use crate::clock;
 use crate::directory::Directory;
 use crate::limits::{ADOPT_AFTER, LISTING_PAGE_PLAYERS};
 use crate::membership::{keepers_for, successor_for};
-use crate::protocol::{NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Settings, Writer};
+use crate::protocol::{
+    Incarnation, NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Settings, Writer,
+};
 
 /// Players that are opened at the same time. Enough to fill the directory's entries; few enough that
 /// calls to other players hardly notice.
@@ -57,6 +60,8 @@ pub struct Guardian {
     settings: watch::Receiver<Settings>,
     /// How much of the directory was applied.
     entries: watch::Receiver<u64>,
+    /// The nodes whose copies were seen to.
+    attended: Attendance,
 }
 
 impl Guardian {
@@ -64,7 +69,8 @@ impl Guardian {
     pub fn new(me: Writer, directory: Directory, players: Players) -> Self {
         let (nodes, entries) = (directory.watch_nodes(), directory.watch_entries());
         let settings = directory.watch_settings();
-        Self { me, directory, players, nodes, settings, entries }
+        let attended = Attendance::default();
+        Self { me, directory, players, nodes, settings, entries, attended }
     }
 
     /// Watches until cancelled.
@@ -72,15 +78,16 @@ impl Guardian {
         let watch = async {
             let mut took = Duration::ZERO;
             loop {
-                // This node's own are nobody else's to care for.
                 let draining = self.is_a_node_draining();
-                if !draining {
-                    self.look(Whose::Own).await.tell();
-                }
-                // Whoever calls one of the others meanwhile claims it first.
                 let pause = if draining { pause_while_draining(took) } else { ADOPT_AFTER };
-                tokio::time::sleep(pause).await;
-                let seen = self.look(Whose::All).await;
+                let until = clock::now() + pause;
+                // This node's own are nobody else's to care for. Whoever calls one of the others
+                // meanwhile claims it first.
+                if !draining {
+                    self.look(Some(until)).await.tell();
+                }
+                sleep_until(until.into()).await;
+                let seen = self.look(None).await;
                 seen.tell();
                 took = seen.took;
                 // It may have begun meanwhile.
@@ -126,26 +133,32 @@ impl Guardian {
         }
     }
 
-    /// Opens the players that fall to this node.
-    async fn look(&mut self, whose: Whose) -> Seen {
+    /// Opens the players that fall to this node: those that it owns, for some time, or all.
+    async fn look(&mut self, own_until: Option<Instant>) -> Seen {
         let began = clock::now();
         self.entries.mark_unchanged();
         let nodes = self.nodes.borrow_and_update().clone();
         let keepers = usize::from(self.settings.borrow_and_update().keepers);
-        let around = Around { me: self.me, nodes: &nodes, keepers };
+        let (me, returned) = (self.me, self.attended.returned(&nodes));
         let running = self.running();
         let mut seen = Seen::default();
         let mut opening = Duration::ZERO;
         let mut after = None;
         loop {
+            if own_until.is_some_and(|until| clock::now() >= until) {
+                return seen;
+            }
             let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let others = page.iter().filter(|(_, record)| record.owner != self.me);
             self.players.given_away(others.map(|(player, _)| player));
+            // They may have changed since the page before.
+            let now = self.nodes.borrow().clone();
+            let around = Around { me, nodes: &now, keepers, returned: &returned };
             let due = page.into_iter().filter(|(id, record)| {
-                let mine = record.owner == self.me;
-                (mine || whose == Whose::All)
+                let mine = record.owner == me;
+                (mine || own_until.is_none())
                     && !running.contains(id)
                     && around.falls_to_me(id, record)
             });
@@ -162,17 +175,12 @@ impl Guardian {
             seen.left += left;
         }
         seen.took = clock::now().duration_since(began).saturating_sub(opening);
+        // Only this node's own players depend on it, and those were all looked at.
+        if seen.left == 0 {
+            self.attended.note(&nodes);
+        }
         seen
     }
-}
-
-/// Which players are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// Those that this node owns.
-    Own,
-    /// All.
-    All,
 }
 
 /// What became of the players that fell to this node.
@@ -187,7 +195,7 @@ struct Seen {
 impl Seen {
     fn tell(&self) {
         if self.helped > 0 {
-            tracing::info!(players = self.helped, "gave players their copies again");
+            tracing::info!(players = self.helped, "saw to players that nobody calls");
         }
     }
 }
@@ -206,18 +214,41 @@ pub async fn open_all(players: &Players, due: Vec<PlayerId>) -> usize {
     failed.count().await
 }
 
+/// The starts of nodes whose copies were seen to.
+#[derive(Debug, Clone, Default)]
+pub struct Attendance(BTreeMap<NodeId, Incarnation>);
+
+impl Attendance {
+    /// Returns the nodes that are alive and were not when [`Self::note`] was told, or not as this start.
+    pub fn returned(&self, nodes: &[NodeRecord]) -> BTreeSet<NodeId> {
+        let alive = nodes.iter().filter(|node| node.status.is_alive());
+        let returned = alive.filter(|node| self.0.get(&node.id) != Some(&node.incarnation));
+        returned.map(|node| node.id).collect()
+    }
+
+    /// Notes which nodes are alive.
+    pub fn note(&mut self, nodes: &[NodeRecord]) {
+        let alive = nodes.iter().filter(|node| node.status.is_alive());
+        self.0 = alive.map(|node| (node.id, node.incarnation)).collect();
+    }
+}
+
 /// What decides whether a player without a server should have one.
 #[derive(Debug, Clone, Copy)]
-struct Around<'a> {
-    me: Writer,
-    nodes: &'a [NodeRecord],
+pub struct Around<'a> {
+    /// This start of this node.
+    pub me: Writer,
+    /// The directory's nodes.
+    pub nodes: &'a [NodeRecord],
     /// How many keepers the cluster wants for a player.
-    keepers: usize,
+    pub keepers: usize,
+    /// Nodes whose copies were not seen to since they came.
+    pub returned: &'a BTreeSet<NodeId>,
 }
 
 impl Around<'_> {
     /// Whether a player that does not run should be opened on this node.
-    fn falls_to_me(&self, player: &PlayerId, record: &PlayerRecord) -> bool {
+    pub fn falls_to_me(&self, player: &PlayerId, record: &PlayerRecord) -> bool {
         if record.is_forgotten() {
             return false;
         }
@@ -231,8 +262,8 @@ impl Around<'_> {
         record.owner == self.me && self.can_be_helped(player, record)
     }
 
-    /// Whether a player of this node that rests lacks something that it could have, or keeps what it
-    /// should not.
+    /// Whether a player of this node that rests lacks something that it could have, or may do so, or
+    /// keeps what it should not.
     fn can_be_helped(&self, player: &PlayerId, record: &PlayerRecord) -> bool {
         let me = self.me.node;
         let is = |node: NodeId, status| self.node(node).is_some_and(|node| node.status == status);
@@ -248,7 +279,8 @@ impl Around<'_> {
         // After a handover its owner holds none before it has opened it.
         let has_own = record.keepers.iter().any(|keeper| keeper.node == me);
         let lacks_own = !has_own && (lacks || !holders.is_empty());
-        lacks || lacks_own || staying > self.keepers.max(1)
+        let in_doubt = holders.iter().any(|node| self.returned.contains(node));
+        lacks || lacks_own || in_doubt || staying > self.keepers.max(1)
     }
 
     fn node(&self, id: NodeId) -> Option<&NodeRecord> {
@@ -259,7 +291,7 @@ impl Around<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{CodeHash, CopyId, Generation, Incarnation, KeeperCopy};
+    use crate::protocol::{CodeHash, CopyId, Generation, KeeperCopy};
 
     fn node(id: u64, incarnation: u64, status: NodeStatus) -> NodeRecord {
         NodeRecord {
@@ -276,7 +308,8 @@ mod tests {
     }
 
     fn around(me: Writer, nodes: &[NodeRecord]) -> Around<'_> {
-        Around { me, nodes, keepers: 1 }
+        const NONE: &BTreeSet<NodeId> = &BTreeSet::new();
+        Around { me, nodes, keepers: 1, returned: NONE }
     }
 
     /// A player of node 1, which has no copy of its own.
@@ -317,7 +350,7 @@ mod tests {
         let copies = holders.iter().chain(own.then_some(&1));
         let copies = copies.map(|id| KeeperCopy { node: NodeId(*id), copy: CopyId(*id) });
         let record = PlayerRecord { keepers: copies.collect(), ..record() };
-        let around = Around { me: writer(1), nodes, keepers };
+        let around = Around { keepers, ..around(writer(1), nodes) };
         around.falls_to_me(&"player1".parse().unwrap(), &record)
     }
 
@@ -337,6 +370,26 @@ mod tests {
         let leaving = [node(1, 1, draining), node(2, 1, up), node(3, 1, up)];
         assert!(is_woken(1, true, &[2], &leaving), "this node leaves");
         assert!(!is_woken(1, true, &[2], &leaving[..2]), "and nobody could take it");
+    }
+
+    #[test]
+    fn a_player_that_rests_is_woken_when_its_keeper_has_come_back() {
+        let [up, down] = [NodeStatus::Up, NodeStatus::Down];
+        let before = [node(1, 1, up), node(2, 1, up), node(3, 1, down)];
+        let after = [node(1, 1, up), node(2, 2, up), node(3, 1, up)];
+        let mut attended = Attendance::default();
+        attended.note(&before);
+        assert!(attended.returned(&before).is_empty());
+        let returned = attended.returned(&after);
+        assert_eq!(returned, BTreeSet::from([NodeId(2), NodeId(3)]));
+        let copies = [1, 2].map(|id| KeeperCopy { node: NodeId(id), copy: CopyId(id) });
+        let record = PlayerRecord { keepers: copies.to_vec(), ..record() };
+        let player = "player1".parse().unwrap();
+        let around = around(writer(1), &after);
+        assert!(Around { returned: &returned, ..around }.falls_to_me(&player, &record));
+        assert!(!around.falls_to_me(&player, &record), "once it was seen to");
+        attended.note(&after);
+        assert!(attended.returned(&after).is_empty());
     }
 
     #[test]

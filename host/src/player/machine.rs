@@ -307,6 +307,11 @@ impl Machine {
             Event::Call { ticket, call, deadline, counts } => {
                 let pointless = self.is_pointless(&call);
                 let waiting = Waiting { ticket, call, deadline, counts };
+                if !counts && !(self.is_active() && self.life == Life::Live) {
+                    // To look is no reason to make an instance.
+                    let late = CallError::Late { reason: "the player rests".to_owned() };
+                    return out.push(waiting.refused(late, false));
+                }
                 if pointless {
                     self.forgetting = Some(waiting);
                     return self.answer_forgotten(None, view, out);
@@ -347,8 +352,8 @@ impl Machine {
         } else {
             self.pump(view, out);
         }
-        // It was opened only to see to its copies.
-        if self.life == Life::Unasked {
+        // It was opened only to see to its copies, or nobody can take one.
+        if self.life == Life::Unasked || matches!(self.phase, Phase::Alone) {
             self.rest(view, out);
         }
     }

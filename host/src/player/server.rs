@@ -303,6 +303,7 @@ impl Server {
         match action {
             Action::Execute(call) => return Some(self.execute(&call)),
             Action::Restore => return self.restore(nodes),
+            Action::GiveUp => self.instance = None,
             Action::Rest(rested) => {
                 self.instance = None;
                 self.rested = Some(rested);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use host::directory::DirectoryState;
 use host::keeper::Keeper;
 use host::membership::Detector;
-use host::player::{Rested, Shunned};
+use host::player::{Attendance, Rested, Shunned};
 use host::protocol::{Announcement, KeeperRequest, NodeId, NodeName, NodeRecord, PlayerId, Writer};
 
 use super::gateway::Routed;
@@ -35,6 +35,8 @@ pub(super) struct Process {
     /// Whether the keeper waits for its disk, and does nothing else.
     pub(super) committing: bool,
     pub(super) servers: BTreeMap<PlayerId, Server>,
+    /// The nodes whose copies of them were seen to.
+    pub(super) attended: Attendance,
     /// Where players have stopped that rest here.
     pub(super) resting: BTreeMap<PlayerId, Rested>,
     pub(super) shunned: Shunned,
@@ -98,6 +100,7 @@ impl World {
             inbox: Vec::new(),
             committing: false,
             servers: BTreeMap::new(),
+            attended: Attendance::default(),
             resting: BTreeMap::new(),
             shunned: Shunned::default(),
             routed: BTreeMap::new(),

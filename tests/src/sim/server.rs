@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use host::limits::IDLE_AFTER;
 use host::net::AskError;
-use host::player::{Action, Event, Machine, Origin, Story, Ticket, View};
+use host::player::{Action, Around, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
     Answer, Call, CallError, CallKey, ChangeOutcome, Generation, KeeperCopy, KeeperReply,
     KeyWindow, NodeId, NodeStatus, PlayerId, Seq,
@@ -13,7 +13,6 @@ use host::protocol::{
 
 use super::Bug;
 use super::client::op_of;
-use super::gateway::is_alive;
 use super::guest::{call_guest, fresh, memory_of};
 use super::happening::{Called, Job, MS, Reply, Request, Slot, Time, Waiter, What};
 use super::invariants::Flight;
@@ -66,20 +65,31 @@ impl World {
         self.server_event(slot, &player, id, Event::Call { ticket, call, deadline, counts: true });
     }
 
-    /// Opens any player that has lost its owner, or is this node's own, although nobody calls it.
+    /// Opens the players that fall to this node although nobody calls them.
     pub(super) fn adopt(&mut self, slot: Slot) {
-        let player = self.rng.index(self.players.len());
-        let player = self.players[player].clone();
-        let Some(process) = &self.machines[slot].process else { return };
-        let owner = process.view.player(&player).map(|record| record.owner);
-        let owner_lives = owner.is_some_and(|owner| is_alive(owner, &process.nodes));
-        if !process.serving || process.leaving || (owner_lives && owner != Some(process.me)) {
+        let Some(process) = &mut self.machines[slot].process else { return };
+        if !process.serving || process.leaving {
             return;
         }
-        if let Some(Server { id, .. }) = self.open(slot, &player) {
-            let id = *id;
-            self.coverage.adoptions += 1;
-            self.server_event(slot, &player, id, Event::Open);
+        let (me, nodes) = (process.me, &process.nodes[..]);
+        let returned = process.attended.returned(nodes);
+        let keepers = usize::from(process.view.settings().keepers);
+        let around = Around { me, nodes, keepers, returned: &returned };
+        let due: Vec<PlayerId> = process
+            .view
+            .players_after(None)
+            .filter(|(player, record)| {
+                !process.servers.contains_key(*player) && around.falls_to_me(player, record)
+            })
+            .map(|(player, _)| player.clone())
+            .collect();
+        process.attended.note(nodes);
+        for player in due {
+            if let Some(Server { id, .. }) = self.open(slot, &player) {
+                let id = *id;
+                self.coverage.adoptions += 1;
+                self.server_event(slot, &player, id, Event::Open);
+            }
         }
     }
 
@@ -222,6 +232,7 @@ impl World {
             Action::Restore => {
                 return self.restore(slot, player, id);
             }
+            Action::GiveUp => self.server(slot, player, id)?.memory = None,
             Action::Rest(rested) => {
                 let process = self.machines[slot].process.as_mut()?;
                 process.servers.remove(player);

@@ -1,7 +1,7 @@
 //! A player that nobody calls rests, whoever calls it next does not notice, and it has its copies
 //! all the same.
 
-use tests::{Cluster, Listed, PATIENCE, eventually};
+use tests::{Cluster, Listed, Measured, PATIENCE, eventually};
 
 /// Rest as soon as a test can see it.
 const SOON: [&str; 2] = ["--idle-after", "100ms"];
@@ -62,6 +62,30 @@ fn a_player_that_rests_survives_its_owner() {
 }
 
 #[test]
+fn a_keeper_that_comes_back_in_doubt_is_seen_to_without_a_call() {
+    // Of two nodes only the first one votes: the other one may die.
+    let mut cluster = Cluster::start_with(2, &SOON);
+    assert_eq!(cluster.via("app_node2").rewarded("player1", 5).node, "app_node2");
+    await_rest(&cluster, "app_node2", |_| true);
+    // What its machine had not synced may be gone, so the keeper does not trust its copies.
+    let keeper = cluster.node_mut("app_node1");
+    keeper.kill();
+    keeper.pretend_reboot().expect("give the process another boot id");
+    keeper.restart();
+    eventually(PATIENCE, || {
+        let log = cluster.node("app_node2").log();
+        if log.contains("saw to players") { Ok(()) } else { Err(log) }
+    });
+    await_rest(&cluster, "app_node2", |_| true);
+
+    // Nobody has called it, and the keeper's copy is as good as its owner's was.
+    cluster.node_mut("app_node2").kill();
+    cluster.add_node();
+    let answer = cluster.via("app_node3").within("20s").rewarded("player1", 2);
+    assert_eq!((answer.points, answer.seq), (7, 2));
+}
+
+#[test]
 fn a_node_that_leaves_hands_over_players_that_rest() {
     let mut cluster = Cluster::start_with(3, &SOON);
     for number in 1..=20 {
@@ -95,4 +119,18 @@ fn more_players_than_instances_are_served_in_turn() {
         if running <= ROOM { Ok(()) } else { Err(format!("{running} run")) }
     });
     assert_eq!(via.all_players().len(), 20);
+}
+
+#[test]
+fn calls_that_meet_a_player_on_its_way_to_rest_are_answered() {
+    const ROOM: usize = 8;
+    let cluster = Cluster::start_with(2, &["--instances-max", "8"]);
+    let via = cluster.via("app_node1");
+    let load = via.start_bench(&["--players", "100", "--callers", "40", "--seconds", "2"]);
+    let most = (0..10).map(|_| via.players().len()).max();
+    let measured: Measured = load.finish().done().expect("a measurement");
+    assert_eq!(measured.failed, 0, "{measured:?}");
+    assert!(measured.calls > 100, "{measured:?}");
+    // Each caller's player may be one that cannot rest.
+    assert!(most <= Some(ROOM + 40), "{most:?} ran");
 }

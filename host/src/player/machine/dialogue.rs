@@ -80,6 +80,8 @@ pub enum Action {
     Execute(Call),
     /// Make a new instance from `state`; then `Restored` or `RestoreFailed`.
     Restore,
+    /// Drop the instance, for nobody calls. The next call asks for a new one.
+    GiveUp,
     /// The server ends, for nobody calls and nothing is under way. The next call opens the player as
     /// one that rested here.
     Rest(Rested),

@@ -136,6 +136,7 @@ impl World {
                 "execute".to_owned()
             }
             Action::Restore => "restore".to_owned(),
+            Action::GiveUp => "give up".to_owned(),
             Action::Rest(Rested { generation, seq }) => format!("rest at {seq} under {generation}"),
             Action::Change(change) => {
                 let spoken = |node: &u64| !self.quiet || *node != ME.node.0;
@@ -461,14 +462,16 @@ fn a_player_without_a_reachable_copy_is_refused_and_not_reset() {
 #[test]
 fn an_owner_whose_last_peer_died_refuses_calls_and_serves_when_one_joins() {
     let mut world = World::serving();
+    world.call(2, 5);
+    world.returned();
     world.set_up(&[1]);
-    assert_eq!(world.feed(Event::Nodes), Vec::<String>::new());
-    assert_eq!(world.call(2, 5), ["answer 2: error single_node"]);
+    assert_eq!(world.feed(Event::Nodes), Vec::<String>::new(), "a caller waits");
+    assert_eq!(world.call(3, 5), ["answer 3: error single_node"]);
     world.set_up(&[1, 4]);
-    assert_eq!(world.feed(Event::Nodes), ["seed 4 at 1 under 1"]);
+    assert_eq!(world.feed(Event::Nodes), ["seed 4 at 2 under 1"]);
     world.seeded(Ok(()));
-    assert_eq!(world.changed(2), ["release 2"]);
-    assert_eq!(world.call(3, 5), ["execute"]);
+    assert_eq!(world.changed(2), ["release 2", "answer 2: 5"]);
+    assert_eq!(world.call(4, 5), ["execute"]);
 }
 
 #[test]

@@ -4,18 +4,19 @@
 //! it has executed, the copy on its own node among them. What is left in memory is where it was. To
 //! wake, it reads that copy under the generation that it has: nothing changes in the directory, and
 //! no other node is asked. Were another owner named meanwhile, a keeper would refuse the first word
-//! that this one says, as it would if the player had never rested.
+//! that this one says, as it would if the player had never rested. If nobody calls it, but something
+//! may have become of its other copies, it asks those, mends what is to be mended, and rests again.
 //!
 //! Anything unexpected ends in what any other opening does: a claim, which fences, and all copies.
 
 use std::time::Instant;
 
 use super::opening::{is_reachable, problem};
-use super::{Acking, Action, Life, Machine, Phase, Story, View};
+use super::{Acking, Action, Life, Machine, Phase, Retry, Story, View};
 use crate::limits::STEP_DEADLINE;
 use crate::net::AskError;
 use crate::protocol::{
-    Fetch, Generation, KeeperCopy, KeeperReply, KeeperRequest, PlayerRecord, Seq,
+    Confirm, Fetch, Generation, KeeperCopy, KeeperReply, KeeperRequest, PlayerRecord, Seq,
 };
 
 /// Where a player that rests has stopped.
@@ -31,7 +32,7 @@ pub struct Rested {
 #[derive(Debug)]
 pub(super) struct Waking {
     copy: KeeperCopy,
-    seq: Seq,
+    rested: Rested,
     pub(super) until: Instant,
 }
 
@@ -46,33 +47,51 @@ impl Machine {
         }
     }
 
-    /// Rests now if it may.
+    /// Rests now if it may. If only its copies keep it from that, it gives up the instance.
     pub(super) fn rest(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        if self.may_rest(view) {
+        if !self.is_quiet(view) {
+            return;
+        }
+        if self.is_whole(view) {
             let rested = Rested { generation: self.generation(), seq: self.seq() };
             (self.phase, self.life) = (Phase::Closed, Life::None);
             out.push(Action::Rest(rested));
+        } else if matches!(self.phase, Phase::Active) && self.life == Life::Live {
+            self.life = Life::Unasked;
+            out.push(Action::GiveUp);
         }
     }
 
-    /// Whether nothing is under way, and all of it is on the own copy and on every other one.
-    fn may_rest(&self, view: View<'_>) -> bool {
-        let own = self.keepers.iter().any(|keeper| keeper.copy.node == self.me.node);
-        let calls = self.queue.is_empty()
-            && self.unanswered.is_empty()
-            && self.executing.is_none()
-            && self.crashed.is_none()
-            && self.forgetting.is_none();
-        // A change that may still be made would find nobody who fences it; and whoever lacks a copy
-        // that no node has taken yet goes on trying.
-        let copies = own
-            && self.is_named()
-            && !self.unsure
-            && self.trial.is_none()
-            && self.next_trial.is_none();
-        let at_rest = matches!(self.life, Life::Live | Life::Unasked);
-        let active = matches!(self.phase, Phase::Active) && at_rest;
-        active && calls && copies && !self.stopping && !self.is_leaving(view)
+    /// Whether nobody waits for anything.
+    fn is_quiet(&self, view: View<'_>) -> bool {
+        let calls = !self.queue.is_empty()
+            || !self.unanswered.is_empty()
+            || self.executing.is_some()
+            || self.crashed.is_some()
+            || self.forgetting.is_some();
+        !calls && self.life != Life::Coming && !self.stopping && !self.is_leaving(view)
+    }
+
+    /// Whether its own copy and every other one have all of it, as far as there is anything to do
+    /// about that. A change that may still be made would find nobody who fences it.
+    fn is_whole(&self, view: View<'_>) -> bool {
+        let me = self.me.node;
+        let own = self.keepers.iter().any(|keeper| keeper.copy.node == me);
+        let acknowledged = self.keepers.iter().all(|keeper| keeper.acknowledged >= self.sent);
+        let settled = !self.unsure && self.trial.is_none();
+        let mut copies = self.keepers.iter().map(|keeper| keeper.copy);
+        let copies = match self.phase {
+            // Whoever lacks a copy that no node has taken yet goes on trying.
+            Phase::Active => {
+                self.is_named()
+                    && self.next_trial.is_none()
+                    && copies.all(|copy| is_reachable(&copy, me, view))
+            }
+            // There is nobody to try. When there is, it is woken up.
+            Phase::Alone => self.record.as_ref().is_some_and(|record| record.owner == self.me),
+            _ => false,
+        };
+        own && acknowledged && settled && copies
     }
 
     /// Reads the own copy of a player that rested, if the directory still says what it said then.
@@ -86,9 +105,9 @@ impl Machine {
         else {
             return false;
         };
-        let (seq, until) = (rested.seq, view.now + STEP_DEADLINE);
+        let until = view.now + STEP_DEADLINE;
         "its own node has not sent its copy".clone_into(&mut self.trouble);
-        self.phase = Phase::Waking(Waking { copy, seq, until });
+        self.phase = Phase::Waking(Waking { copy, rested, until });
         let (player, writer) = (self.player.clone(), self.me);
         let (copy_id, generation) = (copy.copy, rested.generation);
         let fetch = Fetch { player, copy: copy_id, generation, writer, accept: None };
@@ -107,21 +126,48 @@ impl Machine {
         if waking.copy != copy {
             return;
         }
+        let rested = waking.rested;
         match reply {
-            Ok(KeeperReply::Fetched(state)) if state.seq == waking.seq => {
+            Ok(KeeperReply::Fetched(state)) if state.seq == rested.seq => {
                 let keepers = self.record.iter().flat_map(|record| &record.keepers);
                 // What went down while it rested is replaced as if it had not.
                 let reached = keepers.filter(|copy| is_reachable(copy, self.me.node, view));
                 let acking = |copy: &KeeperCopy| Acking { copy: *copy, acknowledged: self.sent };
                 self.keepers = reached.map(acking).collect();
                 self.state = Some(*state);
+                if self.queue.is_empty() {
+                    self.ask_others(out);
+                }
                 self.settle(view, out);
             }
             Ok(KeeperReply::Fetched(state)) => {
-                let reason = format!("its copy is at seq {}, not {}", state.seq, waking.seq);
+                let reason = format!("its copy is at seq {}, not {}", state.seq, rested.seq);
                 self.wake_anew(reason, view, out);
             }
+            // Many wake up at once. It says nothing about the copy.
+            Err(AskError::Full) => {
+                self.rested = Some(rested);
+                self.pause(Retry::Claim, "its own node's keeper has too much to do", view.now);
+            }
             other => self.wake_anew(problem(other), view, out),
+        }
+    }
+
+    /// Nobody calls, so no call will find out what became of the other copies while it rested. It
+    /// does not rest again before each of them has said that it has all of it.
+    fn ask_others(&mut self, out: &mut Vec<Action>) {
+        self.sent += 1;
+        let (me, number, seq) = (self.me, self.sent, self.seq());
+        for keeper in &mut self.keepers {
+            if keeper.copy.node == me.node {
+                keeper.acknowledged = number;
+            }
+        }
+        let (player, generation) = (self.player.clone(), self.generation());
+        for copy in self.copies().into_iter().filter(|copy| copy.node != me.node) {
+            let (player, writer) = (player.clone(), me);
+            let confirm = Confirm { player, copy: copy.copy, generation, writer, seq };
+            out.push(Action::Ask { copy, number, request: KeeperRequest::Confirm(confirm) });
         }
     }
 

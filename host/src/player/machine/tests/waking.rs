@@ -26,6 +26,10 @@ fn stopped() -> PlayerState {
     state
 }
 
+fn at(seq: u64) -> Result<KeeperReply, AskError> {
+    Ok(KeeperReply::Acknowledged { seq: Seq(seq) })
+}
+
 fn read(state: PlayerState) -> Result<KeeperReply, AskError> {
     Ok(KeeperReply::Fetched(Box::new(state)))
 }
@@ -62,7 +66,7 @@ fn a_player_whose_keeper_is_being_replaced_does_not_rest() {
 }
 
 #[test]
-fn a_player_without_a_copy_of_its_own_does_not_rest() {
+fn a_player_without_a_copy_of_its_own_gives_up_no_more_than_the_instance() {
     let mut world = World::new(Origin::New(fresh()), &[1, 2]);
     world.quiet = false;
     world.call(1, 5);
@@ -73,12 +77,25 @@ fn a_player_without_a_copy_of_its_own_does_not_rest() {
     world.restored();
     world.returned();
     assert_eq!(world.acknowledged_by(2, 1), ["answer 1: 5"]);
-    assert_eq!(world.feed(Event::Rest), Vec::<String>::new());
-    let idle = world.now + 2 * IDLE_AFTER;
-    while world.now < idle {
-        let told = world.wait();
+    assert_eq!(world.feed(Event::Rest), ["give up"]);
+    assert!(world.machine.next_wake().is_some(), "it goes on trying");
+    assert_eq!(world.call(2, 5), ["restore"]);
+    assert_eq!(world.restored(), ["execute"]);
+    world.returned();
+    world.acknowledged_by(2, 2);
+    let mut told = Vec::new();
+    while !told.iter().any(|told| told == "give up") {
+        told = world.wait();
         assert!(!told.iter().any(|told| told.starts_with("rest")), "{told:?}");
     }
+}
+
+#[test]
+fn a_player_that_is_alone_rests_until_there_is_somebody() {
+    let mut world = woken(resting(), &[1]);
+    assert_eq!(world.call(2, 5), ["fetch 1 under 1"]);
+    let told = world.kept(0, read(stopped()));
+    assert_eq!(told, ["answer 2: error single_node", "rest at 1 under 1"]);
 }
 
 #[test]
@@ -129,15 +146,44 @@ fn a_keeper_that_went_down_during_the_rest_is_replaced_without_an_instance() {
     let mut world = woken(resting(), &[1, 3]);
     assert_eq!(world.feed(Event::Open), ["fetch 1 under 1"]);
     assert_eq!(world.kept(0, read(stopped())), ["seed 3 at 1 under 1"]);
-    assert_eq!(world.acknowledged_by(3, 1), ["change 1 -> [1, 3]"]);
+    assert_eq!(world.seed_ends(3, at(1)), ["change 1 -> [1, 3]"]);
     assert_eq!(world.changed(2), ["release 2", "serving 1", "rest at 1 under 2"]);
 }
 
 #[test]
-fn a_player_that_is_opened_for_nothing_rests_at_once() {
+fn a_player_that_nobody_calls_rests_again_when_the_others_have_all_of_it() {
     let mut world = woken(resting(), &[1, 2, 3]);
     world.feed(Event::Open);
-    assert_eq!(world.kept(0, read(stopped())), ["serving 1", "rest at 1 under 1"]);
+    assert_eq!(world.kept(0, read(stopped())), ["confirm 2 #1", "serving 1"]);
+    let copy = resting().keepers[0];
+    let there = Event::Kept { copy, number: 1, reply: at(1) };
+    assert_eq!(world.feed(there), ["rest at 1 under 1"]);
+}
+
+#[test]
+fn a_keeper_that_has_lost_its_copy_during_the_rest_gets_it_anew_without_a_call() {
+    let lost = [
+        Ok(KeeperReply::Refused(Refusal::Gap { have: None })),
+        Ok(KeeperReply::Refused(Refusal::Gap { have: Some(Seq(0)) })),
+        Err(AskError::Lost),
+    ];
+    for reply in lost {
+        let mut world = woken(resting(), &[1, 2]);
+        world.feed(Event::Open);
+        assert_eq!(world.kept(0, read(stopped())), ["confirm 2 #1", "serving 1"]);
+        let copy = resting().keepers[0];
+        assert_eq!(world.feed(Event::Kept { copy, number: 1, reply }), ["seed 2 at 1 under 1"]);
+        assert_eq!(world.seed_ends(2, at(1)), ["change 1 -> [1, 2]"]);
+        assert_eq!(world.changed(2), ["release 2", "rest at 1 under 2"]);
+    }
+}
+
+#[test]
+fn a_keeper_with_too_much_to_do_is_asked_again() {
+    let mut world = woken(resting(), &[1, 2, 3]);
+    world.call(2, 5);
+    assert_eq!(world.kept(0, Err(AskError::Full)), Vec::<String>::new());
+    assert_eq!(world.wait(), ["fetch 1 under 1"]);
 }
 
 #[test]
@@ -145,7 +191,8 @@ fn a_player_of_a_node_that_leaves_wakes_up_to_be_handed_over() {
     let mut world = woken(resting(), &[1, 2, 3]);
     world.set_draining(1);
     world.feed(Event::Open);
-    assert_eq!(world.kept(0, read(stopped())), ["serving 1", "change 1 -> [2, 1]"]);
+    let told = world.kept(0, read(stopped()));
+    assert_eq!(told, ["confirm 2 #1", "serving 1", "change 1 -> [2, 1]"]);
 }
 
 #[test]
@@ -161,4 +208,14 @@ fn a_look_does_not_keep_a_player_from_resting() {
     assert_eq!(world.acknowledged_by(2, 2), ["answer 2: 0"]);
     assert_eq!(world.machine.next_wake(), due);
     assert_eq!(world.wait(), ["rest at 1 under 1"]);
+}
+
+#[test]
+fn a_look_makes_no_instance() {
+    let mut world = woken(resting(), &[1, 2, 3]);
+    let (player, key) = ("player1".parse().unwrap(), CallKey(2));
+    let call = Call { player, key, operation: Operation::Points };
+    let deadline = world.now + Duration::from_secs(10);
+    let look = Event::Call { ticket: 2, call, deadline, counts: false };
+    assert_eq!(world.feed(look), ["answer 2: error timed"]);
 }
