@@ -28,6 +28,9 @@ use crate::protocol::{
 /// Requests of one lane that may wait for their replies, and replies that its other end may owe.
 /// Each call that a node serves waits for at most one append; as many again for the rest.
 pub(super) const LANE_REQUESTS_MAX: usize = 2 * CALLS_IN_FLIGHT_MAX;
+/// Largest state that is seeded on the shared stream, in bytes that differ from the initial image and
+/// bytes of keys: calls behind it do not notice.
+const SMALL_SEED_BYTES_MAX: usize = 16 * 1024;
 /// Messages that are encoded before the writer looks at its queue again.
 pub(super) const BATCH_MESSAGES: usize = 256;
 /// Encoded bytes after which a batch is written.
@@ -231,7 +234,9 @@ fn is_bulky_for_directory(request: &DirectoryRequest) -> bool {
 
 fn is_bulky_for_keeper(request: &KeeperRequest) -> bool {
     match request {
-        KeeperRequest::Seed(_) | KeeperRequest::Fetch(_) => true,
+        // Most players are small: a stream of its own costs more than such a seed.
+        KeeperRequest::Seed(seed) => seed.state.bytes() > SMALL_SEED_BYTES_MAX,
+        KeeperRequest::Fetch(_) => true,
         KeeperRequest::Append(_) | KeeperRequest::Confirm(_) | KeeperRequest::Release(_) => false,
     }
 }

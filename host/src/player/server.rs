@@ -120,6 +120,9 @@ struct Server {
     was_known: bool,
     /// Whether it rested until now. To wake up is no news.
     woken: bool,
+    /// Whether anybody has called it. What becomes of a player that nobody calls is told for all of
+    /// them together.
+    called: bool,
     /// Where it has stopped to rest.
     rested: Option<Rested>,
     closed: bool,
@@ -198,6 +201,7 @@ impl Server {
             computed: Duration::ZERO,
             was_known,
             woken: rested.is_some(),
+            called: false,
             rested: None,
             closed: false,
         }
@@ -205,7 +209,10 @@ impl Server {
 
     fn take_in(&mut self, mail: Mail) -> Event {
         match mail {
-            Mail::Call(letter) => self.take_in_call(letter, true),
+            Mail::Call(letter) => {
+                self.called = true;
+                self.take_in_call(letter, true)
+            }
             Mail::Look(letter) => self.take_in_call(letter, false),
             Mail::Open(done) => {
                 self.openers.push(done);
@@ -412,7 +419,8 @@ impl Server {
         let words = Words { player, generation, seq };
         let serves = matches!(story, Story::Serving { .. });
         let wakes = serves && std::mem::take(&mut self.woken);
-        words.tell(story, !wakes && (self.was_known || generation > Generation(1)));
+        let old = self.was_known || generation > Generation(1);
+        words.tell(story, old && self.called && !wakes);
     }
 }
 
