@@ -118,24 +118,36 @@ fn perform(config: Config) -> Exit {
             }
         }
         Task::Dev(settings) => {
-            with_screen(format, async |screen| dev::run(settings, format, screen).await)
+            let runtime = Builder::new_current_thread();
+            let task = async |screen: &Screen| dev::run(settings, format, screen).await;
+            with_screen(format, LOG_OF_COMMANDS, runtime, task)
         }
         Task::Bench(settings) => {
-            with_screen(format, async |screen| Some(bench::run(settings, format, screen).await))
+            // A node in this process has the threads of any other, and says as much.
+            let (filter, runtime) = match settings.log_of_node_here() {
+                Some(filter) => (filter.to_owned(), Builder::new_multi_thread()),
+                None => (LOG_OF_COMMANDS.to_owned(), Builder::new_current_thread()),
+            };
+            let task = async |screen: &Screen| Some(bench::run(settings, format, screen).await);
+            with_screen(format, &filter, runtime, task)
         }
     }
 }
 
-/// Performs what starts nodes as child processes, whose lines go to the screen. A log filter is for
-/// them; the command itself has little to log.
-fn with_screen(format: Format, task: impl AsyncFnOnce(&Screen) -> Option<Rendered>) -> Exit {
-    let prepared = Screen::start()
-        .and_then(|screen| Ok((screen, Builder::new_current_thread().enable_all().build()?)));
+/// Performs what starts nodes as child processes, whose lines go to the screen. The log filter that
+/// was given is for nodes; the command itself has little to log.
+fn with_screen(
+    format: Format,
+    filter: &str,
+    mut runtime: Builder,
+    task: impl AsyncFnOnce(&Screen) -> Option<Rendered>,
+) -> Exit {
+    let prepared = Screen::start().and_then(|screen| Ok((screen, runtime.enable_all().build()?)));
     let (screen, runtime) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return cannot_start(format, &error),
     };
-    start_log(LOG_OF_COMMANDS, Format::Text, screen.clone());
+    start_log(filter, Format::Text, screen.clone());
     let rendered = block_on(runtime, task(&screen));
     screen.flush();
     rendered.map_or(Exit::Done, |rendered| finish(format, rendered))

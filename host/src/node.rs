@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::{Directory, DirectoryError};
+use crate::gateway::Gateway;
 use crate::guest::EngineError;
 use crate::limits::{HEARTBEAT_INTERVAL, PLACE_KEPT, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
@@ -148,6 +149,7 @@ pub struct Node {
     store: Store,
     leaving: members::Leaving,
     players: Players,
+    gateway: Gateway,
     drains: mpsc::Receiver<oneshot::Sender<DrainReport>>,
     tasks: JoinSet<Ended>,
     roster: JoinSet<Ended>,
@@ -163,6 +165,12 @@ impl Node {
     /// Returns the node's name.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// Returns the door for calls from within this process. A clone of it outlives the node, and then
+    /// gets no answers.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
     }
 
     /// Waits until the node should end: a task of it ended unasked, or somebody asks it over the
@@ -200,6 +208,13 @@ impl Node {
             Some(left) => tracing::warn!(players, copies, left, "not all was handed over"),
         }
         report
+    }
+
+    /// Ends all its tasks at once, as the death of its process would: nothing is handed over,
+    /// nothing is said, nothing is flushed. What it has is given back when it is dropped.
+    pub fn abort(&mut self) {
+        self.roster.abort_all();
+        self.tasks.abort_all();
     }
 
     /// Stops gracefully; bounded by a few seconds.

@@ -66,10 +66,14 @@ pub struct Measured {
     pub max_us: Option<f64>,
     /// Processor time of the owner for each call, if its process was seen.
     pub owner_cpu_us_per_call: Option<f64>,
+    /// Processor time of the client for each call, unless its process is the owner's.
+    pub client_cpu_us_per_call: Option<f64>,
     /// Bytes between the nodes for each call, if they are nobody else's.
     pub node_bytes_per_call: Option<f64>,
-    /// Bytes between client and nodes for each call.
+    /// Bytes between client and nodes for each call, if the calls crossed a network.
     pub client_bytes_per_call: Option<f64>,
+    /// Players that began in a second before the load.
+    pub players_begun_per_second: Option<f64>,
     /// A plain round trip.
     pub quinn_round_trip_us: f64,
 }

@@ -21,9 +21,12 @@ mod tally;
 
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::crowd::Crowd;
@@ -33,7 +36,7 @@ use self::process::Processes;
 pub(super) use self::report::{CostOfCall, Latency, Report};
 use super::args::{Payload, Through};
 use super::client::{Client, Dialer, DialerError, Failed, Patience, Reach};
-use super::cluster::{Cluster, ClusterError, ClusterSettings};
+use super::cluster::{Cluster, ClusterError, ClusterSettings, FirstNode};
 use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::signals::Interrupts;
@@ -51,6 +54,16 @@ pub(super) struct BenchSettings {
     pub(super) load: Load,
     /// The cluster.
     pub(super) target: Target,
+}
+
+impl BenchSettings {
+    /// Returns what a node that shall run in this process logs, if one shall.
+    pub(super) fn log_of_node_here(&self) -> Option<&str> {
+        match &self.target {
+            Target::Own(cluster) if cluster.first == FirstNode::Here => cluster.log.as_deref(),
+            Target::Own(_) | Target::Running { .. } => None,
+        }
+    }
 }
 
 /// Which calls are made, and how many.
@@ -150,14 +163,11 @@ pub(super) async fn run(settings: BenchSettings, format: Format, screen: &Screen
     let progress = Progress(screen);
     progress.say(|| "measuring the machine's own round trip".to_owned());
     let floor = tokio::select! {
-        floor = round_trips(FLOOR_ROUNDS) => floor.map_err(BenchError::from),
+        floor = floor() => floor,
         () = interrupts.next() => Err(BenchError::Interrupted),
     };
     let floor = match floor {
-        Ok(mut floor) => {
-            floor.sort_unstable();
-            floor[floor.len() / 2]
-        }
+        Ok(floor) => floor,
         Err(error) => return failed(format, &error),
     };
     let report = match target {
@@ -170,6 +180,21 @@ pub(super) async fn run(settings: BenchSettings, format: Format, screen: &Screen
         Ok(report) => render::measured(format, &Report { floor, ..report }),
         Err(error) => failed(format, &error),
     }
+}
+
+/// Returns the median of plain round trips. They are made on a thread of their own, with a runtime
+/// of one thread like a client's: that of a node would be another floor.
+async fn floor() -> Result<Duration, BenchError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(BenchError::Thread)?;
+    let (tell, told) = oneshot::channel();
+    let measure = move || {
+        // Nobody listens any more after Ctrl-C.
+        tell.send(runtime.block_on(round_trips(FLOOR_ROUNDS))).ok();
+    };
+    thread::Builder::new().name("floor".to_owned()).spawn(measure).map_err(BenchError::Thread)?;
+    let mut floor = told.await.expect("the thread does not panic")?;
+    floor.sort_unstable();
+    Ok(floor[floor.len() / 2])
 }
 
 /// Measures a throw-away cluster, and kills it.
@@ -206,8 +231,11 @@ async fn measure_own(
     }
     let targets = cluster.serving()?.iter().map(SocketAddr::to_string).collect();
     let reach = Reach { targets, patience: Patience::UntilDeadline, deadline: CALL_DEADLINE };
-    let field = Field::enter(&mut client, &reach, cluster.secret(), load.through).await?;
+    let mut field = Field::enter(&mut client, &reach, cluster.secret(), load.through).await?;
     client.into_way().close().await;
+    if let Some(gateway) = cluster.gateway() {
+        field.call_inside(gateway);
+    }
     let crowd = Crowd::new(load.players);
     // Nobody stops it but the one who kills the cluster, too.
     let stop = CancellationToken::new();
@@ -278,7 +306,7 @@ async fn measure(
     stop: &CancellationToken,
 ) -> Result<Report, BenchError> {
     progress.say(|| format!("beginning {} players", load.players));
-    let memory_per_player = crowd.begin(&field.home, processes, stop).await?;
+    let begun = crowd.begin(&field.home, processes, stop).await?;
     let loaded = load::run(field, crowd, load, processes, progress, stop).await?;
     let Loaded { tally, cost } = loaded;
     Ok(Report {
@@ -293,7 +321,8 @@ async fn measure(
         unsent: tally.unsent,
         forwarded: tally.forwarded,
         cost,
-        memory_per_player,
+        begun_per_second: begun.per_second,
+        memory_per_player: begun.memory_each,
         floor: Duration::ZERO,
         left: 0,
     })

@@ -1,7 +1,8 @@
 //! A throw-away cluster on this machine: who runs, who is frozen, what starts them again.
 //!
 //! Each node is a process of its own, started like any other node, so that killing it is what it
-//! says. Secret and data are thrown away at the end.
+//! says; only a measurement may ask for the first one in its own process. Secret and data are thrown
+//! away at the end.
 //!
 //! Invariant: no child outlives this process. Each is reaped by us, or, if we are killed, stops
 //! because its standard input closes; a frozen one gets SIGHUP and SIGCONT from the kernel, as its
@@ -12,13 +13,13 @@ mod child;
 use std::env;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 use thiserror::Error;
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -28,11 +29,15 @@ use self::child::Child;
 use super::client::{Client, Dialer, Patience, Reach};
 use super::folders;
 use super::screen::Screen;
+use crate::gateway::Gateway;
 use crate::limits::CALL_DEADLINE;
 use crate::membership::voters_among;
 use crate::net::{Secret, SecretError};
+use crate::node::{Node, NodeConfig, StartError};
 use crate::protocol::{NodeName, NodeStatus, SettingsChange};
 
+/// Where a node listens at its first start: on this machine, at a port that is free.
+const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Longest wait for a node's ready line. A debug build on a busy machine needs seconds.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for nodes that stop in good order.
@@ -60,6 +65,9 @@ pub(super) enum ClusterError {
     /// The node ended or hung before it served.
     #[error("{0} did not get ready; its last lines say why")]
     NotReady(NodeName),
+    /// The node that shall run in this process does not start.
+    #[error(transparent)]
+    Here(#[from] StartError),
     /// The throw-away folder cannot be made.
     #[error("cannot make a throw-away folder")]
     Folder(#[source] io::Error),
@@ -83,6 +91,8 @@ pub(super) enum ClusterError {
 pub(super) struct ClusterSettings {
     /// How many nodes.
     pub(super) nodes: usize,
+    /// Where the first of them runs.
+    pub(super) first: FirstNode,
     /// The players' code, unless it is the built-in one.
     pub(super) guest: Option<PathBuf>,
     /// What holds for the cluster, unless it is what always does.
@@ -91,10 +101,22 @@ pub(super) struct ClusterSettings {
     pub(super) log: Option<String>,
 }
 
+/// Where the first node of a cluster runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstNode {
+    /// In a process of its own.
+    Child,
+    /// In this process.
+    Here,
+}
+
 /// Some nodes and the folder they share.
 #[derive(Debug)]
 pub(super) struct Cluster {
     members: Vec<Member>,
+    first: FirstNode,
+    /// The first node, while it runs in this process.
+    here: Option<Node>,
     program: PathBuf,
     guest: Option<PathBuf>,
     settings: SettingsChange,
@@ -126,7 +148,7 @@ impl Cluster {
         screen: Screen,
         colours: bool,
     ) -> Result<Self, ClusterError> {
-        let ClusterSettings { nodes, guest, settings, log } = settings;
+        let ClusterSettings { nodes, first, guest, settings, log } = settings;
         let program = env::current_exe().map_err(ClusterError::Folder)?;
         let folder = Folder::create().map_err(ClusterError::Folder)?;
         let secret = Secret::create(&folder.0.join("secret"))?;
@@ -140,17 +162,23 @@ impl Cluster {
             Member { name, label, addr: None, child: None }
         });
         let members = members.collect();
-        Ok(Self { members, program, guest, settings, log, secret, screen, folder })
+        let here = None;
+        Ok(Self { members, first, here, program, guest, settings, log, secret, screen, folder })
     }
 
     /// Starts all nodes: the first one, then those that join it.
     ///
     /// # Errors
     ///
-    /// `System` or `NotReady`; nodes that started still run.
+    /// `System`, `NotReady` or `Here`; nodes that started still run.
     pub(super) async fn start_all(&mut self) -> Result<(), ClusterError> {
-        let first = self.spawn(0)?;
-        self.await_ready(0, first).await?;
+        match self.first {
+            FirstNode::Child => {
+                let first = self.spawn(0)?;
+                self.await_ready(0, first).await?;
+            }
+            FirstNode::Here => self.start_here().await?,
+        }
         let mut others = Vec::new();
         for index in 1..self.members.len() {
             others.push((index, self.spawn(index)?));
@@ -273,7 +301,7 @@ impl Cluster {
         self.kill_all().await;
     }
 
-    /// Kills and reaps whatever still runs.
+    /// Kills and reaps whatever still runs. A node of this process ends as if it were killed, too.
     pub(super) async fn kill_all(&mut self) {
         let running = self.members.iter_mut().filter_map(|member| {
             let mut child = member.child.take()?;
@@ -288,6 +316,8 @@ impl Cluster {
             })
         });
         // All at once: the last one would only tell of the deaths of the others.
+        let mut here = self.here.take();
+        here.iter_mut().for_each(Node::abort);
         join_all(running).await;
     }
 
@@ -308,6 +338,9 @@ impl Cluster {
     ///
     /// `NoSuchNode` or `Down`.
     pub(super) fn process(&mut self, node: &NodeName) -> Result<Pid, ClusterError> {
+        if self.here.as_ref().is_some_and(|here| here.name() == node) {
+            return Ok(getpid());
+        }
         self.child(node)?.pid().ok_or_else(|| ClusterError::Down(node.clone()))
     }
 
@@ -317,9 +350,10 @@ impl Cluster {
     ///
     /// `AllDown`.
     pub(super) fn serving(&self) -> Result<Vec<SocketAddr>, ClusterError> {
+        let here = self.here.as_ref().map(Node::addr);
         let serves = |member: &&Member| member.child.as_ref().is_some_and(|c| !c.is_frozen());
-        let addrs: Vec<_> =
-            self.members.iter().filter(serves).filter_map(|member| member.addr).collect();
+        let children = self.members.iter().filter(serves).filter_map(|member| member.addr);
+        let addrs: Vec<_> = here.into_iter().chain(children).collect();
         if addrs.is_empty() { Err(ClusterError::AllDown) } else { Ok(addrs) }
     }
 
@@ -331,6 +365,11 @@ impl Cluster {
     /// Returns the nodes that were ever ready, with their addresses.
     pub(super) fn places(&self) -> impl Iterator<Item = (&NodeName, SocketAddr)> {
         self.members.iter().filter_map(|member| Some((&member.name, member.addr?)))
+    }
+
+    /// Returns the door of the node that runs in this process, if one does.
+    pub(super) fn gateway(&self) -> Option<&Gateway> {
+        self.here.as_ref().map(Node::gateway)
     }
 
     /// Returns the secret of the cluster.
@@ -352,6 +391,24 @@ impl Cluster {
         Ok(ready)
     }
 
+    /// Starts the first node in this process: what `command` says to the others, said to this one.
+    async fn start_here(&mut self) -> Result<(), ClusterError> {
+        let config = NodeConfig {
+            name: self.members[0].name.clone(),
+            listen: FREE,
+            joins: Vec::new(),
+            data_dir: self.folder.0.join(self.members[0].name.as_str()),
+            guest: None,
+            settings: self.settings,
+            // What the others read.
+            secret: Secret::load(&self.folder.0.join("secret"))?,
+        };
+        let node = Box::pin(Node::start(config)).await?;
+        self.members[0].addr = Some(node.addr());
+        self.here = Some(node);
+        Ok(())
+    }
+
     async fn await_ready(
         &mut self,
         index: usize,
@@ -370,7 +427,6 @@ impl Cluster {
 
     fn command(&self, index: usize) -> Command {
         let member = &self.members[index];
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut command = Command::new(&self.program);
         // What is set for the person's own nodes is not meant for these.
         for (name, _) in env::vars_os() {
@@ -379,7 +435,7 @@ impl Cluster {
             }
         }
         command.arg("--name").arg(member.name.as_str());
-        command.arg("--listen").arg(member.addr.unwrap_or(free).to_string());
+        command.arg("--listen").arg(member.addr.unwrap_or(FREE).to_string());
         // The first node starts the cluster, at its first start as at all others.
         if index > 0
             && let Some(first) = self.members[0].addr

@@ -15,7 +15,7 @@ pub(super) use self::error::UsageError;
 use super::args::{Args, CallArgs, Command, KeyCommand, NodeArgs, ReachArgs, SecretCommand};
 use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
-use super::cluster::ClusterSettings;
+use super::cluster::{ClusterSettings, FirstNode};
 use super::folders;
 use super::question::Question;
 use super::render::Format;
@@ -266,7 +266,8 @@ fn dev(
     }
     // Read here only to say at once what each node would say later.
     guest.as_deref().map(read_guest).transpose()?;
-    Ok(ClusterSettings { nodes, guest, settings: SettingsChange::default(), log })
+    let (first, settings) = (FirstNode::Child, SettingsChange::default());
+    Ok(ClusterSettings { nodes, first, guest, settings, log })
 }
 
 fn read_guest(path: &Path) -> Result<Vec<u8>, UsageError> {

@@ -138,8 +138,8 @@ impl Node {
         run.spawn("guardian", guardian.run(stops.players.clone()));
         let (gateway, drains) =
             Gateway::new(me, name.clone(), directory.clone(), links, players.clone(), codes);
-        let gateway = gateway::Service::new(gateway, call_requests);
-        run.spawn("gateway", gateway.run(stops.gateway.clone()));
+        let service = gateway::Service::new(gateway.clone(), call_requests);
+        run.spawn("gateway", service.run(stops.gateway.clone()));
         let roster = run_players(roster);
         Ok(Self {
             me,
@@ -150,6 +150,7 @@ impl Node {
             store,
             leaving,
             players,
+            gateway,
             drains,
             tasks,
             roster,

@@ -38,6 +38,23 @@ fn a_measurement_on_its_own_cluster_leaves_nothing() {
 }
 
 #[test]
+fn a_measurement_within_the_owner_calls_it_in_its_own_process_and_leaves_nothing() {
+    let bench = Bench::start(&["--inside", "--players", "10", "--callers", "4", "--seconds", "1"]);
+    // The keeper only.
+    let processes = await_processes(&bench, 1);
+    let (ran, left) = bench.finish();
+    let measured: Measured = ran.done().unwrap();
+    assert_eq!((measured.cluster.as_str(), measured.failed), ("own", 0), "{measured:?}");
+    assert!(measured.calls > 0 && measured.forwarded == 0, "{measured:?}");
+    assert!(measured.owner_cpu_us_per_call > Some(0.0), "{measured:?}");
+    assert_eq!((measured.client_cpu_us_per_call, measured.client_bytes_per_call), (None, None));
+    assert!(measured.node_bytes_per_call > Some(0.0), "it has a keeper: {measured:?}");
+    assert!(measured.players_begun_per_second > Some(0.0), "{measured:?}");
+    assert_eq!(left, Vec::<PathBuf>::new());
+    assert!(!processes.iter().any(Orphan::is_alive), "{processes:?}");
+}
+
+#[test]
 fn a_measurement_that_is_interrupted_leaves_nothing() {
     let bench = Bench::start(&["--players", "10", "--seconds", "3600"]);
     let processes = await_processes(&bench, 2);

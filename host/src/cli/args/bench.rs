@@ -29,6 +29,9 @@ pub(in crate::cli) enum Through {
     Any,
     /// A node that does not own the players, and forwards each call
     Wrong,
+    /// The owner from within its own process: `--inside`
+    #[value(skip)]
+    Inside,
 }
 
 /// Options of a measurement.
@@ -60,6 +63,10 @@ pub(in crate::cli) struct BenchArgs {
     /// Choose where calls are sent
     #[arg(long, value_name = "NODES", default_value = "owner")]
     pub(in crate::cli) through: Through,
+    /// Run the node that owns the players in this process, and have the callers call it there,
+    /// without a network in between
+    #[arg(long)]
+    pub(in crate::cli) inside: bool,
     /// Start this many nodes, 2 to 9; one more than keepers unless it is said
     #[arg(long, value_name = "N")]
     pub(in crate::cli) nodes: Option<usize>,

@@ -9,9 +9,9 @@ use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
 use super::BenchError;
-use super::call::call;
+use super::call::{Way, call};
 use super::process::Processes;
-use crate::net::Connection;
+use crate::clock;
 use crate::protocol::{NodeName, Operation, PlayerId, Term};
 
 /// Players that begin or end at the same time: enough to fill an entry of the directory quickly.
@@ -25,6 +25,16 @@ pub(super) struct Crowd {
     begun: Cell<usize>,
     /// How many of those are known not to exist any more.
     forgotten: Cell<usize>,
+}
+
+/// What it was like to begin players.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    /// How many began in a second, if there was more than one.
+    pub(super) per_second: Option<f64>,
+    /// By how many bytes each has made the owner's process grow, if its memory can be seen and there
+    /// are enough players to tell.
+    pub(super) memory_each: Option<u64>,
 }
 
 impl Crowd {
@@ -42,40 +52,42 @@ impl Crowd {
         &self.players
     }
 
-    /// Begins all players, or those until `stop`, with a first reward through this connection.
-    /// Returns by how many bytes each has made the owner's process grow, if its memory can be seen
-    /// and there are enough players to tell.
+    /// Begins all players, or those until `stop`, each with a first reward.
     ///
     /// # Errors
     ///
     /// `NotBegun`, or `Interrupted` after a stop; some may exist then.
     pub(super) async fn begin(
         &self,
-        connection: &Connection,
+        way: &Way,
         processes: &Processes,
         stop: &CancellationToken,
-    ) -> Result<Option<u64>, BenchError> {
+    ) -> Result<Begun, BenchError> {
         let reward = Operation::Reward(Term::Integer(1));
         // What the first one brings along is not a player's: the code, buffers, connections.
         let (first, others) = self.players.split_at(1);
         self.begun.set(first.len());
-        self.check(each(connection, first, &reward, stop).await)?;
-        let before = processes.owner_memory();
+        self.check(each(way, first, &reward, stop).await)?;
+        let (memory, began) = (processes.owner_memory(), clock::now());
         self.begun.set(self.players.len());
-        self.check(each(connection, others, &reward, stop).await)?;
+        self.check(each(way, others, &reward, stop).await)?;
         if stop.is_cancelled() {
             return Err(BenchError::Interrupted);
         }
-        let grown = processes.owner_memory().zip(before).and_then(|(now, then)| {
-            now.checked_sub(then)?.checked_div(u64::try_from(others.len()).ok()?)
-        });
-        Ok(grown)
+        let took = clock::now().duration_since(began);
+        let count = u64::try_from(others.len()).unwrap_or(u64::MAX);
+        let memory_each = processes
+            .owner_memory()
+            .zip(memory)
+            .and_then(|(now, then)| now.checked_sub(then)?.checked_div(count));
+        let per_second = (count > 0).then(|| count as f64 / took.as_secs_f64());
+        Ok(Begun { per_second, memory_each })
     }
 
     /// Ends all players that may exist. Returns how many may still do so.
-    pub(super) async fn forget(&self, connection: &Connection) -> u64 {
+    pub(super) async fn forget(&self, way: &Way) -> u64 {
         let begun = &self.players[..self.begun.get()];
-        let ends = each(connection, begun, &Operation::Forget, &CancellationToken::new()).await;
+        let ends = each(way, begun, &Operation::Forget, &CancellationToken::new()).await;
         self.forgotten.set(ends.iter().filter(|end| end.is_ok()).count());
         self.left()
     }
@@ -112,14 +124,14 @@ impl fmt::Display for Crowd {
 
 /// Calls each of these players once, some at the same time, and begins no call after `stop`.
 async fn each(
-    connection: &Connection,
+    way: &Way,
     players: &[PlayerId],
     operation: &Operation,
     stop: &CancellationToken,
 ) -> Vec<Result<NodeName, &'static str>> {
     stream::iter(players)
         .take_until(stop.cancelled())
-        .map(|player| call(connection, player.clone(), operation.clone()))
+        .map(|player| call(way, player.clone(), operation.clone()))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await

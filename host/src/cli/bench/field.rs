@@ -4,8 +4,10 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::BenchError;
+use super::call::Way;
 use crate::cli::args::Through;
 use crate::cli::client::{Client, Dialer, Nodes, Reach};
+use crate::gateway::Gateway;
 use crate::limits::STEP_DEADLINE;
 use crate::net::{Connection, Endpoint, Identity, Secret};
 use crate::protocol::{
@@ -18,10 +20,10 @@ use crate::protocol::{
 pub(super) struct Field {
     /// The node that begins the players, and so owns them.
     pub(super) owner: NodeName,
-    /// The connection to it.
-    pub(super) home: Connection,
-    /// Where calls are sent, in turn: the nodes and a connection to each.
-    pub(super) ways: Vec<(NodeName, Connection)>,
+    /// The way to it.
+    pub(super) home: Way,
+    /// Where calls are sent, in turn: the nodes and a way to each.
+    pub(super) ways: Vec<(NodeName, Way)>,
     /// Connections to all nodes that are up.
     pub(super) nodes: Vec<Connection>,
     /// What holds in the cluster.
@@ -52,7 +54,8 @@ impl Field {
         }
         let to = |node: &NodeRecord| {
             let found = nodes.iter().find(|(id, _)| *id == node.id);
-            found.map(|(_, connection)| connection.clone()).expect("chosen from those that are up")
+            let (_, connection) = found.expect("chosen from those that are up");
+            Way::Network(connection.clone())
         };
         let home = to(owner);
         let ways = called.into_iter().map(|node| (node.name.clone(), to(node))).collect();
@@ -61,9 +64,18 @@ impl Field {
         Ok(Self { owner, home, ways, nodes, settings, endpoint })
     }
 
-    /// Returns what this process has exchanged with the nodes.
-    pub(super) fn traffic(&self) -> Traffic {
-        self.nodes.iter().map(Connection::traffic).sum()
+    /// Has all calls made within the owner's node, which runs in this process.
+    pub(super) fn call_inside(&mut self, gateway: &Gateway) {
+        self.home = Way::Inside(gateway.clone());
+        self.ways = vec![(self.owner.clone(), self.home.clone())];
+    }
+
+    /// Returns what this process has exchanged with the nodes as their client, if it is one.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        match self.home {
+            Way::Network(_) => Some(self.nodes.iter().map(Connection::traffic).sum()),
+            Way::Inside(_) => None,
+        }
     }
 
     /// Returns what the nodes have exchanged with each other, if all of them say so: each counts the
@@ -94,7 +106,7 @@ fn choose(list: &Nodes, through: Through) -> Result<(&NodeRecord, Vec<&NodeRecor
     let asked = up(list).find(|node| node.name == list.asked);
     let owner = asked.ok_or_else(|| BenchError::Leaving(list.asked.clone()))?;
     let called = match through {
-        Through::Owner => vec![owner],
+        Through::Owner | Through::Inside => vec![owner],
         Through::Any => up(list).collect(),
         Through::Wrong => {
             let other = up(list).find(|node| node.id != owner.id);

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant as Wake, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::call::call;
+use super::call::{Way, call};
 use super::crowd::Crowd;
 use super::field::Field;
 use super::pace::Pace;
@@ -18,7 +18,6 @@ use super::{BenchError, CostOfCall, Load, Progress};
 use crate::cli::args::Payload;
 use crate::clock;
 use crate::limits::STEP_RETRY;
-use crate::net::Connection;
 use crate::protocol::{NodeName, Operation, PlayerId, Term, Traffic};
 
 /// Time in which calls are made that do not count: connections, caches and compilers get warm.
@@ -44,7 +43,7 @@ struct Shared {
     pace: Pace,
     tally: Mutex<Tally>,
     players: Vec<PlayerId>,
-    ways: Vec<(NodeName, Connection)>,
+    ways: Vec<(NodeName, Way)>,
     payload: Payload,
     until: Instant,
     stop: CancellationToken,
@@ -88,7 +87,7 @@ pub(super) async fn run(
         Reading {
             answered: shared.tally().answered,
             used: processes.used(),
-            with_client: field.traffic().bytes(),
+            with_client: field.traffic().map(Traffic::bytes),
             between_nodes: between.map(Traffic::bytes),
         }
     };
@@ -130,9 +129,9 @@ async fn call_on(shared: Arc<Shared>, mut turn: usize) {
             continue;
         }
         let player = shared.players[turn % shared.players.len()].clone();
-        let (node, connection) = &shared.ways[turn % shared.ways.len()];
+        let (node, way) = &shared.ways[turn % shared.ways.len()];
         turn += 1;
-        let end = call(connection, player, shared.payload.operation()).await;
+        let end = call(way, player, shared.payload.operation()).await;
         let now = clock::now();
         match end {
             Ok(ran) => shared.tally().answered(due, now, ran != *node),

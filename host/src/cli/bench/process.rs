@@ -9,18 +9,19 @@ use rustix::process::{Pid, getpid};
 /// The processes of a measurement.
 #[derive(Debug)]
 pub(super) struct Processes {
-    /// The nodes', the owner's first; none if they are not on this machine.
+    /// The nodes', the owner's first; none if they are not on this machine. The owner's may be this
+    /// one.
     nodes: Vec<Pid>,
 }
 
 /// Processor time that the processes have used so far. What the system does not tell is `None`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Used {
-    /// The owner's.
+    /// The owner's, with its callers if they are in it.
     pub(super) owner: Option<Duration>,
     /// All other nodes'.
     pub(super) others: Option<Duration>,
-    /// This process's.
+    /// This process's, unless the owner is in it.
     pub(super) client: Option<Duration>,
 }
 
@@ -46,8 +47,13 @@ impl Processes {
         Used {
             owner: nodes.and_then(|(owner, _)| used_by(*owner)),
             others: nodes.and_then(|(_, others)| others.iter().copied().map(used_by).sum()),
-            client: used_by(getpid()),
+            client: if self.owner_is_here() { None } else { used_by(getpid()) },
         }
+    }
+
+    /// Whether the owner's node runs in this process.
+    fn owner_is_here(&self) -> bool {
+        self.nodes.first() == Some(&getpid())
     }
 
     /// Returns the bytes of memory that the owner's process has.
@@ -105,11 +111,14 @@ mod tests {
         let me = getpid();
         let processes = Processes::new(&[me, me]);
         let Used { owner, others, client } = processes.used();
-        for used in [owner, others, client] {
+        for used in [owner, others] {
             assert!(used > Some(Duration::ZERO), "{used:?}");
         }
+        assert_eq!(client, None, "what the callers have used is the owner's");
         assert!(processes.owner_memory() > Some(4096));
         assert!(processes.are_known());
+        let Used { client, .. } = Processes::own().used();
+        assert!(client > Some(Duration::ZERO), "{client:?}");
     }
 
     #[test]

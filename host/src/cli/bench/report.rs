@@ -32,6 +32,8 @@ pub(in crate::cli) struct Report {
     pub(in crate::cli) forwarded: u64,
     /// What each call has cost.
     pub(in crate::cli) cost: CostOfCall,
+    /// Players that began in a second, if there was more than one.
+    pub(in crate::cli) begun_per_second: Option<f64>,
     /// Bytes by which each player has made the owner's process grow.
     pub(in crate::cli) memory_per_player: Option<u64>,
     /// Half of the round trips on a plain stream took at most this long.
@@ -56,11 +58,11 @@ pub(in crate::cli) struct Latency {
 /// What one call has cost. What could not be seen is `None`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::cli) struct CostOfCall {
-    /// Processor time of the owner's process, in microseconds.
+    /// Processor time of the owner's process, in microseconds; with the callers' if they are in it.
     pub(in crate::cli) owner_us: Option<f64>,
     /// Of all other nodes together.
     pub(in crate::cli) others_us: Option<f64>,
-    /// Of this process.
+    /// Of this process, unless it is the owner's.
     pub(in crate::cli) client_us: Option<f64>,
     /// Bytes on the wire between this process and the nodes, in both directions.
     pub(in crate::cli) client_bytes: Option<f64>,
@@ -75,8 +77,8 @@ pub(super) struct Reading {
     pub(super) answered: u64,
     /// Processor time.
     pub(super) used: Used,
-    /// Bytes between this process and the nodes.
-    pub(super) with_client: u64,
+    /// Bytes between this process and the nodes, if it is a client.
+    pub(super) with_client: Option<u64>,
     /// Bytes between the nodes.
     pub(super) between_nodes: Option<u64>,
 }
@@ -108,16 +110,14 @@ impl CostOfCall {
             each(after?.saturating_sub(before?).as_secs_f64() * 1e6)
         };
         // Fewer than before: a connection was lost, and its count with it.
-        let bytes = |after: u64, before: u64| each(after.checked_sub(before)? as f64);
+        let bytes =
+            |after: Option<u64>, before: Option<u64>| each(after?.checked_sub(before?)? as f64);
         Self {
             owner_us: time(after.used.owner, before.used.owner),
             others_us: time(after.used.others, before.used.others),
             client_us: time(after.used.client, before.used.client),
             client_bytes: bytes(after.with_client, before.with_client),
-            node_bytes: after
-                .between_nodes
-                .zip(before.between_nodes)
-                .and_then(|(after, before)| bytes(after, before)),
+            node_bytes: bytes(after.between_nodes, before.between_nodes),
         }
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         Reading {
             answered,
             used: Used { owner: time, others: None, client: time.map(|time| 2 * time) },
-            with_client: bytes,
+            with_client: Some(bytes),
             between_nodes: Some(bytes * 2),
         }
     }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Place, UsageError, check_address};
-use crate::cli::args::BenchArgs;
+use crate::cli::args::{BenchArgs, Through};
 use crate::cli::bench::{BenchSettings, Load, Target};
 use crate::cli::client::{Patience, Reach};
-use crate::cli::cluster::ClusterSettings;
+use crate::cli::cluster::{ClusterSettings, FirstNode};
 use crate::limits::{CALL_DEADLINE, NODES_MAX};
 use crate::protocol::{Settings, SettingsChange};
 
@@ -18,10 +18,18 @@ pub(super) fn bench(
     log: Option<String>,
     place: &Place,
 ) -> Result<BenchSettings, UsageError> {
-    let BenchArgs { players, callers, seconds, hot, payload, rate, through, .. } = args;
+    let BenchArgs { players, callers, seconds, hot, payload, rate, through, inside, .. } = args;
+    let through = match (inside, through) {
+        (false, through) => through,
+        (true, Through::Owner | Through::Inside) => Through::Inside,
+        (true, Through::Any | Through::Wrong) => return Err(UsageError::InsideOwner),
+    };
     let time = Duration::from_secs(seconds.into());
     let load = Load { players, callers, time, hot, payload, rate, through };
     if !args.node.is_empty() {
+        if inside {
+            return Err(UsageError::InsideRunning);
+        }
         let own = [
             ("--nodes", args.nodes.is_some()),
             ("--keepers", args.keepers.is_some()),
@@ -46,6 +54,7 @@ pub(super) fn bench(
         return Err(UsageError::KeeperCount { nodes, keepers });
     }
     let log = log.or_else(|| Some(LOG_OF_NODES.to_owned()));
-    let target = Target::Own(ClusterSettings { nodes, guest: None, settings, log });
+    let first = if inside { FirstNode::Here } else { FirstNode::Child };
+    let target = Target::Own(ClusterSettings { nodes, first, guest: None, settings, log });
     Ok(BenchSettings { load, target })
 }

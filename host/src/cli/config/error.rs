@@ -128,6 +128,15 @@ pub(in crate::cli) enum UsageError {
         /// The option.
         flag: &'static str,
     },
+    /// `--inside` beside a choice of other nodes.
+    #[error("with --inside all calls are made in the owner's process; leave out --through")]
+    InsideOwner,
+    /// `--inside` beside `--node`.
+    #[error(
+        "--inside runs the owner's node in this process; with --node a cluster runs already, and no \
+         node of it is here"
+    )]
+    InsideRunning,
     /// There is no place for files.
     #[error("HOME names no folder for state; use --data-dir and --secret-file")]
     NoStateFolder,

@@ -49,6 +49,9 @@ fn a_wrong_word_gets_one_clear_sentence() {
         ("host bench --node a:1 --ack disk", "`--ack` is for a cluster that `host bench` starts"),
         ("host bench --node a:1 --keepers 2", "`--keepers` is for a cluster that"),
         ("host bench --node a:1 --nodes 2", "`--nodes` is for a cluster that"),
+        ("host bench --node a:1 --inside", "with --node a cluster runs already"),
+        ("host bench --inside --through wrong", "made in the owner's process; leave out --through"),
+        ("host bench --inside --through any", "made in the owner's process; leave out --through"),
     ] {
         let message = refused(line);
         assert!(message.contains(sentence), "{line}: {message}");
@@ -148,6 +151,10 @@ fn a_measurement_starts_its_own_cluster_unless_a_node_is_named() {
         panic!("{target:?}")
     };
     assert_eq!(settings, SettingsChange { keepers: Some(2), ack: Some(Ack::Disk) });
+    let BenchSettings { load, target } = bench("host bench --inside --through owner");
+    assert_eq!(load.through, Through::Inside);
+    let first = FirstNode::Here;
+    assert!(matches!(target, Target::Own(cluster) if cluster.first == first), "a node of its own");
     let BenchSettings { target, .. } = bench("host bench --node a:1 --node b:2");
     let Target::Running { reach, .. } = target else { panic!("{target:?}") };
     assert_eq!(reach.targets, ["a:1", "b:2"]);

@@ -33,7 +33,11 @@ fn table(report: &Report) -> String {
         }
     }
     let CostOfCall { owner_us, others_us, client_us, client_bytes, node_bytes } = report.cost;
-    let times = [("owner", owner_us), ("other nodes", others_us), ("client", client_us)];
+    let owner = match report.load.through {
+        Through::Inside => "owner with the callers in it",
+        Through::Owner | Through::Any | Through::Wrong => "owner",
+    };
+    let times = [(owner, owner_us), ("other nodes", others_us), ("client", client_us)];
     let known = times.iter().filter_map(|(who, us)| Some(format!("{:.1} µs {who}", (*us)?)));
     let times: Vec<_> = known.collect();
     if !times.is_empty() {
@@ -45,6 +49,9 @@ fn table(report: &Report) -> String {
     let bytes: Vec<_> = known.collect();
     if !bytes.is_empty() {
         row("bytes", format!("{} (each call)", bytes.join(", ")));
+    }
+    if let Some(players) = report.begun_per_second {
+        row("players/s", format!("{players:.0} begun before the load"));
     }
     if let Some(bytes) = report.memory_per_player {
         let kib = bytes as f64 / 1024.0;
@@ -73,9 +80,10 @@ fn head(report: &Report) -> String {
         Payload::Points => "points",
     };
     let through = match load.through {
-        Through::Owner => "the owner",
-        Through::Any => "all nodes in turn",
-        Through::Wrong => "a node that is not the owner",
+        Through::Owner => "through the owner",
+        Through::Any => "through all nodes in turn",
+        Through::Wrong => "through a node that is not the owner",
+        Through::Inside => "within the owner's process",
     };
     let pace = match load.rate {
         Some(rate) => format!("open loop: {rate} calls/s due, at most {} under way", load.callers),
@@ -85,7 +93,7 @@ fn head(report: &Report) -> String {
     let seconds = load.time.as_secs();
     format!(
         "{nodes} nodes {origin}, {settings}; {players}\n\
-         {call} through {through}; {pace}; {seconds} s"
+         {call} {through}; {pace}; {seconds} s"
     )
 }
 
@@ -155,6 +163,7 @@ struct Object<'a> {
     client_cpu_us_per_call: Option<f64>,
     client_bytes_per_call: Option<f64>,
     node_bytes_per_call: Option<f64>,
+    players_begun_per_second: Option<f64>,
     memory_bytes_per_player: Option<u64>,
     quinn_round_trip_us: f64,
     p50_in_quinn_round_trips: Option<f64>,
@@ -181,6 +190,7 @@ fn object(report: &Report) -> String {
             Through::Owner => "owner",
             Through::Any => "any",
             Through::Wrong => "wrong",
+            Through::Inside => "inside",
         },
         pace: if load.rate.is_some() { "open" } else { "closed" },
         rate: load.rate,
@@ -200,6 +210,7 @@ fn object(report: &Report) -> String {
         client_cpu_us_per_call: cost.client_us.map(tenths),
         client_bytes_per_call: cost.client_bytes.map(tenths),
         node_bytes_per_call: cost.node_bytes.map(tenths),
+        players_begun_per_second: report.begun_per_second.map(tenths),
         memory_bytes_per_player: report.memory_per_player,
         quinn_round_trip_us: micros(report.floor),
         p50_in_quinn_round_trips: report.round_trips_of_p50().map(tenths),
@@ -253,6 +264,7 @@ mod tests {
                 client_bytes: Some(210.4),
                 node_bytes: Some(401.0),
             },
+            begun_per_second: Some(12_345.6),
             memory_per_player: Some(42_000),
             floor: Duration::from_nanos(28_960),
             left: 0,
@@ -275,6 +287,7 @@ p99.9           26.10 ms
 max             1.25 s
 processor time  38.2 µs owner, 12.0 µs other nodes, 4.1 µs client (each call)
 bytes           210 between client and nodes, 401 between nodes (each call)
+players/s       12346 begun before the load
 memory          41.0 KiB a player in the owner's process
 quinn           29.0 µs a plain round trip on this machine";
         assert_eq!(text, expected);
@@ -291,7 +304,8 @@ quinn           29.0 µs a plain round trip on this machine";
             + r#""players_left":0,"calls_per_second":24310.0,"p50_us":404.0,"p99_us":7214.0,"#
             + r#""p999_us":26100.0,"max_us":1250000.0,"owner_cpu_us_per_call":38.2,"#
             + r#""other_nodes_cpu_us_per_call":12.0,"client_cpu_us_per_call":4.1,"#
-            + r#""client_bytes_per_call":210.4,"node_bytes_per_call":401.0,"memory_bytes_per_player":42000,"#
+            + r#""client_bytes_per_call":210.4,"node_bytes_per_call":401.0,"players_begun_per_second":12345.6,"#
+            + r#""memory_bytes_per_player":42000,"#
             + r#""quinn_round_trip_us":29.0,"p50_in_quinn_round_trips":14.0}"#;
         assert_eq!(text, expected);
         assert_eq!(exit, Exit::Done);
@@ -306,6 +320,22 @@ quinn           29.0 µs a plain round trip on this machine";
         assert!(text.contains("; 1 player on app_node1\n"), "{text}");
         assert!(text.contains("; closed loop: 1 caller, which waits for its answer; "), "{text}");
         assert!(text.ends_with("\np50 / quinn     14.0"), "{text}");
+    }
+
+    #[test]
+    fn callers_within_the_owner_have_no_time_of_their_own() {
+        let mut inside = report();
+        inside.load.through = Through::Inside;
+        inside.cost = CostOfCall { client_us: None, client_bytes: None, ..inside.cost };
+        let text = measured(Format::Text, &inside).text;
+        assert!(text.contains("\nreward within the owner's process; closed loop"), "{text}");
+        let times = "38.2 µs owner with the callers in it, 12.0 µs other nodes (each call)";
+        assert!(text.contains(times), "{text}");
+        assert!(text.contains("\nbytes           401 between nodes (each call)"), "{text}");
+        let object = measured(Format::Json, &inside).text;
+        let expected = r#""owner_cpu_us_per_call":38.2,"other_nodes_cpu_us_per_call":12.0,"client_cpu_us_per_call":null,"client_bytes_per_call":null,"#;
+        assert!(object.contains(expected), "{object}");
+        assert!(object.contains(r#""through":"inside""#), "{object}");
     }
 
     #[test]
@@ -338,12 +368,13 @@ quinn           29.0 µs a plain round trip on this machine";
             calls: 0,
             latency: None,
             cost: nothing,
+            begun_per_second: None,
             memory_per_player: None,
             ..report()
         };
         let text = measured(Format::Text, &unseen).text;
         assert!(text.starts_with("2 nodes up, "), "{text}");
-        for word in ["p50", "processor", "bytes", "memory  "] {
+        for word in ["p50", "processor", "bytes", "players/s", "memory  "] {
             assert!(!text.contains(word), "{word}: {text}");
         }
         let object = measured(Format::Json, &unseen).text;
