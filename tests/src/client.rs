@@ -141,14 +141,20 @@ impl Client {
         Some(place)
     }
 
-    async fn ask(&mut self, node: SocketAddr, request: Request) -> Result<Reply, String> {
-        if !self.connections.contains_key(&node) {
-            let dialed = self.endpoint.dial(node, None).await;
-            let connection = dialed.map_err(|error| format!("cannot dial {node}: {error}"))?;
-            self.connections.insert(node, connection);
+    /// Returns a connection to a node, to be used by many callers at the same time.
+    pub(crate) async fn connection(&mut self, node: SocketAddr) -> Result<Connection, String> {
+        if let Some(kept) = self.connections.get(&node) {
+            return Ok(kept.clone());
         }
-        let connection = &self.connections[&node];
-        connection.ask(request).await.map_err(|error| format!("{node} was lost: {error}"))
+        let dialed = self.endpoint.dial(node, None).await;
+        let connection = dialed.map_err(|error| format!("cannot dial {node}: {error}"))?;
+        self.connections.insert(node, connection.clone());
+        Ok(connection)
+    }
+
+    async fn ask(&mut self, node: SocketAddr, request: Request) -> Result<Reply, String> {
+        let asked = self.connection(node).await?.ask(request);
+        asked.await.map_err(|error| format!("{node} was lost: {error}"))
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use tests::chaos;
-use tests::measure::{Failure, failovers, rolling};
+use tests::measure::{ExodusSettings, Failure, exodus, failovers, rolling};
 use tests::sim::{self, Bug, Coverage, Settings};
 
 /// Measures a cluster of this build.
@@ -36,6 +36,13 @@ enum What {
         /// How often each node is restarted.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,
+    },
+    /// What becomes of very many players whose owner is killed, and what callers of others feel.
+    Exodus {
+        /// Players of the node that dies.
+        #[arg(long, default_value_t = 100_000)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        players: u32,
     },
     /// Real processes in a network and on disks that fail, under load: looks for broken promises.
     Chaos {
@@ -73,6 +80,13 @@ fn main() -> Result<()> {
             .into_iter()
             .try_for_each(|failure| print(&failovers(failure, runs.into())?, json)),
         What::Rolling { rounds } => print(&rolling(rounds.into())?, json),
+        What::Exodus { players } => {
+            let settings = ExodusSettings {
+                players: usize::try_from(players)?,
+                before: Duration::from_secs(10),
+            };
+            print(&exodus(settings)?, json)
+        }
         What::Chaos { minutes, seed, nodes } => {
             if let Some(obstacle) = chaos::obstacle() {
                 bail!("there is no chaos on this machine: {obstacle}");

@@ -1,6 +1,7 @@
 //! Measures what a caller feels while nodes fail and restart. What a call costs while they do not,
 //! `host bench` measures.
 
+mod exodus;
 mod rolling;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
+pub use exodus::{Exodus, Felt, Settings as ExodusSettings, exodus};
 pub use rolling::{Rolling, rolling};
 
 use crate::client::Client;

@@ -6,6 +6,7 @@ mod chaos;
 mod damage;
 mod dev;
 mod drain;
+mod exodus;
 mod failover;
 mod fencing;
 mod full_disk;

@@ -1,0 +1,205 @@
+//! The death of a node that owned very many players, while players of another node are called.
+//!
+//! ```text
+//!   app_node1 owns the many ──► killed ──► one is called through app_node3 ──► all have two copies
+//!   app_node2 owns the calm, which app_node3 keeps: called at a steady rate from before to after
+//! ```
+
+mod calm;
+mod look;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use host::clock;
+use host::limits::IDLE_AFTER;
+use host::net::Connection;
+use host::protocol::{
+    Answer, Call, CallKey, CallReply, CallRequest, NodeName, Operation, PlayerId, Reply, Request,
+    Term,
+};
+use serde::Serialize;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+pub use calm::Felt;
+
+use self::calm::Callers;
+use super::{milliseconds, runtime};
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::wait::PATIENCE;
+
+/// Players that begin at the same time: enough to fill entries of the directory.
+const BEGUN_AT_ONCE: usize = 512;
+
+/// Players that begin one after the other without a rest. The kernel gives a process 65,530 memory
+/// mappings, two of which each instance needs; a player gives its own up when nobody calls it.
+const BEGUN_IN_A_ROW: usize = 25_000;
+
+/// Time that instances take to go, beyond that after which they do.
+const REST_MORE: Duration = Duration::from_secs(5);
+
+/// What is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Players of the node that dies.
+    pub players: usize,
+    /// For how long the calm players are called before it does.
+    pub before: Duration,
+}
+
+/// What it was like. No player was lost and no call of a calm one failed, or there is no such
+/// result.
+#[derive(Debug, Clone, Serialize)]
+pub struct Exodus {
+    /// Players that the dead node owned.
+    pub players: usize,
+    /// How many of them began in a second.
+    pub begun_per_second: f64,
+    /// Time from the kill to the first answer of one of them, through another node.
+    pub first_answer_ms: f64,
+    /// Time from the kill to the moment after which none was seen with less than two copies.
+    pub copies_ms: f64,
+    /// Time from the kill to the end of a listing in which all have two copies; it rests now and then
+    /// if they are very many.
+    pub confirmed_ms: f64,
+    /// What callers of the calm players felt before.
+    pub before: Felt,
+    /// And from the kill to the last copy.
+    pub meanwhile: Felt,
+}
+
+impl fmt::Display for Exodus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { players, begun_per_second, first_answer_ms, .. } = self;
+        let Self { copies_ms, confirmed_ms, before, meanwhile, .. } = self;
+        writeln!(f, "{players} players, {begun_per_second:.0} begun in a second")?;
+        writeln!(f, "first answer of one of them: {first_answer_ms:.0} ms after the kill")?;
+        writeln!(f, "all have two copies: {copies_ms:.0} ms, confirmed: {confirmed_ms:.0} ms")?;
+        writeln!(f, "other players before: {before}")?;
+        write!(f, "other players meanwhile: {meanwhile}")
+    }
+}
+
+/// Kills a node with many players.
+///
+/// # Errors
+///
+/// When a player is lost, has a wrong total or stays without two copies, or when a call of a player
+/// that has nothing to do with the dead node fails.
+///
+/// # Panics
+///
+/// When a node does not start.
+pub fn exodus(settings: Settings) -> Result<Exodus> {
+    let mut cluster = Cluster::start(3);
+    let names = cluster.names();
+    let [dying, other, third] = names.as_slice() else { bail!("three nodes were started") };
+    let runtime = runtime()?;
+    let mut client = runtime.block_on(async { Client::new(cluster.secret()) })?;
+    let mut dial = |node: &str| {
+        let dialed = client.connection(cluster.node(node).addr());
+        runtime.block_on(dialed).map_err(|reason| anyhow!(reason))
+    };
+    let (to_dying, to_other, to_third) = (dial(dying)?, dial(other)?, dial(third)?);
+    let dead: NodeName = dying.parse()?;
+
+    let calm = runtime.block_on(calm::begin(&to_other, &dead)).context("begin the calm ones")?;
+    let begun_per_second = begin_many(&runtime, &to_dying, settings.players)?;
+    let callers = Callers::start(cluster.secret(), cluster.node(other).addr(), calm);
+    runtime.block_on(async { tokio::time::sleep(settings.before).await });
+
+    let (called, through) = (settings.players / 2, [cluster.node(third).addr()]);
+    let killed = Instant::now();
+    cluster.node_mut(dying).kill();
+    let one = player(called);
+    let total = runtime.block_on(client.reward(&through, one.as_str(), 1, PATIENCE))?;
+    let first_answer = killed.elapsed();
+    ensure!(total == 2, "{one} has {total} points instead of 2");
+
+    let healing = look::Healing { connection: &to_third, dead: &dead, players: settings.players };
+    runtime.block_on(healing.await_last())?;
+    let last = Instant::now();
+    let felt = callers.stop()?;
+    let confirmed = runtime.block_on(healing.confirm(|number| 1 + i64::from(number == called)))?;
+    let copies = confirmed.last_short.unwrap_or(last).duration_since(killed);
+    let window = |from, to| Felt::between(&felt, from, to);
+    Ok(Exodus {
+        players: settings.players,
+        begun_per_second,
+        first_answer_ms: milliseconds(first_answer),
+        copies_ms: milliseconds(copies),
+        confirmed_ms: milliseconds(confirmed.at.duration_since(killed)),
+        before: window(killed.checked_sub(settings.before).unwrap_or(killed), killed)?,
+        meanwhile: window(killed, last)?,
+    })
+}
+
+/// Returns the id of one of the many. Their order is that of their numbers.
+fn player(number: usize) -> PlayerId {
+    format!("many-{number:07}").parse().expect("letters, digits and a dash make an id")
+}
+
+/// Begins the many. Returns how many began in a second.
+fn begin_many(runtime: &Runtime, connection: &Connection, players: usize) -> Result<f64> {
+    let mut took = Duration::ZERO;
+    for first in (0..players).step_by(BEGUN_IN_A_ROW) {
+        if first > 0 {
+            runtime.block_on(rest());
+        }
+        let began = Instant::now();
+        let end = players.min(first + BEGUN_IN_A_ROW);
+        runtime.block_on(begin(connection, first..end))?;
+        took += began.elapsed();
+    }
+    Ok(players as f64 / took.as_secs_f64())
+}
+
+/// Waits until players that nobody calls have given up their instances.
+async fn rest() {
+    tokio::time::sleep(IDLE_AFTER + REST_MORE).await;
+}
+
+/// Begins these of the many, each with a reward of 1.
+async fn begin(connection: &Connection, numbers: Range<usize>) -> Result<()> {
+    let next = Arc::new(AtomicUsize::new(numbers.start));
+    let mut callers = JoinSet::new();
+    for _ in 0..BEGUN_AT_ONCE {
+        let (connection, next) = (connection.clone(), Arc::clone(&next));
+        callers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    return anyhow::Ok(());
+                }
+                let total = reward(&connection, player(number)).await?;
+                ensure!(total == 1, "player {number} begins with {total} points");
+            }
+        });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Rewards a player once, and returns the total.
+async fn reward(connection: &Connection, player: PlayerId) -> Result<i64> {
+    ask(connection, player, Operation::Reward(Term::Integer(1))).await
+}
+
+async fn ask(connection: &Connection, player: PlayerId, operation: Operation) -> Result<i64> {
+    let deadline_ms = u64::try_from(PATIENCE.as_millis())?;
+    let key = CallKey::random(clock::unix_millis());
+    let call = Call { player: player.clone(), key, operation };
+    let request = Request::Call(CallRequest::Call { call, deadline_ms });
+    match tokio::time::timeout(PATIENCE, connection.ask(request)).await?? {
+        Reply::Call(CallReply::Called(Ok(Answer::Returned { value, .. }))) => Ok(value),
+        other => bail!("{player} was not answered: {other:?}"),
+    }
+}
