@@ -30,7 +30,7 @@ use super::client::{Client, Dialer, Patience, Reach};
 use super::folders;
 use super::screen::Screen;
 use crate::gateway::Gateway;
-use crate::limits::CALL_DEADLINE;
+use crate::limits::{CALL_DEADLINE, IDLE_AFTER, INSTANCES_MAX};
 use crate::membership::voters_among;
 use crate::net::{Secret, SecretError};
 use crate::node::{Node, NodeConfig, StartError};
@@ -400,6 +400,8 @@ impl Cluster {
             data_dir: self.folder.0.join(self.members[0].name.as_str()),
             guest: None,
             settings: self.settings,
+            idle_after: IDLE_AFTER,
+            instances_max: INSTANCES_MAX,
             // What the others read.
             secret: Secret::load(&self.folder.0.join("secret"))?,
         };

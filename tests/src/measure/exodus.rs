@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use host::clock;
-use host::limits::IDLE_AFTER;
 use host::net::Connection;
 use host::protocol::{
     Answer, Call, CallKey, CallReply, CallRequest, NodeName, Operation, PlayerId, Reply, Request,
@@ -36,13 +35,6 @@ use crate::wait::PATIENCE;
 
 /// Players that begin at the same time: enough to fill entries of the directory.
 const BEGUN_AT_ONCE: usize = 512;
-
-/// Players that begin one after the other without a rest. The kernel gives a process 65,530 memory
-/// mappings, two of which each instance needs; a player gives its own up when nobody calls it.
-const BEGUN_IN_A_ROW: usize = 25_000;
-
-/// Time that instances take to go, beyond that after which they do.
-const REST_MORE: Duration = Duration::from_secs(5);
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -147,22 +139,9 @@ fn player(number: usize) -> PlayerId {
 
 /// Begins the many. Returns how many began in a second.
 fn begin_many(runtime: &Runtime, connection: &Connection, players: usize) -> Result<f64> {
-    let mut took = Duration::ZERO;
-    for first in (0..players).step_by(BEGUN_IN_A_ROW) {
-        if first > 0 {
-            runtime.block_on(rest());
-        }
-        let began = Instant::now();
-        let end = players.min(first + BEGUN_IN_A_ROW);
-        runtime.block_on(begin(connection, first..end))?;
-        took += began.elapsed();
-    }
-    Ok(players as f64 / took.as_secs_f64())
-}
-
-/// Waits until players that nobody calls have given up their instances.
-async fn rest() {
-    tokio::time::sleep(IDLE_AFTER + REST_MORE).await;
+    let began = Instant::now();
+    runtime.block_on(begin(connection, 0..players))?;
+    Ok(players as f64 / began.elapsed().as_secs_f64())
 }
 
 /// Begins these of the many, each with a reward of 1.

@@ -1,19 +1,19 @@
 //! Looks at the players as the directory says and as they say themselves.
 //!
-//! A listing asks each player that runs for its points, so to list them all again and again would
-//! be a load of its own. The nodes help their players in order: only the last ones are watched, and
-//! all are listed once afterwards.
+//! To list them all again and again would be a load of its own. The nodes help their players in
+//! order: only the last ones are watched, and all are listed once afterwards.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use host::net::Connection;
 use host::protocol::{
     CallReply, CallRequest, NodeName, Operation, PlayerId, PlayerListing, Reply, Request,
 };
 use tokio::time::{sleep, timeout};
 
-use super::{BEGUN_IN_A_ROW, ask, player, rest};
+use super::{ask, player};
 use crate::wait::PATIENCE;
 
 /// Players at the end of the order that are watched: more than the nodes open at the same time.
@@ -23,9 +23,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Longest wait for all copies: to say when to give up, far above what is wanted.
 const HEALED_MAX: Duration = Duration::from_secs(600);
 
-/// Players that are listed without a rest: each of them gets an instance to say its points, and half
-/// of them are on the same node.
-const LISTED_IN_A_ROW: usize = 2 * BEGUN_IN_A_ROW;
+/// Players that are asked at the same time.
+const ASKED_AT_ONCE: usize = 256;
 
 /// The many players after the death of their owner.
 pub(super) struct Healing<'a> {
@@ -67,8 +66,7 @@ impl Healing<'_> {
     /// should be.
     pub(super) async fn confirm(&self, points: impl Fn(usize) -> i64) -> Result<Confirmed> {
         let (begin, mut after, mut number) = (Instant::now(), None, 0);
-        let (mut last_short, mut rest_at) = (None, LISTED_IN_A_ROW);
-        let mut short = false;
+        let (mut last_short, mut short) = (None, false);
         let mut resting = Vec::new();
         loop {
             let (listed, more) = page(self.connection, after.clone()).await?;
@@ -94,22 +92,20 @@ impl Healing<'_> {
             if !more {
                 break;
             }
-            if number >= rest_at {
-                rest().await;
-                rest_at += LISTED_IN_A_ROW;
-            }
         }
         let at = Instant::now();
         ensure!(number == self.players, "only {number} of {} players are left", self.players);
-        for number in resting {
+        let asked = stream::iter(resting).map(async |number| {
             let has = ask(self.connection, player(number), Operation::Points).await?;
             ensure!(has == points(number), "player {number} has {has} points");
-        }
+            Ok(())
+        });
+        asked.buffer_unordered(ASKED_AT_ONCE).try_collect::<()>().await?;
         Ok(Confirmed { last_short, at })
     }
 
     /// Whether a player has a copy on its owner's node and one on another. One that runs answers
-    /// only then.
+    /// only then, and rests only then.
     fn is_complete(&self, listed: &PlayerListing) -> bool {
         let PlayerListing { owner, keepers, running, points, .. } = listed;
         let kept = !keepers.is_empty() && !keepers.contains(self.dead);
