@@ -2,19 +2,24 @@
 //!
 //! ```text
 //!   bytes ── Code::load ──► Code ── instantiate(snapshot) ──► Instance ── call ──► CallOutcome
-//!            checked once,    (shared by all its players)        │                 value + Delta
-//!            compiled once                                       └─ dead after a trap
+//!            checked and      (shared by all its players)        │                 value + Delta
+//!            started once                                        └─ dead after a trap
 //! ```
 //!
 //! Why the checks at load: a player's state is its linear memory and nothing else, so a component
 //! that keeps state anywhere else (globals, tables, dropped segments, handles) would silently lose
 //! it. [`Code::load`] refuses it with the reason instead.
 //!
+//! The same checks make large guests cheap. As nothing but memory remembers how an instance was
+//! started, no second one is: it begins with the memories that the first one had after its start,
+//! which all share until they write to them (`strip`, [`crate::memory::Image`]).
+//!
 //! Invariants:
 //! - [`Engine`] is the only place that configures wasmtime, and what it configures is
 //!   deterministic: two nodes that run the same call on the same state get the same bytes;
 //! - after `CallOutcome::Returned` the instance's state is exactly `before` plus `delta`;
-//! - after a trap the instance is never entered again.
+//! - after a trap the instance is never entered again;
+//! - an instance that begins with the initial image is the one that would have started anew.
 //!
 //! It does not decide when to call, to capture or to restore, and knows no player, no keeper and no
 //! seq: `player` does.
@@ -29,6 +34,7 @@ mod journal;
 mod lanes;
 mod screen;
 mod steady;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod world;

@@ -12,8 +12,9 @@ pub const GUEST_MESSAGE_BYTES_MAX: usize = 1024;
 pub const GUEST_LOG_LINES_MAX: usize = 64;
 /// Longest stack a guest may use, in bytes. Wasmtime's own default.
 pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
-/// Most memory one guest instance may reach, in bytes, all its memories together.
-pub const GUEST_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most memory one guest instance may reach, in bytes, all its memories together. Room for the
+/// runtime of any language: what an instance does not write to costs it nothing.
+pub const GUEST_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Largest component the host loads, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long one call may execute in the guest before it traps.
@@ -28,8 +29,8 @@ pub const LONG_CALLS_MAX: usize = 256;
 
 /// Largest frame on a shared stream, in bytes. Larger messages get a stream of their own.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
-/// Largest message on a stream of its own, in bytes: a full snapshot of the largest guest.
-pub const MESSAGE_BYTES_MAX: usize = GUEST_MEMORY_BYTES_MAX + 4 * 1024 * 1024;
+/// Largest message on a stream of its own, in bytes: a snapshot or a component of 64 MiB.
+pub const MESSAGE_BYTES_MAX: usize = (64 + 4) * 1024 * 1024;
 
 /// Calls whose keys a player remembers however old they are.
 pub const KEY_WINDOW_CALLS: usize = 1024;

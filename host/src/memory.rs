@@ -5,7 +5,11 @@
 //! ([`Memories::creator`]), and [`Memories::instantiate`] keeps a second handle to each of them in
 //! a [`Home`], in the order in which they were created.
 //!
+//! A memory begins empty, or with an [`Image`] that all instances of one code share: then it costs
+//! the pages that are written to, and nothing else of it is ever copied.
+//!
 //! ```text
+//!   [Image] ──────────┐                                       one for each memory of a code
 //!   Memories ── instantiate ──► Home { Store, [Region] }      one for each instance
 //!      │                          │ context()     the guest may run, nobody reads
 //!      └── Tracker                │ bytes()       the guest is at rest
@@ -16,6 +20,7 @@
 //! - a guest runs only through [`Home::context`], which borrows the whole `Home`; so the borrow
 //!   checker is the lock between guest and host;
 //! - all memories of one `Home` together never exceed the budget given to `Memories`;
+//! - an image never changes, whoever writes to a memory that began with it;
 //! - the ranges a tracker reports cover every byte written since it was last asked; they may cover
 //!   more, and the caller compares.
 //!
@@ -27,6 +32,7 @@
 
 mod compare;
 mod home;
+mod image;
 mod nursery;
 #[cfg(target_os = "linux")]
 mod pagemap;
@@ -36,10 +42,20 @@ mod tracker;
 use std::sync::Arc;
 
 pub use home::Home;
+pub use image::Image;
 use nursery::Creator;
 use tracker::Tracker;
 use wasmtime::MemoryCreator;
 use wasmtime::component::{Instance, InstancePre};
+
+/// What one memory of an instance begins with.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Its first bytes. All later ones are zero.
+    pub image: Arc<Image>,
+    /// Its length, in bytes, at least the image's.
+    pub len: usize,
+}
 
 /// Creates the memories of one engine's guests. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -75,22 +91,23 @@ impl Memories {
 
     /// Instantiates a component and keeps hold of the memories it creates.
     ///
-    /// `longer` says, in order of creation, by how many bytes each memory is to be longer than what
-    /// the component asks for: a restored guest finds the memory it had grown. All bytes count as
-    /// clean only after the first [`Home::forget_dirty`].
+    /// `beginnings` says, in order of creation, what the memories begin with and how long they are;
+    /// others are zero and as long as the component asks for. All bytes count as clean only after
+    /// the first [`Home::forget_dirty`].
     ///
     /// # Errors
     ///
     /// Wasmtime's error when the component traps while it starts, or a memory cannot be created:
-    /// the system refuses, the budget is exceeded, or a length is beyond the memory's maximum.
+    /// the system refuses, the budget is exceeded, or a length is not between the memory's minimum
+    /// and its maximum.
     pub fn instantiate<T: 'static>(
         &self,
         mut store: wasmtime::Store<T>,
         component: &InstancePre<T>,
-        longer: &[usize],
+        beginnings: Vec<Beginning>,
     ) -> wasmtime::Result<(Home<T>, Instance)> {
         let (instance, regions) =
-            nursery::collect(longer, self.budget_bytes, || component.instantiate(&mut store));
+            nursery::collect(beginnings, self.budget_bytes, || component.instantiate(&mut store));
         Ok((Home::new(store, regions, self.tracker.clone()), instance?))
     }
 }

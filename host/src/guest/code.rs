@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use wasmtime::component::{self, Component, InstancePre};
 
+use super::capture::changes;
 use super::engine::Engine;
 use super::instance::{Exports, Instance, reason};
 use super::journal::Journal;
-use super::{LoadError, RestoreError, Uncapturable, screen, world};
+use super::{LoadError, RestoreError, Uncapturable, screen, strip, world};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
-use crate::memory::Home;
+use crate::memory::{Beginning, Home, Image};
 use crate::protocol::CodeHash;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Overlay, Snapshot};
 
 /// A player's code, shared by all its instances.
 pub struct Code {
@@ -20,15 +21,16 @@ pub struct Code {
     hash: CodeHash,
     /// As they were given: a component or a core module.
     bytes: Vec<u8>,
+    /// Without what writes the initial images.
     component: InstancePre<Journal>,
-    /// Each memory right after instantiation, in order of creation.
-    images: Vec<Box<[u8]>>,
+    /// Each memory right after a first start, in order of creation.
+    images: Vec<Arc<Image>>,
 }
 
 impl Code {
     /// Checks, compiles and starts a component, or a core module that carries its component type.
     ///
-    /// Takes as long as compilation does, 15 to 25 ms for the built-in player: not for a thread
+    /// Takes as long as two compilations, 30 to 50 ms for the built-in player: not for a thread
     /// that serves calls.
     ///
     /// # Errors
@@ -40,24 +42,12 @@ impl Code {
         }
         let encoded = world::component(bytes)?;
         screen::capturable(&encoded)?;
-        let component = Component::from_binary(engine.wasmtime(), &encoded)
-            .map_err(|error| LoadError::Invalid(error.into()))?;
-        world::check(engine.wasmtime(), &component)?;
-        let component = engine
-            .linker()
-            .instantiate_pre(&component)
-            .map_err(|error| LoadError::WrongImport(error.into()))?;
-        let mut code = Self {
-            engine: engine.clone(),
-            hash: CodeHash::of(bytes),
-            bytes: bytes.to_vec(),
-            component,
-            images: Vec::new(),
-        };
-        code.images = code.first_image()?;
-        if code.first_image()? != code.images {
-            return Err(Uncapturable::Unsteady.into());
-        }
+        let original = compiled(engine, &encoded)?;
+        let images = first_images(engine, &original)?;
+        let component = compiled(engine, &strip::start_of(&encoded)?)?;
+        let hash = CodeHash::of(bytes);
+        let code = Self { engine: engine.clone(), hash, bytes: bytes.to_vec(), component, images };
+        code.prove_images()?;
         Ok(Arc::new(code))
     }
 
@@ -86,25 +76,24 @@ impl Code {
         Instance::restore(self.clone(), snapshot)
     }
 
-    /// Starts an instance whose memories are `longer`, by so many bytes, than right after a first
-    /// start.
-    pub(super) fn start(
+    /// Makes an instance whose memories begin with the initial images and have these lengths.
+    pub(super) fn begin(
         &self,
-        longer: &[usize],
+        lens: impl IntoIterator<Item = usize>,
     ) -> wasmtime::Result<(Home<Journal>, component::Instance)> {
-        self.engine.memories().instantiate(self.engine.store(), &self.component, longer)
+        let images = self.images.iter().zip(lens);
+        let beginnings = images.map(|(image, len)| Beginning { image: image.clone(), len });
+        let (memories, store) = (self.engine.memories(), self.engine.store());
+        memories.instantiate(store, &self.component, beginnings.collect())
     }
 
-    /// Returns a memory right after instantiation.
+    /// Returns a memory right after a first start. Bytes beyond the end are zero.
     pub(super) fn image(&self, memory: usize) -> &[u8] {
-        &self.images[memory]
+        self.images[memory].bytes()
     }
 
-    /// Returns by how many bytes each memory of `snapshot` is longer than its initial image.
-    pub(super) fn growth_since_start(
-        &self,
-        snapshot: &Snapshot,
-    ) -> Result<Vec<usize>, RestoreError> {
+    /// Returns the lengths of the memories of `snapshot`, which lies over the initial images.
+    pub(super) fn lens(&self, snapshot: &Snapshot) -> Result<Vec<usize>, RestoreError> {
         let (in_snapshot, in_code) = (snapshot.memories.len(), self.images.len());
         if in_snapshot != in_code {
             return Err(RestoreError::Memories { snapshot: in_snapshot, code: in_code });
@@ -113,21 +102,67 @@ impl Code {
         memories
             .map(|(memory, (overlay, image))| {
                 let bytes = overlay.len();
-                let longer = bytes.checked_sub(image.len() as u64);
-                longer
-                    .and_then(|longer| usize::try_from(longer).ok())
-                    .filter(|&longer| longer <= GUEST_MEMORY_BYTES_MAX && longer % PAGE_BYTES == 0)
+                let possible = image.len()..=GUEST_MEMORY_BYTES_MAX;
+                usize::try_from(bytes)
+                    .ok()
+                    .filter(|len| possible.contains(len) && len % PAGE_BYTES == 0)
                     .ok_or(RestoreError::Length { memory, bytes })
             })
             .collect()
     }
 
-    fn first_image(&self) -> Result<Vec<Box<[u8]>>, LoadError> {
-        let (mut home, instance) =
-            self.start(&[]).map_err(|error| LoadError::Start(reason(&error)))?;
+    /// Checks that an instance that begins with the images changes nothing of them, and that it
+    /// has what the world asks for.
+    fn prove_images(&self) -> Result<(), LoadError> {
+        let (mut home, instance) = self
+            .begin(self.images.iter().map(|image| image.len()))
+            .map_err(|error| LoadError::Start(reason(&error)))?;
         Exports::of(&mut home, instance)?;
-        Ok((0..home.memories()).map(|memory| home.bytes(memory).into()).collect())
+        let (mut dirty, mut runs) = (Vec::new(), Vec::new());
+        for (memory, image) in self.images.iter().enumerate() {
+            dirty.clear();
+            home.take_dirty(memory, &mut dirty);
+            let initial = Overlay::new(image.len() as u64);
+            changes(home.bytes(memory), image.bytes(), &initial, &dirty, &mut runs);
+        }
+        let alike = home.memories() == self.images.len() && runs.is_empty();
+        if alike { Ok(()) } else { Err(Uncapturable::Unsteady.into()) }
     }
+}
+
+/// Compiles a component and links it with the world.
+pub(super) fn compiled(
+    engine: &Engine,
+    component: &[u8],
+) -> Result<InstancePre<Journal>, LoadError> {
+    let component = Component::from_binary(engine.wasmtime(), component)
+        .map_err(|error| LoadError::Invalid(error.into()))?;
+    world::check(engine.wasmtime(), &component)?;
+    let linked = engine.linker().instantiate_pre(&component);
+    linked.map_err(|error| LoadError::WrongImport(error.into()))
+}
+
+/// Starts the component twice, and keeps what both have in their memories.
+fn first_images(
+    engine: &Engine,
+    component: &InstancePre<Journal>,
+) -> Result<Vec<Arc<Image>>, LoadError> {
+    let start = || {
+        let started = engine.memories().instantiate(engine.store(), component, Vec::new());
+        let (mut home, instance) = started.map_err(|error| LoadError::Start(reason(&error)))?;
+        Exports::of(&mut home, instance)?;
+        Ok::<_, LoadError>(home)
+    };
+    let first = start()?;
+    let second = start()?;
+    let memories = 0..first.memories();
+    let alike = memories.clone().all(|memory| first.bytes(memory) == second.bytes(memory));
+    if second.memories() != first.memories() || !alike {
+        return Err(Uncapturable::Unsteady.into());
+    }
+    // The largest guests need not be in memory three times.
+    drop(second);
+    Ok(memories.map(|memory| Arc::new(Image::of(first.bytes(memory)))).collect())
 }
 
 /// Memories grow by pages of this many bytes; other page sizes are off.

@@ -66,14 +66,14 @@ impl Exports {
 impl Instance {
     /// Makes the instance that `snapshot` describes.
     pub(super) fn restore(code: Arc<Code>, snapshot: &Snapshot) -> Result<Self, RestoreError> {
-        let longer = code.growth_since_start(snapshot)?;
+        let lens = code.lens(snapshot)?;
         let (mut home, instance) =
-            code.start(&longer).map_err(|error| RestoreError::Start(reason(&error)))?;
+            code.begin(lens).map_err(|error| RestoreError::Start(reason(&error)))?;
         home.data_mut().end_turn();
         let exports = Exports::of(&mut home, instance)
             .expect("the exports of this code were looked up when it was loaded");
         let mut instance = Self { code, home, exports, dirty: Vec::new() };
-        instance.write(snapshot, &longer)?;
+        instance.write(snapshot)?;
         Ok(instance)
     }
 
@@ -112,18 +112,11 @@ impl Instance {
         (0..self.home.memories()).map(|memory| self.home.bytes(memory))
     }
 
-    fn write(&mut self, snapshot: &Snapshot, longer: &[usize]) -> Result<(), RestoreError> {
+    fn write(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError> {
         for (memory, overlay) in snapshot.memories.iter().enumerate() {
             let bytes = self.home.bytes_mut(memory);
             if bytes.len() as u64 != overlay.len() {
                 return Err(RestoreError::Length { memory, bytes: overlay.len() });
-            }
-            if longer.get(memory).is_some_and(|&longer| longer > 0) {
-                // A start function may have seen the longer memory and written something else than
-                // the image that the snapshot lies over.
-                let image = self.code.image(memory);
-                bytes[..image.len()].copy_from_slice(image);
-                bytes[image.len()..].fill(0);
             }
             for (offset, run) in overlay.runs() {
                 let (start, end) = (offset, offset + run.len() as u64);

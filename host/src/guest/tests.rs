@@ -2,6 +2,7 @@
 
 mod built_in;
 mod calls;
+mod large;
 mod refused;
 
 use std::sync::Arc;

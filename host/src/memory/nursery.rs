@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
+use super::Beginning;
 use super::region::{Budget, Region};
 use super::tracker::Tracker;
 
@@ -17,14 +18,14 @@ thread_local! {
 }
 
 struct Nursery {
-    longer: Vec<usize>,
+    beginnings: Vec<Beginning>,
     budget: Budget,
     born: Vec<Arc<Region>>,
 }
 
 /// Runs `instantiate` and returns its result with the memories that it created on this thread.
 pub(super) fn collect<R>(
-    longer: &[usize],
+    beginnings: Vec<Beginning>,
     budget_bytes: usize,
     instantiate: impl FnOnce() -> R,
 ) -> (R, Vec<Arc<Region>>) {
@@ -36,8 +37,8 @@ pub(super) fn collect<R>(
         }
     }
 
-    let (longer, budget) = (longer.to_vec(), Budget::new(budget_bytes));
-    let nursery = Nursery { longer, budget, born: vec![] };
+    let budget = Budget::new(budget_bytes);
+    let nursery = Nursery { beginnings, budget, born: vec![] };
     let _closing = Closing(OPEN.replace(Some(nursery)));
     let result = instantiate();
     let born = OPEN.take().map(|nursery| nursery.born).unwrap_or_default();
@@ -63,14 +64,19 @@ impl Creator {
         reserved: Option<usize>,
         guard: usize,
     ) -> Result<Arc<Region>, String> {
-        // A restored memory starts as long as it was. Wasmtime asks for its length afterwards.
-        let longer = nursery.longer.get(nursery.born.len()).copied().unwrap_or(0);
-        let len = minimum.saturating_add(longer);
+        // A memory that begins with an image may be longer than the component asks for. Wasmtime
+        // asks for its length afterwards.
+        let beginning = nursery.beginnings.get(nursery.born.len());
+        let len = beginning.map_or(minimum, |beginning| beginning.len);
+        if len < minimum {
+            return Err(format!("a memory of {len} bytes is shorter than its declared minimum"));
+        }
         if maximum.is_some_and(|maximum| len > maximum) {
             return Err(format!("a memory of {len} bytes is beyond its declared maximum"));
         }
         let capacity = reserved.unwrap_or(len).max(len);
-        let region = Region::new(&*self.tracker, &nursery.budget, capacity, guard, len)
+        let image = beginning.map(|beginning| &*beginning.image);
+        let region = Region::new(&*self.tracker, &nursery.budget, (capacity, guard), image, len)
             .map(Arc::new)
             .map_err(|error| format!("cannot create a memory of {len} bytes: {error}"))?;
         nursery.born.push(region.clone());
@@ -78,9 +84,11 @@ impl Creator {
     }
 }
 
-// SAFETY: the memory is zero-filled (fresh anonymous pages), its base never moves, and at least
-// `reserved + guard` bytes from its base on are our own mapping, of which all but the accessible
-// length faults.
+// SAFETY: the memory's base never moves, and at least `reserved + guard` bytes from its base on are
+// our own mapping, of which all but the accessible length faults. Wasmtime asks for zeros because
+// WebAssembly does: a memory is zero-filled (fresh anonymous pages), or holds what instances of its
+// component, which were stripped of what wrote it, find there by design. Both are plain bytes to
+// compiled code, which relies on none of them.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,

@@ -5,8 +5,11 @@
 //! write to a protected page clears its mark and continues. `PAGEMAP_SCAN` then reports the pages
 //! without a mark, and can mark them again in the same step.
 //!
-//! A page counts as written when it exists without a mark, resident or swapped out; a page that was
-//! never touched does not exist.
+//! A page counts as written when it is without a mark, resident or swapped out, and the memory's own:
+//! one of the image's is copied before the first write to it. A page that was never touched does not
+//! exist, whatever is behind it. The kernel would call all of these written, so it is asked for
+//! exactly what is meant; for to mark them would have it make tables for all pages of the memory,
+//! which every later scan would walk. So a scan costs what the guest has touched, not its size.
 //!
 //! Marking is what costs: a fault for each page at the next write, and an interrupt of every core
 //! that runs a thread of this process. A guest writes to the same few pages in call after call, its
@@ -76,7 +79,7 @@ impl Pagemap {
 
     fn try_once(&self) -> io::Result<()> {
         let budget = super::region::Budget::new(65_536);
-        let region = super::region::Region::new(self, &budget, 65_536, 65_536, 65_536)?;
+        let region = super::region::Region::new(self, &budget, (65_536, 65_536), None, 65_536)?;
         // SAFETY: the region is local to this function and nothing else refers to it.
         let bytes = unsafe { region.bytes_mut() };
         bytes[0] = 1;
@@ -209,6 +212,10 @@ const PM_SCAN_WP_MATCHING: u64 = 1 << 0;
 /// Fail, rather than skip, where asynchronous write-protection was not registered.
 const PM_SCAN_CHECK_WPASYNC: u64 = 1 << 1;
 const PAGE_IS_WRITTEN: u64 = 1 << 1;
+/// Of a private mapping: a page that was not copied yet.
+const PAGE_IS_FILE: u64 = 1 << 2;
+const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
 const PAGEMAP_SCAN: Opcode = opcode::read_write::<ScanArgument>(b'f', 16);
 
 /// `struct page_region`.
@@ -268,11 +275,10 @@ impl<'a> Scan<'a> {
             vec: found.as_mut_ptr().expose_provenance() as u64,
             vec_len: found.len() as u64,
             max_pages: 0,
-            category_inverted: 0,
-            // Resident or swapped out, a written page is a written page: no other category is
-            // asked for. None is returned, so that neighbouring pages become one range.
-            category_mask: PAGE_IS_WRITTEN,
-            category_anyof_mask: 0,
+            category_inverted: PAGE_IS_FILE,
+            // No category is returned, so that neighbouring pages become one range.
+            category_mask: PAGE_IS_WRITTEN | PAGE_IS_FILE,
+            category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
             return_mask: 0,
         };
         Self { argument, _found: found }

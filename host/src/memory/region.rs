@@ -1,4 +1,10 @@
 //! One linear memory: reserved address space of which the first bytes are accessible.
+//!
+//! ```text
+//!   image's content   private mapping of the shared file: a page is copied when it is written to
+//!   rest up to `len`  zero pages, made when they are touched
+//!   rest              not accessible: growth up to `capacity`, then the guard
+//! ```
 
 use std::ffi::c_void;
 use std::io;
@@ -9,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
+use super::image::Image;
 use super::tracker::Tracker;
 
 /// What all memories of one instance may still grow by, in bytes.
@@ -33,9 +40,9 @@ impl Budget {
 
 /// One linear memory.
 ///
-/// Invariant: `start..start + reserved` is a private anonymous mapping that lives as long as this
-/// value; its first `len` bytes are readable and writable, all others fault. `len` only grows, and
-/// the mapping never moves.
+/// Invariant: `start..start + reserved` is private mappings that live as long as this value, backed
+/// by nothing or by an [`Image`], which never changes; the first `len` bytes are readable and
+/// writable, all others fault. `len` only grows, and nothing ever moves.
 #[derive(Debug)]
 pub(super) struct Region {
     start: NonNull<u8>,
@@ -54,14 +61,19 @@ unsafe impl Sync for Region {}
 
 impl Region {
     /// Reserves `capacity` bytes and a guard after them, and makes the first `len` accessible. They
-    /// are zero.
+    /// are `image`'s, and zero after its end.
     pub(super) fn new(
         tracker: &dyn Tracker,
         budget: &Budget,
-        capacity: usize,
-        guard: usize,
+        (capacity, guard): (usize, usize),
+        image: Option<&Image>,
         len: usize,
     ) -> io::Result<Self> {
+        let least = image.map_or(0, Image::len);
+        if len < least || len > capacity {
+            let message = format!("{len} bytes are not between {least} and {capacity}");
+            return Err(io::Error::other(message));
+        }
         let reserved = capacity
             .checked_add(guard)
             .filter(|&bytes| bytes > 0)
@@ -75,6 +87,9 @@ impl Region {
         let len_now = AtomicUsize::new(0);
         // From here on `drop` unmaps, whatever fails.
         let region = Self { start, reserved, capacity, len: len_now, budget: budget.clone() };
+        if let Some(image) = image {
+            region.begin_with(image)?;
+        }
         tracker.adopt(start.as_ptr(), reserved)?;
         region.grow_to(len)?;
         Ok(region)
@@ -114,6 +129,16 @@ impl Region {
         Ok(())
     }
 
+    /// Puts the image where nothing is accessible yet.
+    fn begin_with(&self, image: &Image) -> io::Result<()> {
+        self.budget.spend(image.bytes().len())?;
+        // SAFETY: the mapping is our own, private and at least as long as the image, as `new` has
+        // checked; nothing of it is accessible, so nobody refers to it.
+        let placed = unsafe { image.place(self.start.as_ptr()) }?;
+        self.len.store(placed, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Returns the accessible bytes.
     ///
     /// # Safety
@@ -121,8 +146,8 @@ impl Region {
     /// While the result lives nobody writes to them: no guest with this memory runs, and no result
     /// of [`Self::bytes_mut`] exists.
     pub(super) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: the first `len` bytes are mapped readable for as long as `self` lives, are
-        // initialised by the kernel, and by the contract above nobody writes to them.
+        // SAFETY: the first `len` bytes are mapped readable for as long as `self` lives, hold what
+        // the kernel or an image put there, and by the contract above nobody writes to them.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len()) }
     }
 
@@ -158,8 +183,8 @@ mod tests {
     #[test]
     fn growth_is_bounded_by_the_reservation_and_by_the_budget_of_all_memories() {
         let budget = Budget::new(5 * 65_536);
-        let first = Region::new(&Compare, &budget, 4 * 65_536, 65_536, 65_536).unwrap();
-        let second = Region::new(&Compare, &budget, 4 * 65_536, 65_536, 65_536).unwrap();
+        let first = Region::new(&Compare, &budget, (4 * 65_536, 65_536), None, 65_536).unwrap();
+        let second = Region::new(&Compare, &budget, (4 * 65_536, 65_536), None, 65_536).unwrap();
         assert!(first.grow_to(5 * 65_536).is_err(), "beyond the reservation");
         first.grow_to(3 * 65_536).unwrap();
         assert!(second.grow_to(3 * 65_536).is_err(), "beyond the budget");
@@ -167,5 +192,32 @@ mod tests {
         assert_eq!((first.len(), second.len()), (3 * 65_536, 2 * 65_536));
         // SAFETY: the region is local to this test.
         assert!(unsafe { first.bytes() }.iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_memory_begins_with_its_image_and_writes_to_it_stay_its_own() {
+        let mut first = vec![0; 3 * 65_536];
+        (first[0], first[65_536 + 9]) = (1, 2);
+        for image in [Image::shared(&first).unwrap(), Image::copied(&first)] {
+            let budget = Budget::new(10 * 65_536);
+            let new = |len| Region::new(&Compare, &budget, (8 * 65_536, 65_536), Some(&image), len);
+            assert!(new(2 * 65_536).is_err(), "shorter than its image");
+            assert!(new(9 * 65_536).is_err(), "beyond its reservation");
+            let (one, other) = (new(3 * 65_536).unwrap(), new(4 * 65_536).unwrap());
+            assert!(new(4 * 65_536).is_err(), "images count against the budget");
+            // SAFETY: the region is local to this test, which has no other slice of it.
+            let ours = unsafe { one.bytes_mut() };
+            // SAFETY: as above.
+            let theirs = unsafe { other.bytes() };
+            assert_eq!((&*ours, &theirs[..3 * 65_536]), (&*first, &*first));
+            assert!(theirs[3 * 65_536..].iter().all(|&byte| byte == 0));
+            ours.fill(9);
+            assert_eq!((&theirs[..3 * 65_536], image.bytes()), (&*first, &first[..2 * 65_536]));
+            one.grow_to(4 * 65_536).unwrap();
+            // SAFETY: as above; `ours` is not used any more.
+            let grown = unsafe { one.bytes() };
+            assert!(grown[..3 * 65_536].iter().all(|&byte| byte == 9));
+            assert!(grown[3 * 65_536..].iter().all(|&byte| byte == 0));
+        }
     }
 }

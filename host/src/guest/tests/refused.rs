@@ -228,6 +228,6 @@ fn code_that_traps_at_the_start_or_wants_too_much_is_refused() {
         other => panic!("another refusal: {other:?}"),
     };
     assert_eq!(start(&format!("{MEMORY} (func $s unreachable) (start $s)")), "unreachable");
-    let large = start(r#"(memory (export "memory") 1025)"#);
+    let large = start(r#"(memory (export "memory") 4097)"#);
     assert!(large.contains("memory limit"), "{large}");
 }
