@@ -15,6 +15,10 @@ pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
 /// Most memory one guest instance may reach, in bytes, all its memories together. Room for the
 /// runtime of any language: what an instance does not write to costs it nothing.
 pub const GUEST_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most that a player's snapshot may take on the wire, in bytes: what it has ever written to, not
+/// what it could. A call that leaves more traps. It is what a keeper holds of a player, reads and
+/// writes in one piece, and has two seconds to receive (`STEP_DEADLINE`).
+pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest component the host loads, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long one call may execute in the guest before it traps.
@@ -29,8 +33,9 @@ pub const LONG_CALLS_MAX: usize = 256;
 
 /// Largest frame on a shared stream, in bytes. Larger messages get a stream of their own.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
-/// Largest message on a stream of its own, in bytes: a snapshot or a component of 64 MiB.
-pub const MESSAGE_BYTES_MAX: usize = (64 + 4) * 1024 * 1024;
+/// Largest message on a stream of its own, in bytes: the largest snapshot or component, and what
+/// goes with it, of which a player's keys are the largest part.
+pub const MESSAGE_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX + 4 * 1024 * 1024;
 
 /// Calls whose keys a player remembers however old they are.
 pub const KEY_WINDOW_CALLS: usize = 1024;

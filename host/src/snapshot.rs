@@ -113,6 +113,15 @@ impl Snapshot {
         self.memories.iter().map(Overlay::changed_bytes).sum()
     }
 
+    /// Returns what the state takes on the wire once `delta` is applied, at most, in bytes. It must
+    /// belong to this snapshot.
+    pub fn wire_bytes_after(&self, delta: &Delta) -> usize {
+        let before: usize = self.memories.iter().map(Overlay::wire_bytes).sum();
+        let memories = self.memories.iter().zip(&delta.memories);
+        let growth = memories.map(|(overlay, change)| overlay.growth(&change.runs));
+        before + growth.sum::<usize>()
+    }
+
     fn check(&self, delta: &Delta) -> Result<(), Mismatch> {
         if delta.memories.len() != self.memories.len() {
             let (delta, snapshot) = (delta.memories.len(), self.memories.len());
@@ -195,8 +204,36 @@ mod tests {
             let mut page = vec![0u8; 4096];
             snapshot.memories[0].lay_over(4096, &mut page);
             prop_assert_eq!(&page[..], &memory[4096..8192]);
+            let known = snapshot.memories[0].runs().map(|(_, run)| run.len()).sum::<usize>();
+            prop_assert_eq!(snapshot.changed_bytes(), known);
             let wire = postcard::to_stdvec(&snapshot).unwrap();
             prop_assert_eq!(postcard::from_bytes::<Snapshot>(&wire).unwrap(), snapshot);
+        }
+
+        #[test]
+        fn the_size_on_the_wire_is_foreseen(
+            deltas in vec(vec((0u64..20_000, 1usize..300), 1..10), 1..20),
+        ) {
+            // The lengths of the memory and of its list of runs.
+            let head = 3 + 3;
+            let mut snapshot = Snapshot::initial([20_480]);
+            for delta in &deltas {
+                let runs: Vec<_> =
+                    delta.iter().map(|(offset, len)| (*offset, vec![7; *len])).collect();
+                let runs: Vec<_> =
+                    runs.iter().map(|(offset, bytes)| (*offset, bytes.as_slice())).collect();
+                let delta = self::delta(20_480, &runs);
+                let foreseen = snapshot.wire_bytes_after(&delta);
+                snapshot.apply(&delta).unwrap();
+                let size = postcard::to_stdvec(&snapshot).unwrap().len();
+                prop_assert!(size <= foreseen + head, "{} bytes, not {}", size, foreseen);
+                // What is known already adds nothing.
+                prop_assert!(snapshot.wire_bytes_after(&delta) <= foreseen);
+                let nothing = Delta::default();
+                prop_assert_eq!(
+                    snapshot.wire_bytes_after(&delta), snapshot.wire_bytes_after(&nothing)
+                );
+            }
         }
 
         #[test]

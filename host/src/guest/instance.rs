@@ -12,7 +12,7 @@ use super::capture::changes;
 use super::code::Code;
 use super::journal::{Journal, printable};
 use super::{LoadError, RestoreError};
-use crate::limits::GUEST_CALL_TIME_MAX;
+use crate::limits::{GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::Home;
 use crate::protocol::Operation;
 use crate::snapshot::{Delta, MemoryDelta, Snapshot};
@@ -98,7 +98,13 @@ impl Instance {
         };
         self.home.data_mut().end_turn();
         match returned {
-            Ok((value,)) => CallOutcome::Returned { value, delta: self.capture(before) },
+            Ok((value,)) => {
+                let delta = self.capture(before);
+                if before.wire_bytes_after(&delta) > SNAPSHOT_BYTES_MAX {
+                    return CallOutcome::Trapped { message: too_large() };
+                }
+                CallOutcome::Returned { value, delta }
+            }
             Err(error) => {
                 let last_words = self.home.data_mut().take_last_error();
                 CallOutcome::Trapped { message: last_words.unwrap_or_else(|| reason(&error)) }
@@ -156,6 +162,15 @@ impl fmt::Debug for Instance {
         let Self { code, home, .. } = self;
         f.debug_struct("Instance").field("code", code).field("home", home).finish_non_exhaustive()
     }
+}
+
+/// Says why a call that returned is not kept: no keeper could be sent what it left.
+fn too_large() -> String {
+    let mib = SNAPSHOT_BYTES_MAX / (1024 * 1024);
+    format!(
+        "wrote to more memory than a player may keep: all its calls together may leave {mib} MiB \
+         that differ from its initial image"
+    )
 }
 
 /// Says in plain words why wasmtime gave up.

@@ -403,7 +403,7 @@ async fn try_ask_alone(connection: &quinn::Connection, job: Job) -> Result<(), S
     let mut buffer = Vec::new();
     put(&mut buffer, &Opening::Alone, FRAME_BYTES_MAX).expect("an opening is a few bytes");
     if let Err(error) = put(&mut buffer, &job.request, MESSAGE_BYTES_MAX) {
-        // The largest state of the largest guest fits, so this is a bug of the room that asks.
+        // The largest snapshot that a guest may leave fits, so this is a bug of the room that asks.
         tracing::error!(%error, "a request was not sent");
         // The stream was not used: the peer must not take it for half a message.
         stream.reset(Farewell::Broken.code()).ok();

@@ -9,6 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// more than a page.
 pub const RUN_BYTES_MAX: usize = 4096;
 
+/// What a run takes on the wire beside its bytes, at most: its offset in a 32-bit memory, 7 bits a
+/// byte, and its length.
+const RUN_HEAD_BYTES_MAX: usize = 5 + 2;
+
 /// Neighbouring bytes that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -26,12 +30,15 @@ pub struct Run {
 pub struct Overlay {
     len: u64,
     runs: BTreeMap<u64, Vec<u8>>,
+    /// The sum of the runs' lengths.
+    #[serde(skip)]
+    changed_bytes: usize,
 }
 
 impl Overlay {
     /// Returns a memory of `len` bytes that equals its initial image.
     pub fn new(len: u64) -> Self {
-        Self { len, runs: BTreeMap::new() }
+        Self { len, runs: BTreeMap::new(), changed_bytes: 0 }
     }
 
     /// Returns the length of the memory, in bytes.
@@ -42,7 +49,32 @@ impl Overlay {
 
     /// Returns the number of bytes in the runs.
     pub fn changed_bytes(&self) -> usize {
-        self.runs.values().map(Vec::len).sum()
+        self.changed_bytes
+    }
+
+    /// Returns what the overlay takes on the wire, at most, in bytes.
+    pub(super) fn wire_bytes(&self) -> usize {
+        self.changed_bytes + self.runs.len() * RUN_HEAD_BYTES_MAX
+    }
+
+    /// Returns by how much that grows, at most, when `runs` are written.
+    pub(super) fn growth(&self, runs: &[Run]) -> usize {
+        let grows = runs.iter().map(|run| {
+            let missing = run.bytes.len() - self.known(run.offset, run.bytes.len() as u64);
+            let pages = run.bytes.len().div_ceil(RUN_BYTES_MAX) + 1;
+            if missing > 0 { missing + pages * RUN_HEAD_BYTES_MAX } else { 0 }
+        });
+        grows.sum()
+    }
+
+    /// Returns how many bytes of a range are in runs.
+    fn known(&self, start: u64, len: u64) -> usize {
+        let (end, page) = (start + len, start - start % RUN_BYTES_MAX as u64);
+        let overlap = |(&at, run): (&u64, &Vec<u8>)| {
+            let (from, to) = (at.max(start), (at + run.len() as u64).min(end));
+            to_usize(to.saturating_sub(from))
+        };
+        self.runs.range(page..end).map(overlap).sum()
     }
 
     /// Returns the runs in ascending order: offset and bytes.
@@ -106,7 +138,9 @@ impl Overlay {
         let start = old.first().map_or(offset, |(at, _)| (*at).min(offset));
         let stop = old.last().map_or(end, |(at, run)| (*at + run.len() as u64).max(end));
         let mut merged = vec![0; to_usize(stop - start)];
+        self.changed_bytes += merged.len();
         for (at, run) in &old {
+            self.changed_bytes -= run.len();
             let from = to_usize(at - start);
             merged[from..from + run.len()].copy_from_slice(run);
         }
@@ -137,7 +171,8 @@ impl<'de> Deserialize<'de> for Overlay {
             runs: BTreeMap<u64, Vec<u8>>,
         }
         let Wire { len, runs } = Wire::deserialize(deserializer)?;
-        let overlay = Self { len, runs };
+        let changed_bytes = runs.values().map(Vec::len).sum();
+        let overlay = Self { len, runs, changed_bytes };
         if overlay.is_sound() { Ok(overlay) } else { Err(D::Error::custom("unsound overlay")) }
     }
 }

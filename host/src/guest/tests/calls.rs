@@ -5,7 +5,7 @@ use std::thread;
 
 use super::super::{Engine, built_in};
 use super::*;
-use crate::limits::GUEST_MEMORY_BYTES_MAX;
+use crate::limits::{GUEST_MEMORY_BYTES_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::Memories;
 
 #[test]
@@ -258,6 +258,32 @@ fn an_instance_that_trapped_is_not_entered_again() {
     assert!(dead.call(&reward(1)).is_err());
     assert!(dead.call(&Operation::Points).is_err());
     assert_eq!(player.call(&Operation::Points), Ok(0), "another instance is not concerned");
+}
+
+/// Fills as many MiB of its memory as it is rewarded with, and counts how often.
+fn filling() -> Vec<u8> {
+    single(&format!(
+        r#"(memory (export "memory") 1280) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64)
+            (i64.store (i32.const 16) (i64.add (i64.load (i32.const 16)) (i64.const 1)))
+            (memory.fill (i32.const 4096) (i32.load (i32.const 16))
+                (i32.mul (i32.wrap_i64 (local.get 1)) (i32.const 0x100000)))
+            (i64.load (i32.const 16)))"#
+    ))
+}
+
+#[test]
+fn a_call_that_leaves_more_than_a_snapshot_may_have_traps_and_says_so() {
+    let mut player = Player::new(&load(&filling()).unwrap());
+    assert_eq!(player.call(&reward(63)), Ok(1));
+    let message = player.call(&reward(65)).unwrap_err();
+    assert!(message.contains("64 MiB that differ from its initial image"), "{message}");
+    player.restore();
+    // What it has written to already it may write to again.
+    let (value, delta) = player.call_with_delta(&reward(63)).unwrap();
+    assert_eq!((value, delta.changed_bytes()), (2, 1 + 63 * 1024 * 1024));
+    let wire = postcard::to_stdvec(&player.snapshot).unwrap().len();
+    assert!(wire <= SNAPSHOT_BYTES_MAX, "{wire} bytes");
 }
 
 #[test]
