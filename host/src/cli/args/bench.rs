@@ -1,5 +1,7 @@
 //! The command line of `host bench`.
 
+use std::path::PathBuf;
+
 use clap::{ValueEnum, value_parser};
 
 use crate::limits::CALLS_IN_FLIGHT_MAX;
@@ -70,6 +72,9 @@ pub(in crate::cli) struct BenchArgs {
     /// Start this many nodes, 2 to 9; one more than keepers unless it is said
     #[arg(long, value_name = "N")]
     pub(in crate::cli) nodes: Option<usize>,
+    /// Run this component as the players of the started cluster, instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) guest: Option<PathBuf>,
     /// Keep each player of the started cluster on this many other nodes, 1 to 8
     #[arg(long, value_name = "K")]
     pub(in crate::cli) keepers: Option<String>,

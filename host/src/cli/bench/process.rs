@@ -73,7 +73,7 @@ fn used_by(process: Pid) -> Option<Duration> {
     Some(sum)
 }
 
-/// Returns the bytes of a process that are in memory.
+/// Returns the bytes of a process that are in memory and that it does not share.
 fn resident(process: Pid) -> Option<u64> {
     resident_bytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
 }
@@ -83,10 +83,14 @@ fn run_time(line: &str) -> Option<Duration> {
     line.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
-/// Reads the resident set out of a process's `status`.
+/// Reads the resident set out of a process's `status`. Shared pages count there each time that they
+/// are mapped, and all instances of one code map its image, so they are left out.
 fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some(bytes("VmRSS:")?.saturating_sub(bytes("RssShmem:").unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -102,6 +106,8 @@ mod tests {
         assert_eq!(run_time(""), None);
         let status = "Name:\thost\nVmHWM:\t   99 kB\nVmRSS:\t   12 kB\nThreads:\t3\n";
         assert_eq!(resident_bytes(status), Some(12 * 1024));
+        let sharing = format!("{status}RssShmem:\t    8 kB\n");
+        assert_eq!(resident_bytes(&sharing), Some(4 * 1024));
         assert_eq!(resident_bytes("Name:\thost\n"), None, "a process that has ended has none");
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Place, UsageError, check_address};
+use super::{Place, UsageError, check_address, read_guest};
 use crate::cli::args::{BenchArgs, Through};
 use crate::cli::bench::{BenchSettings, Load, Target};
 use crate::cli::client::{Patience, Reach};
@@ -32,6 +32,7 @@ pub(super) fn bench(
         }
         let own = [
             ("--nodes", args.nodes.is_some()),
+            ("--guest", args.guest.is_some()),
             ("--keepers", args.keepers.is_some()),
             ("--ack", args.ack.is_some()),
         ];
@@ -53,8 +54,9 @@ pub(super) fn bench(
     if keepers >= nodes {
         return Err(UsageError::KeeperCount { nodes, keepers });
     }
+    args.guest.as_deref().map(read_guest).transpose()?;
     let log = log.or_else(|| Some(LOG_OF_NODES.to_owned()));
     let first = if inside { FirstNode::Here } else { FirstNode::Child };
-    let target = Target::Own(ClusterSettings { nodes, first, guest: None, settings, log });
+    let target = Target::Own(ClusterSettings { nodes, first, guest: args.guest, settings, log });
     Ok(BenchSettings { load, target })
 }

@@ -48,6 +48,8 @@ fn a_wrong_word_gets_one_clear_sentence() {
         ("host bench --node a", "`a` is not a node's address"),
         ("host bench --node a:1 --ack disk", "`--ack` is for a cluster that `host bench` starts"),
         ("host bench --node a:1 --keepers 2", "`--keepers` is for a cluster that"),
+        ("host bench --guest /missing.wasm", "cannot read the guest /missing.wasm"),
+        ("host bench --node a:1 --guest p.wasm", "`--guest` is for a cluster that"),
         ("host bench --node a:1 --nodes 2", "`--nodes` is for a cluster that"),
         ("host bench --node a:1 --inside", "with --node a cluster runs already"),
         ("host bench --inside --through wrong", "made in the owner's process; leave out --through"),
