@@ -48,6 +48,36 @@ pub fn endless_module() -> Vec<u8> {
     module(ENDLESS)
 }
 
+/// Returns a player that counts rewards, whose memory has `memory_mib` MiB, of which it writes the
+/// first `image_mib` before its first call, as a core module that carries its component type.
+///
+/// Its total is at the end of what it has written; a text traps.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more, or no page of its memory would be written.
+pub fn large_module(image_mib: u32, memory_mib: u32) -> Vec<u8> {
+    let written = image_mib * 1024 * 1024;
+    let (total, pages) = (written - 8, memory_mib * 16);
+    module(&format!(
+        r#"
+    (module
+      (memory (export "memory") {pages})
+      (func $start
+        (memory.fill (i32.const 0) (i32.const 0xa5) (i32.const {written}))
+        (i64.store (i32.const {total}) (i64.const 0)))
+      (start $start)
+      (func (export "reward") (param $is_text i32) (param $points i64) (param $len i32) (result i64)
+        (if (local.get $is_text) (then unreachable))
+        (i64.store (i32.const {total})
+          (i64.add (i64.load (i32.const {total})) (local.get $points)))
+        (i64.load (i32.const {total})))
+      (func (export "points") (result i64) (i64.load (i32.const {total})))
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+"#
+    ))
+}
+
 fn module(text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).expect("the guest is valid WAT");
     let mut resolve = Resolve::default();

@@ -1,17 +1,19 @@
 //! Measures a cluster of this build: `cargo run -p tests --release -- failover --runs 20`.
 #![expect(clippy::print_stdout, reason = "it is a command: its answer goes to standard output")]
 
+use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use tests::chaos;
 use tests::measure::{ExodusSettings, Failure, exodus, failovers, rolling};
 use tests::sim::{self, Bug, Coverage, Settings};
+use tests::{chaos, large_module};
 
 /// Measures a cluster of this build.
 #[derive(Parser)]
@@ -56,6 +58,17 @@ enum What {
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=9))]
         nodes: u8,
     },
+    /// Writes a player with a large memory to a file, for `host bench --guest`.
+    Guest {
+        /// How much of its memory it writes before its first call, in MiB.
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+        image_mib: u32,
+        /// How large its memory is, in MiB.
+        #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=256))]
+        memory_mib: u32,
+        /// The file.
+        file: PathBuf,
+    },
     /// Simulated clusters that fail: looks for broken promises, one world a seed.
     Sim {
         /// How many worlds.
@@ -72,13 +85,18 @@ enum What {
 
 fn main() -> Result<()> {
     let Arguments { what, json } = Arguments::parse();
-    if !matches!(what, What::Sim { .. }) {
+    if !matches!(what, What::Sim { .. } | What::Guest { .. }) {
         build_host()?;
     }
     match what {
         What::Failover { runs } => [Failure::Killed, Failure::Stopped]
             .into_iter()
             .try_for_each(|failure| print(&failovers(failure, runs.into())?, json)),
+        What::Guest { image_mib, memory_mib, file } => {
+            ensure!(image_mib <= memory_mib, "the image does not fit the memory");
+            fs::write(&file, large_module(image_mib, memory_mib))
+                .with_context(|| format!("cannot write {}", file.display()))
+        }
         What::Rolling { rounds } => print(&rolling(rounds.into())?, json),
         What::Exodus { players } => {
             let settings = ExodusSettings {
