@@ -29,11 +29,13 @@ pub struct Image {
     content: Content,
 }
 
-/// The image up to its last piece that is not zero.
 #[derive(Debug)]
 enum Content {
+    /// All of it: the kernel bounds a process's mappings, and zeros at the end of an image would
+    /// need another one in each instance.
     #[cfg(target_os = "linux")]
     Shared(Sealed),
+    /// Up to the last piece that is not zero.
     Copied(Box<[u8]>),
 }
 
@@ -52,11 +54,10 @@ impl Image {
 
     #[cfg(target_os = "linux")]
     pub(super) fn shared(memory: &[u8]) -> io::Result<Self> {
-        let content = content_of(memory);
-        if content.is_empty() {
+        if content_of(memory).is_empty() {
             return Ok(Self::copied(memory));
         }
-        let sealed = Sealed::of(content)?;
+        let sealed = Sealed::of(memory)?;
         Ok(Self { len: memory.len(), content: Content::Shared(sealed) })
     }
 
@@ -137,16 +138,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_not_zero_at_the_end_is_kept() {
+    fn zeros_are_no_content() {
         let mut memory = vec![0; 5 * PIECE];
         for image in [Image::shared(&memory).unwrap(), Image::copied(&memory)] {
             assert_eq!((image.len(), image.bytes().len()), (5 * PIECE, 0));
         }
         memory[2 * PIECE + 7] = 1;
-        for image in [Image::shared(&memory).unwrap(), Image::copied(&memory)] {
-            assert_eq!(image.len(), 5 * PIECE);
-            assert_eq!(image.bytes(), &memory[..3 * PIECE]);
-        }
+        assert_eq!(Image::shared(&memory).unwrap().bytes(), memory);
+        assert_eq!(Image::copied(&memory).bytes(), &memory[..3 * PIECE]);
     }
 
     /// Returns how much of the mapping that begins at `start` belongs to this process alone.
@@ -178,5 +177,31 @@ mod tests {
         // Two pages, however large this system's pages are.
         let own = own_bytes(bytes.as_ptr());
         assert!((1..=2 * PIECE).contains(&own), "{own} bytes");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_image_takes_no_more_mappings_than_an_empty_memory() {
+        use super::super::region::{Budget, Region};
+        use super::super::tracker::detect;
+
+        let mut memory = vec![0; 17 * PIECE];
+        let empty = Image::shared(&memory).unwrap();
+        memory[10 * PIECE] = 1;
+        let image = Image::shared(&memory).unwrap();
+        let (tracker, _) = detect();
+        let budget = Budget::new(100 * PIECE);
+        let (capacity, guard) = (64 * PIECE, PIECE);
+        let mappings = [&empty, &image].map(|image| {
+            let (room, len) = ((capacity, guard), memory.len());
+            let region = Region::new(&*tracker, &budget, room, Some(image), len).unwrap();
+            let reserved = region.as_ptr().addr()..region.as_ptr().addr() + capacity + guard;
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            let starts = maps.lines().filter_map(|line| line.split_once('-'));
+            let starts = starts.filter_map(|(start, _)| usize::from_str_radix(start, 16).ok());
+            starts.filter(|start| reserved.contains(start)).count()
+        });
+        // What is accessible, and what is not.
+        assert_eq!(mappings, [2, 2]);
     }
 }
