@@ -1,12 +1,14 @@
 //! Bytes in a file that lives in memory only, and that nobody can change any more.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::{PIECE, is_zero};
@@ -31,8 +33,7 @@ impl Sealed {
     /// Copies bytes, at least one and whole pieces of them, into a new file. Pieces that are zero
     /// become holes.
     pub(super) fn of(bytes: &[u8]) -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = std::fs::File::from(rustix::fs::memfd_create("guest-image", flags)?);
+        let file = File::from(create("guest-image")?);
         file.set_len(bytes.len() as u64)?;
         for (number, piece) in bytes.chunks(PIECE).enumerate() {
             if !is_zero(piece) {
@@ -71,6 +72,16 @@ impl Sealed {
             unsafe { rustix::mm::mmap(start.cast(), self.len, access, flags, &self.file, 0)? };
         debug_assert_eq!(placed.cast(), start, "a fixed mapping is where it was asked for");
         Ok(())
+    }
+}
+
+/// Creates a file without a place in any folder, which can be sealed.
+fn create(name: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Some systems insist that nobody may execute it; older ones than Linux 6.3 do not know that.
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(name, flags),
+        created => created,
     }
 }
 
