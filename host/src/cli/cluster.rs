@@ -71,6 +71,9 @@ pub(super) enum ClusterError {
     /// The throw-away folder cannot be made.
     #[error("cannot make a throw-away folder")]
     Folder(#[source] io::Error),
+    /// The guest cannot be read any more.
+    #[error("cannot read the guest")]
+    Guest(#[source] io::Error),
     /// The throw-away secret cannot be made.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -393,12 +396,14 @@ impl Cluster {
 
     /// Starts the first node in this process: what `command` says to the others, said to this one.
     async fn start_here(&mut self) -> Result<(), ClusterError> {
+        let read = |path: &PathBuf| fs::read(path).map(|code| (path.clone(), code));
+        let guest = self.guest.as_ref().map(read).transpose().map_err(ClusterError::Guest)?;
         let config = NodeConfig {
             name: self.members[0].name.clone(),
             listen: FREE,
             joins: Vec::new(),
             data_dir: self.folder.0.join(self.members[0].name.as_str()),
-            guest: None,
+            guest,
             settings: self.settings,
             idle_after: IDLE_AFTER,
             instances_max: INSTANCES_MAX,
