@@ -37,6 +37,7 @@ mod nursery;
 #[cfg(target_os = "linux")]
 mod pagemap;
 mod region;
+mod spares;
 mod tracker;
 
 use std::sync::Arc;

@@ -21,4 +21,9 @@ impl Tracker for Compare {
 
     /// Does nothing: all is reported, whatever was written.
     fn forget_dirty(&self, _memory: &[u8]) {}
+
+    /// Cannot say.
+    fn ever_written(&self, _memory: &[u8], _written: &mut Vec<Range<usize>>) -> bool {
+        false
+    }
 }

@@ -18,6 +18,8 @@ use std::io;
 #[cfg(target_os = "linux")]
 use sealed::Sealed;
 
+use super::spares::Spares;
+
 /// Pieces of a memory that are all zero are not stored. As large as a page of linear memory, of
 /// which every memory's length is a multiple, and as the largest page of any system.
 const PIECE: usize = 65_536;
@@ -27,6 +29,7 @@ const PIECE: usize = 65_536;
 pub struct Image {
     len: usize,
     content: Content,
+    spares: Spares,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Image {
             return Ok(Self::copied(memory));
         }
         let sealed = Sealed::of(memory)?;
-        Ok(Self { len: memory.len(), content: Content::Shared(sealed) })
+        Ok(Self::with(memory.len(), Content::Shared(sealed)))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -67,7 +70,11 @@ impl Image {
     }
 
     pub(super) fn copied(memory: &[u8]) -> Self {
-        Self { len: memory.len(), content: Content::Copied(content_of(memory).into()) }
+        Self::with(memory.len(), Content::Copied(content_of(memory).into()))
+    }
+
+    fn with(len: usize, content: Content) -> Self {
+        Self { len, content, spares: Spares::default() }
     }
 
     /// Returns the length of the memory, in bytes.
@@ -82,6 +89,15 @@ impl Image {
             #[cfg(target_os = "linux")]
             Content::Shared(sealed) => sealed.bytes(),
             Content::Copied(bytes) => bytes,
+        }
+    }
+
+    /// Returns the memories of instances that are gone. Only those that map the image can be kept.
+    pub(super) fn spares(&self) -> Option<&Spares> {
+        match &self.content {
+            #[cfg(target_os = "linux")]
+            Content::Shared(_) => Some(&self.spares),
+            Content::Copied(_) => None,
         }
     }
 

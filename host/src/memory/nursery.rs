@@ -75,8 +75,12 @@ impl Creator {
             return Err(format!("a memory of {len} bytes is beyond its declared maximum"));
         }
         let capacity = reserved.unwrap_or(len).max(len);
-        let image = beginning.map(|beginning| &*beginning.image);
-        let region = Region::new(&*self.tracker, &nursery.budget, (capacity, guard), image, len)
+        let (budget, room) = (&nursery.budget, (capacity, guard));
+        let region = match beginning {
+            Some(Beginning { image, .. }) => Region::begin(&self.tracker, budget, room, image, len),
+            None => Region::new(&*self.tracker, budget, room, None, len),
+        };
+        let region = region
             .map(Arc::new)
             .map_err(|error| format!("cannot create a memory of {len} bytes: {error}"))?;
         nursery.born.push(region.clone());

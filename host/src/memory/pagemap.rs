@@ -84,21 +84,21 @@ impl Pagemap {
         let bytes = unsafe { region.bytes_mut() };
         bytes[0] = 1;
         let mut dirty = Vec::new();
-        self.scan(bytes, Marking::Again, &mut dirty)?;
+        self.scan(bytes, Question::UnmarkedAndMark, &mut dirty)?;
         bytes[0] = 2;
         dirty.clear();
-        self.scan(bytes, Marking::None, &mut dirty)?;
+        self.scan(bytes, Question::Unmarked, &mut dirty)?;
         match dirty.first() {
             Some(first) if first.start == 0 => Ok(()),
             _ => Err(io::Error::other("a written page was not reported")),
         }
     }
 
-    /// Appends the ranges that have no mark.
+    /// Appends the ranges that the question is about.
     fn scan(
         &self,
         memory: &[u8],
-        marking: Marking,
+        question: Question,
         dirty: &mut Vec<Range<usize>>,
     ) -> io::Result<()> {
         let base = memory.as_ptr().addr();
@@ -106,7 +106,7 @@ impl Pagemap {
         let mut from = base;
         while from < end {
             let mut found = [PageRange::default(); RANGES_PER_SCAN];
-            let scan = Scan::new(from..end, marking, &mut found);
+            let scan = Scan::new(from..end, question, &mut found);
             // SAFETY: the kernel writes to `found` only. Write-protecting the pages of `memory`
             // changes nothing that a program can see: a write to them lifts it again.
             let (count, walk_end) = unsafe { ioctl(self.pagemap.as_fd(), scan) }?;
@@ -141,12 +141,12 @@ impl Tracker for Pagemap {
     #[expect(clippy::single_range_in_vec_init, reason = "one range is what is appended")]
     fn take_dirty(&self, memory: &[u8], dirty: &mut Vec<Range<usize>>) {
         let found_before = dirty.len();
-        let mut scanned = self.scan(memory, Marking::None, dirty);
+        let mut scanned = self.scan(memory, Question::Unmarked, dirty);
         let unmarked: usize = dirty[found_before..].iter().map(|range| range.len()).sum();
         if scanned.is_ok() && unmarked > UNMARKED_BYTES_MAX {
             // The guest does not run meanwhile, so these are the same pages.
             dirty.truncate(found_before);
-            scanned = self.scan(memory, Marking::Again, dirty);
+            scanned = self.scan(memory, Question::UnmarkedAndMark, dirty);
         }
         if let Err(error) = scanned {
             // Everything is a safe answer: the caller compares, it only takes longer. Pages that
@@ -158,10 +158,15 @@ impl Tracker for Pagemap {
     }
 
     fn forget_dirty(&self, memory: &[u8]) {
-        if let Err(error) = self.scan(memory, Marking::Again, &mut Vec::new()) {
+        if let Err(error) = self.scan(memory, Question::UnmarkedAndMark, &mut Vec::new()) {
             // What has no mark is compared after each call.
             tracing::warn!(%error, "cannot scan the page map, comparing more than was written");
         }
+    }
+
+    /// A page that was written is the memory's own ever after, in memory or swapped out.
+    fn ever_written(&self, memory: &[u8], written: &mut Vec<Range<usize>>) -> bool {
+        self.scan(memory, Question::Own, written).is_ok()
     }
 }
 
@@ -244,13 +249,15 @@ struct ScanArgument {
     return_mask: u64,
 }
 
-/// What a scan does to the pages that it reports.
+/// Which pages a scan reports, and what it does to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marking {
-    /// Nothing: they are reported again next time.
-    None,
-    /// They are reported again once they are written to.
-    Again,
+enum Question {
+    /// Those without a mark; they are reported again next time.
+    Unmarked,
+    /// Those without a mark; they are reported again once they are written to.
+    UnmarkedAndMark,
+    /// Those that are the memory's own, marked or not.
+    Own,
 }
 
 /// One `PAGEMAP_SCAN`; returns the number of ranges found and the address where it stopped.
@@ -261,10 +268,11 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(addresses: Range<usize>, marking: Marking, found: &'a mut [PageRange]) -> Self {
-        let marks = match marking {
-            Marking::None => 0,
-            Marking::Again => PM_SCAN_WP_MATCHING,
+    fn new(addresses: Range<usize>, question: Question, found: &'a mut [PageRange]) -> Self {
+        let (marks, written) = match question {
+            Question::Unmarked => (0, PAGE_IS_WRITTEN),
+            Question::UnmarkedAndMark => (PM_SCAN_WP_MATCHING, PAGE_IS_WRITTEN),
+            Question::Own => (0, 0),
         };
         let argument = ScanArgument {
             size: size_of::<ScanArgument>() as u64,
@@ -277,7 +285,7 @@ impl<'a> Scan<'a> {
             max_pages: 0,
             category_inverted: PAGE_IS_FILE,
             // No category is returned, so that neighbouring pages become one range.
-            category_mask: PAGE_IS_WRITTEN | PAGE_IS_FILE,
+            category_mask: written | PAGE_IS_FILE,
             category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
             return_mask: 0,
         };

@@ -8,6 +8,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::image::Image;
+use super::spares::{Mapping, Spare, overwrite};
 use super::tracker::Tracker;
 
 /// What all memories of one instance may still grow by, in bytes.
@@ -40,17 +42,19 @@ impl Budget {
 
 /// One linear memory.
 ///
-/// Invariant: `start..start + reserved` is private mappings that live as long as this value, backed
-/// by nothing or by an [`Image`], which never changes; the first `len` bytes are readable and
-/// writable, all others fault. `len` only grows, and nothing ever moves.
+/// Invariant: `mapping` is private and lives as long as this value, backed by nothing or by an
+/// [`Image`], which never changes; the first `len` bytes are readable and writable, all others
+/// fault. `len` only grows, and nothing ever moves.
 #[derive(Debug)]
 pub(super) struct Region {
-    start: NonNull<u8>,
-    reserved: usize,
+    /// Taken only when this value is dropped.
+    mapping: ManuallyDrop<Mapping>,
     /// Bytes that the memory may grow to; what follows is guard.
     capacity: usize,
     len: AtomicUsize,
     budget: Budget,
+    /// Where the memory may go when this value is dropped.
+    origin: Option<(Arc<Image>, Arc<dyn Tracker>)>,
 }
 
 // SAFETY: the mapping belongs to no thread, and `Region` hands out no reference without an unsafe
@@ -84,15 +88,44 @@ impl Region {
             rustix::mm::mmap_anonymous(ptr::null_mut(), reserved, ProtFlags::empty(), flags)?
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let len_now = AtomicUsize::new(0);
         // From here on `drop` unmaps, whatever fails.
-        let region = Self { start, reserved, capacity, len: len_now, budget: budget.clone() };
+        let region = Self::of(Mapping { start, len: reserved }, capacity, budget);
         if let Some(image) = image {
             region.begin_with(image)?;
         }
         tracker.adopt(start.as_ptr(), reserved)?;
         region.grow_to(len)?;
         Ok(region)
+    }
+
+    /// As [`Self::new`], rather from a memory that is kept for the image than from the system.
+    pub(super) fn begin(
+        tracker: &Arc<dyn Tracker>,
+        budget: &Budget,
+        (capacity, guard): (usize, usize),
+        image: &Arc<Image>,
+        len: usize,
+    ) -> io::Result<Self> {
+        let origin = Some((image.clone(), tracker.clone()));
+        let spares = image.spares().filter(|_| (image.len()..=capacity).contains(&len));
+        let spare = spares.and_then(|spares| spares.take(tracker, capacity, capacity + guard));
+        let Some(Spare { mapping, .. }) = spare else {
+            let room = (capacity, guard);
+            let mut region = Self::new(&**tracker, budget, room, Some(image), len)?;
+            region.origin = origin;
+            return Ok(region);
+        };
+        let mut region = Self::of(mapping, capacity, budget);
+        region.origin = origin;
+        region.budget.spend(image.len())?;
+        region.len.store(image.len(), Ordering::Relaxed);
+        region.grow_to(len)?;
+        Ok(region)
+    }
+
+    fn of(mapping: Mapping, capacity: usize, budget: &Budget) -> Self {
+        let (mapping, len) = (ManuallyDrop::new(mapping), AtomicUsize::new(0));
+        Self { mapping, capacity, len, budget: budget.clone(), origin: None }
     }
 
     /// Returns the accessible bytes' number.
@@ -107,7 +140,7 @@ impl Region {
 
     /// Returns the address of the first byte.
     pub(super) fn as_ptr(&self) -> *mut u8 {
-        self.start.as_ptr()
+        self.mapping.start.as_ptr()
     }
 
     /// Makes the first `len` bytes accessible; those that were not are zero. Changes nothing if it
@@ -124,7 +157,7 @@ impl Region {
         let access = MprotectFlags::READ | MprotectFlags::WRITE;
         // SAFETY: `len <= capacity <= reserved`, so the range is within our own mapping, and no
         // reference to the bytes that become accessible can exist.
-        unsafe { rustix::mm::mprotect(self.start.as_ptr().cast::<c_void>(), len, access)? };
+        unsafe { rustix::mm::mprotect(self.mapping.start.as_ptr().cast::<c_void>(), len, access)? };
         self.len.store(len, Ordering::Relaxed);
         Ok(())
     }
@@ -134,7 +167,7 @@ impl Region {
         self.budget.spend(image.bytes().len())?;
         // SAFETY: the mapping is our own, private and at least as long as the image, as `new` has
         // checked; nothing of it is accessible, so nobody refers to it.
-        let placed = unsafe { image.place(self.start.as_ptr()) }?;
+        let placed = unsafe { image.place(self.mapping.start.as_ptr()) }?;
         self.len.store(placed, Ordering::Relaxed);
         Ok(())
     }
@@ -148,7 +181,7 @@ impl Region {
     pub(super) unsafe fn bytes(&self) -> &[u8] {
         // SAFETY: the first `len` bytes are mapped readable for as long as `self` lives, hold what
         // the kernel or an image put there, and by the contract above nobody writes to them.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len()) }
+        unsafe { slice::from_raw_parts(self.mapping.start.as_ptr(), self.len()) }
     }
 
     /// Returns the accessible bytes for writing.
@@ -163,15 +196,26 @@ impl Region {
     )]
     pub(super) unsafe fn bytes_mut(&self) -> &mut [u8] {
         // SAFETY: as in `bytes`, mapped writable too, and exclusive by the contract above.
-        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len()) }
+        unsafe { slice::from_raw_parts_mut(self.mapping.start.as_ptr(), self.len()) }
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and every reference into it borrowed `self`.
-        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.reserved) };
-        debug_assert!(unmapped.is_ok(), "our own mapping is unmapped: {unmapped:?}");
+        let origin = self.origin.take();
+        // A memory that has grown would have to shrink.
+        let kept = origin.filter(|(image, tracker)| {
+            // SAFETY: nobody else has this value any more, so nobody refers to its bytes.
+            let bytes = unsafe { self.bytes_mut() };
+            image.spares().is_some() && overwrite(bytes, image.bytes(), &**tracker)
+        });
+        // SAFETY: this is the only place that takes it, and nothing uses it afterwards.
+        let mapping = unsafe { ManuallyDrop::take(&mut self.mapping) };
+        if let Some((image, tracker)) = kept
+            && let Some(spares) = image.spares()
+        {
+            spares.put(Spare { mapping, capacity: self.capacity, tracker });
+        }
     }
 }
 

@@ -23,6 +23,10 @@ pub(super) trait Tracker: Send + Sync + fmt::Debug {
     /// Starts anew, as exactly as it can: what was written until now is not reported by the next
     /// [`Tracker::take_dirty`] if that can be helped. Takes longer than that.
     fn forget_dirty(&self, memory: &[u8]);
+
+    /// Appends the ranges that may have been written since the memory was adopted, which began as a
+    /// private mapping of a file. False if it cannot say: then what it appended means nothing.
+    fn ever_written(&self, memory: &[u8], written: &mut Vec<Range<usize>>) -> bool;
 }
 
 /// Returns the best tracker of this system and says why it is that one.
