@@ -42,6 +42,7 @@ mod race;
 mod relay;
 mod secret;
 mod serve;
+mod socket;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
