@@ -16,4 +16,4 @@ mod service;
 
 pub use kept::Kept;
 pub use machine::{Copy, Keeper, Tail, Write};
-pub use service::{KeeperInbound, KeeperInboxes, KeeperLocal, Keepers, Naming, Service};
+pub use service::{KeeperInbound, KeeperInboxes, Keepers, LocalInbox, Naming, Service};

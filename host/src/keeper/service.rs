@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -39,9 +41,26 @@ pub type KeeperInbound = Inbound<KeeperRequest, KeeperReply>;
 
 /// A request of this node's own players, and where its reply goes.
 #[derive(Debug)]
-pub struct KeeperLocal {
+struct KeeperLocal {
     request: KeeperRequest,
     reply: oneshot::Sender<KeeperReply>,
+}
+
+/// The way into a keeper for players of its node. A request is in its place at once, and the keeper
+/// looks at it when it is called, or at other requests.
+#[derive(Debug, Clone)]
+pub struct LocalInbox {
+    requests: mpsc::Sender<KeeperLocal>,
+    called: Arc<Notify>,
+}
+
+/// Calls the keeper when it is dropped, and so also for a request whose reply nobody wants.
+struct Bell(Arc<Notify>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// Where one reply goes.
@@ -80,6 +99,8 @@ pub struct Service<N> {
     local: mpsc::Receiver<KeeperLocal>,
     /// Where the next sweep goes on.
     swept: Option<PlayerId>,
+    /// Requests of this node's players wait.
+    called: Arc<Notify>,
 }
 
 /// The ways into a keeper.
@@ -88,7 +109,7 @@ pub struct KeeperInboxes {
     /// For requests from other nodes.
     pub remote: mpsc::Sender<KeeperInbound>,
     /// For requests from this node's players.
-    pub local: mpsc::Sender<KeeperLocal>,
+    pub local: LocalInbox,
 }
 
 impl<N: Naming> Service<N> {
@@ -104,11 +125,13 @@ impl<N: Naming> Service<N> {
         naming: N,
     ) -> Result<(Self, KeeperInboxes), StoreError> {
         let (remote, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let (local_sender, local) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let (requests, local) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let called = Arc::new(Notify::new());
+        let local_inbox = LocalInbox { requests, called: called.clone() };
         let machine = load(&copies)?;
         let swept = None;
-        let service = Self { machine, copies, settings, naming, inbox, local, swept };
-        Ok((service, KeeperInboxes { remote, local: local_sender }))
+        let service = Self { machine, copies, settings, naming, inbox, local, swept, called };
+        Ok((service, KeeperInboxes { remote, local: local_inbox }))
     }
 
     /// Serves until cancelled, on a runtime of several threads. Run it once the directory here is as new as this start of the node,
@@ -133,9 +156,7 @@ impl<N: Naming> Service<N> {
                     }
                     self.serve_all(&mut remote, &mut local)?;
                 }
-                1.. = self.local.recv_many(&mut local, BATCH_REQUESTS_MAX) => {
-                    self.serve_all(&mut remote, &mut local)?;
-                }
+                () = self.called.notified() => self.serve_all(&mut remote, &mut local)?,
                 _ = sweep.tick() => self.sweep()?,
                 Ok(()) = self.settings.changed() => self.follow_settings()?,
             }
@@ -177,6 +198,9 @@ impl<N: Naming> Service<N> {
             && let Ok(request) = self.local.try_recv()
         {
             local.push(request);
+        }
+        if !self.local.is_empty() {
+            self.called.notify_one();
         }
         let peers = remote
             .drain(..)
@@ -312,12 +336,12 @@ pub(super) type PendingReply = Pin<Box<dyn Future<Output = Result<KeeperReply, A
 pub struct Keepers {
     me: NodeId,
     links: Links,
-    local: mpsc::Sender<KeeperLocal>,
+    local: LocalInbox,
 }
 
 impl Keepers {
     /// Returns a way to all keepers; `local` is the inbox of the one on node `me`.
-    pub fn new(me: NodeId, links: Links, local: mpsc::Sender<KeeperLocal>) -> Self {
+    pub fn new(me: NodeId, links: Links, local: LocalInbox) -> Self {
         Self { me, links, local }
     }
 
@@ -328,8 +352,17 @@ impl Keepers {
             return Box::pin(async move { keeper_reply(pending.await?) });
         }
         let (reply, answer) = oneshot::channel();
-        match self.local.try_send(KeeperLocal { request, reply }) {
-            Ok(()) => Box::pin(async move { answer.await.map_err(|_| AskError::Lost) }),
+        match self.local.requests.try_send(KeeperLocal { request, reply }) {
+            Ok(()) => {
+                let bell = Bell(self.local.called.clone());
+                Box::pin(async move {
+                    // What the player's server has sent to other nodes goes first: they take longer,
+                    // and a second task that is woken beside the network's wakes another thread.
+                    yield_now().await;
+                    drop(bell);
+                    answer.await.map_err(|_| AskError::Lost)
+                })
+            }
             Err(_) => Box::pin(std::future::ready(Err(AskError::Full))),
         }
     }
@@ -345,3 +378,7 @@ fn keeper_reply(reply: Reply) -> Result<KeeperReply, AskError> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
