@@ -13,4 +13,4 @@ mod service;
 mod settings;
 
 pub use routing::Gateway;
-pub use service::{Service, inbox};
+pub use service::Door;

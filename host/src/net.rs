@@ -30,11 +30,13 @@
 //! beyond whether a client may ask it.
 
 mod connection;
+mod crew;
 mod dial;
 mod endpoint;
 mod floor;
 mod frame;
 mod identity;
+mod inboxes;
 mod lane;
 mod links;
 mod pulse;
@@ -53,10 +55,10 @@ pub use dial::{DialError, ResolveError, resolve};
 pub use endpoint::{BindError, Endpoint};
 pub use floor::{FloorError, round_trips};
 pub use identity::{Identity, IdentityError, PeerIdentity};
+pub use inboxes::{CallInbound, Calls, Inbound, Inboxes, Responder, Serving};
 pub use lane::{AskError, Pending};
 pub use links::{Links, LinksDriver};
 pub use pulse::{Pulse, PulseDriver, PulseEvent};
 pub use race::{Raced, race};
 pub use relay::Relayer;
 pub use secret::{Secret, SecretError};
-pub use serve::{Inbound, Inboxes, Responder};

@@ -1,20 +1,22 @@
-//! The gateway's task: one future for each request that is being served.
+//! The way in: serves the requests of one stream in that stream's own task, one future for each.
 //!
-//! They are futures of this one task, not tasks of their own: a call waits for its player nearly all
-//! the time, and one more task that has to be woken costs more than what it does.
+//! They are futures, not tasks of their own: a call waits for its player nearly all the time, and one
+//! more task that has to be woken costs more than what it does.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use crate::clock;
 use crate::limits::{CALL_DEADLINE, CALLS_IN_FLIGHT_MAX, INBOX_REQUESTS_MAX};
-use crate::net::{Inbound, Responder};
+use crate::net::{CallInbound, Calls, Inbound, Responder, Serving};
 use crate::protocol::{CallError, CallKey, CallReply, CallRequest};
 
 /// Longest deadline that a caller may ask for.
@@ -23,57 +25,83 @@ const DEADLINE_MAX: Duration = Duration::from_secs(300);
 /// Time that a stop gives to the requests that are being served.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-type CallInbound = Inbound<CallRequest, CallReply>;
+/// Takes in the requests of clients and of other nodes' gateways. It can be handed out before there
+/// is a gateway behind it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Door(Arc<Hall>);
 
-/// Serves the requests of clients and of other nodes' gateways.
 #[derive(Debug)]
-pub struct Service {
-    gateway: Gateway,
-    inbox: mpsc::Receiver<CallInbound>,
+struct Hall {
+    gateway: OnceLock<Gateway>,
+    /// Room for calls, of all streams together.
+    room: Arc<Semaphore>,
+    cancel: CancellationToken,
 }
 
-/// Returns an inbox that can be handed out before there is a gateway.
-pub fn inbox() -> (mpsc::Sender<CallInbound>, mpsc::Receiver<CallInbound>) {
-    mpsc::channel(INBOX_REQUESTS_MAX)
-}
-
-impl Service {
-    /// Returns the service of `gateway` for what arrives in `inbox`.
-    pub fn new(gateway: Gateway, inbox: mpsc::Receiver<CallInbound>) -> Self {
-        Self { gateway, inbox }
+impl Door {
+    /// Returns a door with nothing behind it: who comes too early is told that the node is busy.
+    ///
+    /// After `cancel` nobody is let in, requests that are being served have a moment to end, and the
+    /// callers of the rest learn that the outcome is unknown.
+    pub fn new(cancel: CancellationToken) -> Self {
+        let (gateway, room) = (OnceLock::new(), Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX)));
+        Self(Arc::new(Hall { gateway, room, cancel }))
     }
 
-    /// Serves until cancelled. Requests that are being served then have a moment to end; the
-    /// callers of the rest learn that the outcome is unknown.
-    pub async fn run(mut self, cancel: CancellationToken) {
+    /// Lets requests in to `gateway`. Only the first one counts.
+    pub fn open_to(&self, gateway: Gateway) {
+        self.0.gateway.set(gateway).ok();
+    }
+}
+
+impl Calls for Door {
+    fn open(&self) -> (mpsc::Sender<CallInbound>, Serving) {
+        let (calls, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
+        (calls, Box::pin(self.0.clone().serve(inbox)))
+    }
+}
+
+impl Hall {
+    async fn serve(self: Arc<Self>, mut inbox: mpsc::Receiver<CallInbound>) {
         let mut serving = FuturesUnordered::new();
-        loop {
+        let mut is_open = true;
+        let mut stopped = pin!(self.cancel.cancelled());
+        while is_open || !serving.is_empty() {
             tokio::select! {
-                () = cancel.cancelled() => break,
+                () = &mut stopped => break,
                 Some(()) = serving.next() => {}
-                inbound = self.inbox.recv() => {
-                    let Some(Inbound { request, responder, .. }) = inbound else { break };
-                    if serving.len() >= CALLS_IN_FLIGHT_MAX {
-                        let node = self.gateway.name.clone();
-                        responder.send(CallReply::Called(Err(CallError::Overloaded { node })));
-                        continue;
-                    }
-                    let gateway = self.gateway.clone();
-                    let due = Due::new(&request, responder);
-                    serving.push(async move {
-                        // A panic is our own bug and costs one caller its answer, not the node.
-                        let served = AssertUnwindSafe(gateway.serve(request)).catch_unwind().await;
-                        if let Ok(reply) = served {
-                            due.send(reply);
-                        }
-                    });
-                }
+                inbound = inbox.recv(), if is_open => match inbound {
+                    Some(inbound) => serving.extend(self.let_in(inbound)),
+                    None => is_open = false,
+                },
             }
         }
+        drop(inbox);
         let rest = async { while serving.next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_TIME, rest).await.is_err() {
             tracing::info!(calls = serving.len(), "stopped in the middle of calls");
         }
+    }
+
+    /// Returns what serves a request, unless it is refused.
+    fn let_in(self: &Arc<Self>, inbound: CallInbound) -> Option<impl Future<Output = ()> + use<>> {
+        let Inbound { request, responder, .. } = inbound;
+        // Dropped, the responder says that the node is busy.
+        let gateway = self.gateway.get()?.clone();
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            let node = gateway.name.clone();
+            responder.send(CallReply::Called(Err(CallError::Overloaded { node })));
+            return None;
+        };
+        let due = Due::new(&request, responder);
+        Some(async move {
+            // A panic is our own bug and costs one caller its answer, not the node.
+            let served = AssertUnwindSafe(gateway.serve(request)).catch_unwind().await;
+            if let Ok(reply) = served {
+                due.send(reply);
+            }
+            drop(room);
+        })
     }
 }
 

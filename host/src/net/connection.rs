@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use quinn::VarInt;
-use tokio::task::JoinSet;
 
 use super::PeerIdentity;
+use super::crew::{Crew, Work};
 use super::lane::{Job, LaneQueue, Pending};
 use crate::protocol::{Lane, Request, Traffic};
 
@@ -62,16 +62,16 @@ struct Inner {
     directory: LaneQueue,
     keeper: LaneQueue,
     call: LaneQueue,
-    /// One task for each lane. They end with the connection.
-    _lanes: JoinSet<()>,
+    /// They end with the connection.
+    _lanes: Vec<Work<()>>,
 }
 
 impl Connection {
-    pub(super) fn new(quic: quinn::Connection, peer: PeerIdentity) -> Self {
-        let mut lanes = JoinSet::new();
+    pub(super) fn new(quic: quinn::Connection, crew: &Crew, peer: PeerIdentity) -> Self {
+        let mut lanes = Vec::new();
         let mut open = |lane| {
             let (queue, run) = LaneQueue::open(quic.clone(), lane);
-            lanes.spawn(run);
+            lanes.push(crew.run(run));
             queue
         };
         let member = open(Lane::Member);

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time;
 
 use super::connection::{Connection, Farewell};
+use super::crew::Crew;
 use super::identity::NODE_DNS_NAME;
 use super::{Endpoint, PeerIdentity};
 use crate::protocol::NodeName;
@@ -104,19 +105,18 @@ impl Endpoint {
         addr: SocketAddr,
         expect: Option<&NodeName>,
     ) -> Result<Connection, DialError> {
-        let connecting = self
-            .quic()
-            .connect_with(self.client_config(), addr, NODE_DNS_NAME)
-            .map_err(|source| DialError::Local { addr, source })?;
+        let connect = || self.quic().connect_with(self.client_config(), addr, NODE_DNS_NAME);
+        let (connecting, crew) =
+            Crew::open(connect).map_err(|source| DialError::Local { addr, source })?;
         let quic = tokio::select! {
             connected = connecting => connected.map_err(|error| failed(addr, error))?,
             () = nothing_listens(addr) => return Err(DialError::Refused { addr }),
             () = time::sleep(DIAL_DEADLINE) => return Err(DialError::NoAnswer { addr }),
         };
         match (PeerIdentity::of(&quic), expect) {
-            (Some(peer @ PeerIdentity::Node(_)), None) => Ok(Connection::new(quic, peer)),
+            (Some(peer @ PeerIdentity::Node(_)), None) => Ok(Connection::new(quic, &crew, peer)),
             (Some(PeerIdentity::Node(name)), Some(expected)) if name == *expected => {
-                Ok(Connection::new(quic, PeerIdentity::Node(name)))
+                Ok(Connection::new(quic, &crew, PeerIdentity::Node(name)))
             }
             (Some(found), Some(expected)) => {
                 Farewell::WrongPeer.close(&quic);

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::Identity;
 use super::connection::Farewell;
-use super::socket::Datagrams;
+use super::crew::Runtime;
 
 /// Silence after which a connection is given up. A killed process is felt by the pulse and a hung
 /// one by heartbeats; this is for what is left, and it must outlast a pause of a busy machine.
@@ -173,12 +173,8 @@ impl Endpoint {
         let local = udp.local_addr()?;
         // Only who listens for pulses serves.
         let server = tcp.is_some().then(|| server_config(identity));
-        let quic = quinn::Endpoint::new_with_abstract_socket(
-            quinn::EndpointConfig::default(),
-            server,
-            Arc::new(Datagrams::new(udp)?),
-            Arc::new(quinn::TokioRuntime),
-        )?;
+        let runtime = Arc::new(Runtime);
+        let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), server, udp, runtime)?;
         let mut client = quinn::ClientConfig::new(identity.client.clone());
         // A dialed node asks nothing back: it dials itself when it wants something.
         client.transport_config(Arc::new(transport(0)));

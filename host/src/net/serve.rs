@@ -1,7 +1,7 @@
 //! The answering side: who may connect, what it may ask, and where its requests go.
 //!
 //! ```text
-//!   accept ─► one task a connection ─► one task a stream ─► inbox of a room
+//!   accept ─► one crew a connection ─► one member a lane ─► inbox of a room
 //!                                              ▲                  │
 //!                                              └──── Responder ◄──┘
 //! ```
@@ -10,27 +10,28 @@
 //! waiting, and a room that is behind is felt by its peers: its inbox fills, the stream is not read
 //! any more, and QUIC's window closes.
 
-use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{RecvStream, SendStream, WriteError};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use quinn::{ConnectionError, RecvStream, SendStream, WriteError};
 use thiserror::Error;
-use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::connection::{BULK_PRIORITY, Farewell, priority};
+use super::crew::{Crew, Work};
 use super::frame::{FrameError, FrameReader, OPENING_BYTES_MAX, Opening, TooLong, put};
+use super::inboxes::is_allowed;
 use super::lane::{BATCH_BYTES, BATCH_MESSAGES, LANE_REQUESTS_MAX};
-use super::{Endpoint, PeerIdentity, pulse};
+use super::{CallInbound, Endpoint, Inboxes, PeerIdentity, Serving, pulse};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::protocol::{
-    CallReply, CallRequest, DirectoryReply, DirectoryRequest, KeeperReply, KeeperRequest, Lane,
-    MemberReply, MemberRequest, Relay, Reply, Request,
-};
+use crate::protocol::{Lane, Reply, Request};
 
 /// Connections that are served at once: every other node twice, and people.
 const CONNECTIONS_MAX: usize = 256;
@@ -38,127 +39,6 @@ const CONNECTIONS_MAX: usize = 256;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(2);
 /// Time that stopping gives to requests that were taken, to be answered.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
-
-/// Where requests go: one queue for each room.
-#[derive(Debug, Clone)]
-pub struct Inboxes {
-    /// For `membership`.
-    pub member: mpsc::Sender<Inbound<MemberRequest, MemberReply>>,
-    /// For `directory`.
-    pub directory: mpsc::Sender<Inbound<DirectoryRequest, DirectoryReply>>,
-    /// For `keeper`.
-    pub keeper: mpsc::Sender<Inbound<KeeperRequest, KeeperReply>>,
-    /// For `player`.
-    pub call: mpsc::Sender<Inbound<CallRequest, CallReply>>,
-    /// For the [`Relayer`](super::Relayer).
-    pub relay: mpsc::Sender<Inbound<Relay, Reply>>,
-}
-
-/// A request from another process.
-#[derive(Debug)]
-pub struct Inbound<Q, R> {
-    /// Who asks, as TLS has proved it; for what was passed on, the node that did so.
-    pub from: PeerIdentity,
-    /// What is asked.
-    pub request: Q,
-    /// How to answer.
-    pub responder: Responder<R>,
-}
-
-/// Answers one request. Dropped without an answer, it says [`Reply::Busy`]: so drop it only when
-/// nothing was done.
-pub struct Responder<R> {
-    /// Taken by the answer.
-    place: Option<OwnedPermit<(u64, Reply)>>,
-    id: u64,
-    wrap: fn(R) -> Reply,
-}
-
-impl<R> Responder<R> {
-    /// Sends the answer. Never waits; if the peer is gone, nobody hears it.
-    pub fn send(mut self, reply: R) {
-        let reply = (self.wrap)(reply);
-        self.answer(reply);
-    }
-
-    fn answer(&mut self, reply: Reply) {
-        if let Some(place) = self.place.take() {
-            place.send((self.id, reply));
-        }
-    }
-}
-
-impl<R> Drop for Responder<R> {
-    fn drop(&mut self) {
-        self.answer(Reply::Busy);
-    }
-}
-
-impl<R> fmt::Debug for Responder<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Inboxes {
-    /// Hands a request to its room; waits while the room is behind. A room that is gone drops the
-    /// responder, which answers `Busy`.
-    async fn deliver(
-        &self,
-        from: PeerIdentity,
-        request: Request,
-        id: u64,
-        place: OwnedPermit<(u64, Reply)>,
-    ) {
-        let place = Some(place);
-        let gone = match request {
-            Request::Member(request) => {
-                let responder = Responder { place, id, wrap: Reply::Member };
-                self.member.send(Inbound { from, request, responder }).await.is_err()
-            }
-            Request::Directory(request) => {
-                let responder = Responder { place, id, wrap: Reply::Directory };
-                self.directory.send(Inbound { from, request, responder }).await.is_err()
-            }
-            Request::Keeper(request) => {
-                let responder = Responder { place, id, wrap: Reply::Keeper };
-                self.keeper.send(Inbound { from, request, responder }).await.is_err()
-            }
-            Request::Call(request) => {
-                let responder = Responder { place, id, wrap: Reply::Call };
-                self.call.send(Inbound { from, request, responder }).await.is_err()
-            }
-            Request::Relay(request) => {
-                let responder = Responder { place, id, wrap: std::convert::identity };
-                self.relay.send(Inbound { from, request, responder }).await.is_err()
-            }
-        };
-        if gone {
-            debug!(id, "a request came for a room that is gone");
-        }
-    }
-}
-
-/// Whether this peer may ask this. Nodes may ask everything; clients, who have the cluster's secret,
-/// may ask for calls, for listings, and what an operator wants done.
-fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
-    match (peer, request) {
-        (PeerIdentity::Node(_), _) => true,
-        (PeerIdentity::Client, Request::Call(request)) => match request {
-            CallRequest::Call { .. }
-            | CallRequest::Players { .. }
-            | CallRequest::Nodes
-            | CallRequest::Drain
-            | CallRequest::Traffic
-            | CallRequest::Configure(_) => true,
-            CallRequest::Forward { .. } | CallRequest::Code(_) => false,
-        },
-        (
-            PeerIdentity::Client,
-            Request::Member(_) | Request::Directory(_) | Request::Keeper(_) | Request::Relay(_),
-        ) => false,
-    }
-}
 
 /// Why a stream ended before its time.
 #[derive(Debug, Error)]
@@ -233,6 +113,53 @@ fn log_panic<T>(ended: Result<T, tokio::task::JoinError>) -> Option<T> {
     ended.inspect_err(|error| error!(%error, "a task of the network failed")).ok()
 }
 
+/// The streams of one connection.
+struct Streams {
+    server: Arc<Server>,
+    peer: PeerIdentity,
+    /// Those with many small messages, and those that have not said what they are for.
+    members: FuturesUnordered<Work<Result<Served, StreamError>>>,
+    /// Those with one large message, which takes long to read: the others do not wait for it.
+    alone: JoinSet<Result<Option<SendStream>, StreamError>>,
+}
+
+/// What became of a stream in its connection's crew.
+enum Served {
+    /// It has ended. If everything asked on it is answered, this is its sending side.
+    Ended(Option<SendStream>),
+    /// It carries one large message.
+    Alone(SendStream, FrameReader),
+}
+
+impl Streams {
+    fn add(&mut self, crew: &Crew, send: SendStream, receive: RecvStream) {
+        let stream = self.server.clone().stream(self.peer.clone(), send, receive);
+        self.members.push(crew.run(stream));
+    }
+
+    /// Waits until one has ended, and returns its sending side if everything asked on it is answered.
+    async fn next(&mut self) -> Option<Result<Option<SendStream>, StreamError>> {
+        loop {
+            tokio::select! {
+                Some(served) = self.members.next() => match served {
+                    Some(Ok(Served::Alone(send, frames))) => {
+                        let server = self.server.clone();
+                        self.alone.spawn(server.alone(self.peer.clone(), send, frames));
+                    }
+                    Some(Ok(Served::Ended(stream))) => return Some(Ok(stream)),
+                    Some(Err(error)) => return Some(tolerate_loss(Err(error))),
+                    // Its connection is gone, as the next stream tells.
+                    None => return Some(Ok(None)),
+                },
+                Some(ended) = self.alone.join_next() => {
+                    return Some(log_panic(ended).map_or(Ok(None), tolerate_loss));
+                }
+                else => return None,
+            }
+        }
+    }
+}
+
 struct Server {
     inboxes: Inboxes,
     cancel: CancellationToken,
@@ -241,18 +168,22 @@ struct Server {
 impl Server {
     async fn connection(self: Arc<Self>, incoming: quinn::Incoming) {
         let addr = incoming.remote_address();
-        let handshake = async { incoming.accept()?.await };
-        let quic = match time::timeout(HANDSHAKE_DEADLINE, handshake).await {
-            Ok(Ok(quic)) => quic,
-            Ok(Err(error)) => return info!(%addr, %error, "a connection was not opened"),
+        let handshake = async {
+            let (accepted, crew) = Crew::open(|| incoming.accept())?;
+            Ok((accepted.await?, crew))
+        };
+        let (quic, crew) = match time::timeout(HANDSHAKE_DEADLINE, handshake).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err::<_, ConnectionError>(error)) => {
+                return info!(%addr, %error, "a connection was not opened");
+            }
             Err(_) => return info!(%addr, "a connection was not opened in time"),
         };
         let Some(peer) = PeerIdentity::of(&quic) else {
             warn!(%addr, "dropping a connection whose certificate does not say what it is");
             return Farewell::WrongPeer.close(&quic);
         };
-        let mut streams = JoinSet::new();
-        let farewell = match self.streams(&quic, &peer, &mut streams).await {
+        let farewell = match self.streams(&quic, &crew, &peer).await {
             Ok(()) => Farewell::Done,
             Err(StreamError::Frame(FrameError::Lost(error))) => {
                 return debug!(%peer, %addr, %error, "a connection ended");
@@ -273,24 +204,25 @@ impl Server {
     async fn streams(
         self: &Arc<Self>,
         quic: &quinn::Connection,
+        crew: &Crew,
         peer: &PeerIdentity,
-        streams: &mut JoinSet<Result<Option<SendStream>, StreamError>>,
     ) -> Result<(), StreamError> {
+        let (server, peer) = (self.clone(), peer.clone());
+        let mut streams =
+            Streams { server, peer, members: FuturesUnordered::new(), alone: JoinSet::new() };
         loop {
             tokio::select! {
                 () = self.cancel.cancelled() => break,
-                Some(ended) = streams.join_next() => {
-                    log_panic(ended).map_or(Ok(None), tolerate_loss)?;
-                }
+                Some(ended) = streams.next() => drop(ended?),
                 stream = quic.accept_bi() => {
                     let (send, receive) = stream.map_err(|e| FrameError::Lost(e.into()))?;
-                    streams.spawn(self.clone().stream(peer.clone(), send, receive));
+                    streams.add(crew, send, receive);
                 }
             }
         }
         let mut answered = Vec::new();
-        while let Some(ended) = streams.join_next().await {
-            answered.extend(log_panic(ended).map_or(Ok(None), tolerate_loss)?);
+        while let Some(ended) = streams.next().await {
+            answered.extend(ended?);
         }
         // Streams end together: an ended lane must not look like a lost connection to a peer that
         // waits on another one.
@@ -304,22 +236,24 @@ impl Server {
         Ok(())
     }
 
-    /// Serves a stream. Returns its sending side if everything asked on it is answered.
+    /// Serves a stream, unless it carries one large message, which is for a task of its own.
     async fn stream(
         self: Arc<Self>,
         peer: PeerIdentity,
         send: SendStream,
         receive: RecvStream,
-    ) -> Result<Option<SendStream>, StreamError> {
+    ) -> Result<Served, StreamError> {
         let mut frames = FrameReader::new(receive);
         let opening = tokio::select! {
-            () = self.cancel.cancelled() => return Ok(None),
+            () = self.cancel.cancelled() => return Ok(Served::Ended(None)),
             opening = frames.next(OPENING_BYTES_MAX) => opening?,
         };
         match opening {
-            None => Ok(None),
-            Some(Opening::Lane(lane)) => self.lane(lane, &peer, send, frames).await,
-            Some(Opening::Alone) => self.alone(peer, send, frames).await,
+            None => Ok(Served::Ended(None)),
+            Some(Opening::Lane(lane)) => {
+                self.lane(lane, &peer, send, frames).await.map(Served::Ended)
+            }
+            Some(Opening::Alone) => Ok(Served::Alone(send, frames)),
         }
     }
 
@@ -333,10 +267,22 @@ impl Server {
         // Fails only for a stream that is closed already, which the first write tells.
         send.set_priority(priority(lane)).ok();
         let (places, replies) = mpsc::channel(LANE_REQUESTS_MAX);
+        let (calls, serving) = match lane {
+            Lane::Call => {
+                let (calls, serving) = self.inboxes.call.open();
+                (Some(calls), serving)
+            }
+            Lane::Member | Lane::Directory | Lane::Keeper => (None, none_served()),
+        };
         // Reading ends first, at the end of the stream or of the node; writing ends when the last
-        // request that was taken is answered.
-        let reading = self.take_requests(lane, peer, frames, places);
-        tokio::try_join!(reading, write_replies(send, replies)).map(|((), send)| Some(send))
+        // request that was taken is answered. In this order, what was read may be answered at once.
+        let reading = self.take_requests(lane, peer, frames, calls, places);
+        let serving = async {
+            serving.await;
+            Ok(())
+        };
+        let ended = tokio::try_join!(biased; reading, serving, write_replies(send, replies));
+        ended.map(|((), (), send)| Some(send))
     }
 
     async fn take_requests(
@@ -344,13 +290,15 @@ impl Server {
         lane: Lane,
         peer: &PeerIdentity,
         mut frames: FrameReader,
+        calls: Option<mpsc::Sender<CallInbound>>,
         places: mpsc::Sender<(u64, Reply)>,
     ) -> Result<(), StreamError> {
+        let mut stopped = pin!(self.cancel.cancelled());
         loop {
             // The other end of the channel lives as long as this does.
             let Ok(place) = places.clone().reserve_owned().await else { return Ok(()) };
             let next = tokio::select! {
-                () = self.cancel.cancelled() => return Ok(()),
+                () = &mut stopped => return Ok(()),
                 next = frames.next::<(u64, Request)>(FRAME_BYTES_MAX) => next?,
             };
             let Some((id, request)) = next else { return Ok(()) };
@@ -360,12 +308,12 @@ impl Server {
             if !is_allowed(peer, &request) {
                 return Err(StreamError::NotAllowed);
             }
-            self.inboxes.deliver(peer.clone(), request, id, place).await;
+            self.inboxes.deliver(calls.as_ref(), peer.clone(), request, id, place).await;
         }
     }
 
     async fn alone(
-        &self,
+        self: Arc<Self>,
         peer: PeerIdentity,
         mut send: SendStream,
         mut frames: FrameReader,
@@ -387,14 +335,23 @@ impl Server {
         let (places, mut replies) = mpsc::channel(1);
         // A fresh channel has a place.
         let Ok(place) = places.reserve_owned().await else { return Ok(None) };
-        self.inboxes.deliver(peer, request, 0, place).await;
-        let Some((_, reply)) = replies.recv().await else { return Ok(None) };
+        let (calls, serving) = self.inboxes.call.open();
+        self.inboxes.deliver(Some(&calls), peer, request, 0, place).await;
+        drop(calls);
+        let ((), Some((_, reply))) = tokio::join!(biased; serving, replies.recv()) else {
+            return Ok(None);
+        };
         let mut buffer = Vec::new();
         put(&mut buffer, &reply, MESSAGE_BYTES_MAX)?;
         drop(reply);
         send.write_all(&buffer).await?;
         Ok(Some(send))
     }
+}
+
+/// Serves no calls, where none arrive.
+fn none_served() -> Serving {
+    Box::pin(std::future::ready(()))
 }
 
 async fn write_replies(

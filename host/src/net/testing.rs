@@ -1,6 +1,7 @@
 //! Nodes for tests: real endpoints on the loopback interface with rooms that answer by rote.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,7 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Relayer, Secret};
+use super::{
+    CallInbound, Calls, Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Relayer, Secret,
+    Serving,
+};
 use crate::limits::RELAYED_BYTES_MAX;
 use crate::protocol::{
     Append, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, DirectoryReply,
@@ -90,12 +94,12 @@ impl Node {
         let (member, members) = mpsc::channel(16);
         let (directory, directories) = mpsc::channel(16);
         let (keeper, keepers) = mpsc::channel(16);
-        let (call, calls) = mpsc::channel(16);
         let (hear, heard) = mpsc::channel(32 * 1024);
         let cancel = CancellationToken::new();
         let (links, links_driver) = Links::new(endpoint.clone());
         let (relayer, relay) = Relayer::bounded(links.clone(), bytes_max);
-        let inboxes = Inboxes { member, directory, keeper, call, relay };
+        let inboxes =
+            Inboxes { member, directory, keeper, call: Arc::new(Rote(record.clone())), relay };
         let mut tasks = JoinSet::new();
         tasks.spawn(endpoint.serve(inboxes, cancel.clone()));
         tasks.spawn(links_driver.run(CancellationToken::new()));
@@ -106,15 +110,14 @@ impl Node {
         ));
         tasks.spawn(answer_directory(directories));
         tasks.spawn(answer_keepers(keepers, hear));
-        tasks.spawn(answer_calls(calls, record.clone()));
         Self { endpoint, record, cancel, heard, links, tasks }
     }
 
     /// Ends it without waiting for anything that it owes.
     pub(super) async fn kill(self) -> NodeRecord {
         let Self { endpoint, record, mut tasks, .. } = self;
-        tasks.shutdown().await;
-        endpoint.close().await;
+        // Its connections first: a room that ends says that it did nothing, a dead process says nothing.
+        tokio::join!(biased; endpoint.close(), tasks.shutdown());
         record
     }
 
@@ -172,10 +175,18 @@ async fn answer_keepers(
     }
 }
 
-async fn answer_calls(
-    mut inbox: mpsc::Receiver<Inbound<CallRequest, CallReply>>,
-    record: NodeRecord,
-) {
+/// Answers who asks for the nodes, and nobody else.
+#[derive(Debug)]
+struct Rote(NodeRecord);
+
+impl Calls for Rote {
+    fn open(&self) -> (mpsc::Sender<CallInbound>, Serving) {
+        let (calls, inbox) = mpsc::channel(16);
+        (calls, Box::pin(answer_calls(inbox, self.0.clone())))
+    }
+}
+
+async fn answer_calls(mut inbox: mpsc::Receiver<CallInbound>, record: NodeRecord) {
     while let Some(inbound) = inbox.recv().await {
         if inbound.request == CallRequest::Nodes {
             let nodes = vec![record.clone()];

@@ -1,6 +1,5 @@
 //! Building a node.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use super::joining::{self, Cluster};
 use super::members::Members;
 use super::{Ended, Node, NodeConfig, StartError, Stops};
 use crate::directory::Directory;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{Door, Gateway};
 use crate::guest::{Engine, built_in};
 use crate::keeper::{self, Keepers, Naming};
 use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
@@ -78,13 +77,13 @@ impl Node {
         let keepers = Keepers::new(me.node, links.clone(), keeper_inboxes.local);
         let (member_inbox, member_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (directory_inbox, directory_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let (call_inbox, mut call_requests) = gateway::inbox();
+        let door = Door::new(stops.gateway.clone());
         let (relayer, relay_inbox) = Relayer::new(links.clone());
         let inboxes = Inboxes {
             member: member_inbox,
             directory: directory_inbox,
             keeper: keeper_inboxes.remote,
-            call: call_inbox,
+            call: Arc::new(door.clone()),
             relay: relay_inbox,
         };
 
@@ -106,15 +105,8 @@ impl Node {
             Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
-        let entering = async {
-            let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
-            joining::enter(&cluster, &announcement, &joins, settings).await?;
-            Ok::<_, StartError>(codes)
-        };
-        let codes = tokio::select! {
-            entered = Box::pin(entering) => entered?,
-            never = decline(&mut call_requests) => match never {},
-        };
+        let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
+        Box::pin(joining::enter(&cluster, &announcement, &joins, settings)).await?;
         if store.has_lost_copies() {
             name_lost_copies(&directory, me.node);
         }
@@ -138,8 +130,7 @@ impl Node {
         run.spawn("guardian", guardian.run(stops.players.clone()));
         let (gateway, drains) =
             Gateway::new(me, name.clone(), directory.clone(), links, players.clone(), codes);
-        let service = gateway::Service::new(gateway.clone(), call_requests);
-        run.spawn("gateway", service.run(stops.gateway.clone()));
+        door.open_to(gateway.clone());
         let roster = run_players(roster);
         Ok(Self {
             me,
@@ -157,12 +148,6 @@ impl Node {
             stops,
         })
     }
-}
-
-/// Tells callers that come too early to try again or elsewhere: unanswered requests end as busy.
-async fn decline<T>(requests: &mut mpsc::Receiver<T>) -> Infallible {
-    while requests.recv().await.is_some() {}
-    std::future::pending().await
 }
 
 /// Loads what new players run: the component that was given, or the built-in one.

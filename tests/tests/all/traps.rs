@@ -3,7 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
+use host::clock;
+use host::net::{Endpoint, Identity, Secret};
+use host::protocol::{
+    Answer, Call, CallKey, CallReply, CallRequest, Operation, Reply, Request, Term,
+};
 use tests::{Cluster, Ran, Trapped, endless_module};
+use tokio::runtime::Builder;
 
 #[track_caller]
 fn trapped(ran: &Ran) -> Trapped {
@@ -131,4 +137,42 @@ fn endless_calls_hold_up_neither_other_players_nor_their_node() {
         assert_eq!((player.owner.as_str(), player.generation), ("app_node1", 1), "{player:?}");
     }
     assert!(via.try_nodes().unwrap().iter().all(|node| node.incarnation == 1));
+}
+
+/// A reward as a client sends it.
+fn reward(player: &str, word: &str) -> Request {
+    let operation = Operation::Reward(Term::from_word(word));
+    let key = CallKey::random(clock::unix_millis());
+    let call = Call { player: player.parse().expect("a name"), key, operation };
+    Request::Call(CallRequest::Call { call, deadline_ms: 0 })
+}
+
+#[test]
+fn an_endless_call_holds_up_no_other_call_of_its_connection() {
+    let cluster = Cluster::start_with_guest(2, &endless_module());
+    let via = cluster.via("app_node1");
+    for player in ["player1", "player2"] {
+        assert_eq!(via.rewarded(player, 1).points, 1);
+    }
+    let identity = Identity::client(&Secret::load(cluster.secret()).unwrap()).unwrap();
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let endpoint = Endpoint::client(identity).unwrap();
+        let connection = endpoint.dial(cluster.node("app_node1").addr(), None).await.unwrap();
+        let mut endless = connection.ask(reward("player1", "a"));
+        for total in 2..=20 {
+            let reply = tokio::select! {
+                biased;
+                reply = &mut endless => panic!("{reply:?} came first"),
+                reply = connection.ask(reward("player2", "1")) => reply,
+            };
+            let Ok(Reply::Call(CallReply::Called(Ok(answer)))) = reply else { panic!("{reply:?}") };
+            assert!(
+                matches!(answer, Answer::Returned { value, .. } if value == total),
+                "{answer:?}"
+            );
+        }
+        let reply = endless.await;
+        let Ok(Reply::Call(CallReply::Called(Ok(answer)))) = reply else { panic!("{reply:?}") };
+        assert!(matches!(answer, Answer::Trapped(_)), "{answer:?}");
+    });
 }

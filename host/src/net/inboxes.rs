@@ -1,0 +1,154 @@
+//! Where requests from other processes go, and how they are answered.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tracing::debug;
+
+use super::PeerIdentity;
+use crate::protocol::{
+    CallReply, CallRequest, DirectoryReply, DirectoryRequest, KeeperReply, KeeperRequest,
+    MemberReply, MemberRequest, Relay, Reply, Request,
+};
+
+/// Serves calls in the task of the stream that they came on: a call waits nearly all the time, and
+/// one more task that has to be woken, twice for each call, costs more than what it does.
+pub trait Calls: fmt::Debug + Send + Sync {
+    /// Returns an inbox for the calls of one stream, and what serves them: until the inbox is closed
+    /// and all are answered.
+    fn open(&self) -> (mpsc::Sender<CallInbound>, Serving);
+}
+
+/// A call and how to answer it.
+pub type CallInbound = Inbound<CallRequest, CallReply>;
+
+/// Serves what is in an inbox.
+pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where requests go: one queue for each room; calls are served beside their stream.
+#[derive(Debug, Clone)]
+pub struct Inboxes {
+    /// For `membership`.
+    pub member: mpsc::Sender<Inbound<MemberRequest, MemberReply>>,
+    /// For `directory`.
+    pub directory: mpsc::Sender<Inbound<DirectoryRequest, DirectoryReply>>,
+    /// For `keeper`.
+    pub keeper: mpsc::Sender<Inbound<KeeperRequest, KeeperReply>>,
+    /// For `gateway`.
+    pub call: Arc<dyn Calls>,
+    /// For the [`Relayer`](super::Relayer).
+    pub relay: mpsc::Sender<Inbound<Relay, Reply>>,
+}
+
+/// A request from another process.
+#[derive(Debug)]
+pub struct Inbound<Q, R> {
+    /// Who asks, as TLS has proved it; for what was passed on, the node that did so.
+    pub from: PeerIdentity,
+    /// What is asked.
+    pub request: Q,
+    /// How to answer.
+    pub responder: Responder<R>,
+}
+
+/// Answers one request. Dropped without an answer, it says [`Reply::Busy`]: so drop it only when
+/// nothing was done.
+pub struct Responder<R> {
+    /// Taken by the answer.
+    place: Option<OwnedPermit<(u64, Reply)>>,
+    id: u64,
+    wrap: fn(R) -> Reply,
+}
+
+impl<R> Responder<R> {
+    /// Sends the answer. Never waits; if the peer is gone, nobody hears it.
+    pub fn send(mut self, reply: R) {
+        let reply = (self.wrap)(reply);
+        self.answer(reply);
+    }
+
+    fn answer(&mut self, reply: Reply) {
+        if let Some(place) = self.place.take() {
+            place.send((self.id, reply));
+        }
+    }
+}
+
+impl<R> Drop for Responder<R> {
+    fn drop(&mut self) {
+        self.answer(Reply::Busy);
+    }
+}
+
+impl<R> fmt::Debug for Responder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Inboxes {
+    /// Hands a request to its room; waits while the room is behind. A room that is gone drops the
+    /// responder, which answers `Busy`.
+    pub(super) async fn deliver(
+        &self,
+        calls: Option<&mpsc::Sender<CallInbound>>,
+        from: PeerIdentity,
+        request: Request,
+        id: u64,
+        place: OwnedPermit<(u64, Reply)>,
+    ) {
+        let place = Some(place);
+        let gone = match request {
+            Request::Member(request) => {
+                let responder = Responder { place, id, wrap: Reply::Member };
+                self.member.send(Inbound { from, request, responder }).await.is_err()
+            }
+            Request::Directory(request) => {
+                let responder = Responder { place, id, wrap: Reply::Directory };
+                self.directory.send(Inbound { from, request, responder }).await.is_err()
+            }
+            Request::Keeper(request) => {
+                let responder = Responder { place, id, wrap: Reply::Keeper };
+                self.keeper.send(Inbound { from, request, responder }).await.is_err()
+            }
+            Request::Call(request) => {
+                let responder = Responder { place, id, wrap: Reply::Call };
+                let inbound = Inbound { from, request, responder };
+                match calls {
+                    Some(calls) => calls.send(inbound).await.is_err(),
+                    None => true,
+                }
+            }
+            Request::Relay(request) => {
+                let responder = Responder { place, id, wrap: std::convert::identity };
+                self.relay.send(Inbound { from, request, responder }).await.is_err()
+            }
+        };
+        if gone {
+            debug!(id, "a request came for a room that is gone");
+        }
+    }
+}
+
+/// Whether this peer may ask this. Nodes may ask everything; clients, who have the cluster's secret,
+/// may ask for calls, for listings, and what an operator wants done.
+pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
+    match (peer, request) {
+        (PeerIdentity::Node(_), _) => true,
+        (PeerIdentity::Client, Request::Call(request)) => match request {
+            CallRequest::Call { .. }
+            | CallRequest::Players { .. }
+            | CallRequest::Nodes
+            | CallRequest::Drain
+            | CallRequest::Traffic
+            | CallRequest::Configure(_) => true,
+            CallRequest::Forward { .. } | CallRequest::Code(_) => false,
+        },
+        (
+            PeerIdentity::Client,
+            Request::Member(_) | Request::Directory(_) | Request::Keeper(_) | Request::Relay(_),
+        ) => false,
+    }
+}
