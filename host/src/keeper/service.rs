@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
@@ -51,15 +53,34 @@ struct KeeperLocal {
 #[derive(Debug, Clone)]
 pub struct LocalInbox {
     requests: mpsc::Sender<KeeperLocal>,
-    called: Arc<Notify>,
+    calling: Arc<Calling>,
+}
+
+/// How the keeper is called to requests of its node's players.
+#[derive(Debug, Default)]
+struct Calling {
+    called: Notify,
+    /// Somebody has a bell that has not rung yet.
+    will_ring: AtomicBool,
+}
+
+impl LocalInbox {
+    /// Returns what calls the keeper to a request that is in its place, unless somebody has a bell
+    /// already: that one calls it to all requests that are in their places then.
+    fn bell(&self) -> Option<Bell> {
+        let will_ring = self.calling.will_ring.swap(true, Ordering::AcqRel);
+        (!will_ring).then(|| Bell(self.calling.clone()))
+    }
 }
 
 /// Calls the keeper when it is dropped, and so also for a request whose reply nobody wants.
-struct Bell(Arc<Notify>);
+struct Bell(Arc<Calling>);
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        self.0.notify_one();
+        // First: who finds a bell that will ring must be right.
+        self.0.will_ring.swap(false, Ordering::AcqRel);
+        self.0.called.notify_one();
     }
 }
 
@@ -97,10 +118,10 @@ pub struct Service<N> {
     naming: N,
     inbox: mpsc::Receiver<KeeperInbound>,
     local: mpsc::Receiver<KeeperLocal>,
+    /// Says that some of those wait.
+    calling: Arc<Calling>,
     /// Where the next sweep goes on.
     swept: Option<PlayerId>,
-    /// Requests of this node's players wait.
-    called: Arc<Notify>,
 }
 
 /// The ways into a keeper.
@@ -126,11 +147,11 @@ impl<N: Naming> Service<N> {
     ) -> Result<(Self, KeeperInboxes), StoreError> {
         let (remote, inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (requests, local) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let called = Arc::new(Notify::new());
-        let local_inbox = LocalInbox { requests, called: called.clone() };
+        let calling = Arc::<Calling>::default();
+        let local_inbox = LocalInbox { requests, calling: calling.clone() };
         let machine = load(&copies)?;
         let swept = None;
-        let service = Self { machine, copies, settings, naming, inbox, local, swept, called };
+        let service = Self { machine, copies, settings, naming, inbox, local, calling, swept };
         Ok((service, KeeperInboxes { remote, local: local_inbox }))
     }
 
@@ -156,7 +177,7 @@ impl<N: Naming> Service<N> {
                     }
                     self.serve_all(&mut remote, &mut local)?;
                 }
-                () = self.called.notified() => self.serve_all(&mut remote, &mut local)?,
+                () = self.calling.called.notified() => self.serve_all(&mut remote, &mut local)?,
                 _ = sweep.tick() => self.sweep()?,
                 Ok(()) = self.settings.changed() => self.follow_settings()?,
             }
@@ -200,7 +221,7 @@ impl<N: Naming> Service<N> {
             local.push(request);
         }
         if !self.local.is_empty() {
-            self.called.notify_one();
+            self.calling.called.notify_one();
         }
         let peers = remote
             .drain(..)
@@ -352,18 +373,19 @@ impl Keepers {
             return Box::pin(async move { keeper_reply(pending.await?) });
         }
         let (reply, answer) = oneshot::channel();
-        match self.local.requests.try_send(KeeperLocal { request, reply }) {
-            Ok(()) => {
-                let bell = Bell(self.local.called.clone());
-                Box::pin(async move {
-                    // What the player's server has sent to other nodes goes first: they take longer,
-                    // and a second task that is woken beside the network's wakes another thread.
-                    yield_now().await;
-                    drop(bell);
-                    answer.await.map_err(|_| AskError::Lost)
-                })
-            }
-            Err(_) => Box::pin(std::future::ready(Err(AskError::Full))),
+        if self.local.requests.try_send(KeeperLocal { request, reply }).is_err() {
+            return Box::pin(std::future::ready(Err(AskError::Full)));
+        }
+        let answer = answer.map(|answer| answer.map_err(|_| AskError::Lost));
+        match self.local.bell() {
+            None => Box::pin(answer),
+            Some(bell) => Box::pin(async move {
+                // What the player's server has sent to other nodes goes first: they take longer, and
+                // a second task that is woken beside the network's wakes another thread.
+                yield_now().await;
+                drop(bell);
+                answer.await
+            }),
         }
     }
 }
