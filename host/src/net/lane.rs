@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use quinn::{SendStream, WriteError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tracing::warn;
 
 use super::connection::{BULK_PRIORITY, Farewell, priority};
@@ -35,6 +35,21 @@ const SMALL_SEED_BYTES_MAX: usize = 16 * 1024;
 pub(super) const BATCH_MESSAGES: usize = 256;
 /// Encoded bytes after which a batch is written.
 pub(super) const BATCH_BYTES: usize = 64 * 1024;
+
+/// Messages on their way from which on a writer lets others write theirs before it sends: who is one
+/// of many does not wait for long, and one alone must not wait at all.
+pub(super) const CROWD: usize = 16;
+
+/// Adds what is written while other tasks have their turn: to send costs about the same for one
+/// message and for a datagram full of them.
+pub(super) async fn gather<T>(queue: &mut mpsc::Receiver<T>, batch: &mut Vec<T>) {
+    yield_now().await;
+    while batch.len() < BATCH_MESSAGES
+        && let Ok(message) = queue.try_recv()
+    {
+        batch.push(message);
+    }
+}
 
 /// Why a request has no reply. Each variant says what is known of its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -374,6 +389,9 @@ impl Writer<'_> {
             while self.alone.try_join_next().is_some() {}
             if queue.recv_many(&mut jobs, BATCH_MESSAGES).await == 0 {
                 return Ok(());
+            }
+            if self.awaited.lock().len() >= CROWD {
+                gather(&mut queue, &mut jobs).await;
             }
         }
     }

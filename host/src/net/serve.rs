@@ -28,8 +28,8 @@ use super::connection::{BULK_PRIORITY, Farewell, priority};
 use super::crew::{Crew, Work};
 use super::frame::{FrameError, FrameReader, OPENING_BYTES_MAX, Opening, TooLong, put};
 use super::inboxes::is_allowed;
-use super::lane::{BATCH_BYTES, BATCH_MESSAGES, LANE_REQUESTS_MAX};
-use super::{CallInbound, Endpoint, Inboxes, PeerIdentity, Serving, pulse};
+use super::lane::{BATCH_BYTES, BATCH_MESSAGES, CROWD, LANE_REQUESTS_MAX, gather};
+use super::{CallInbound, Endpoint, Inboxes, PeerIdentity, pulse};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::{Lane, Reply, Request};
 
@@ -53,6 +53,8 @@ enum StreamError {
     ReplyTooLong(#[from] TooLong),
     #[error("the stream was lost")]
     Write(#[from] WriteError),
+    #[error("the connection is gone")]
+    Gone,
 }
 
 impl Endpoint {
@@ -133,7 +135,7 @@ enum Served {
 
 impl Streams {
     fn add(&mut self, crew: &Crew, send: SendStream, receive: RecvStream) {
-        let stream = self.server.clone().stream(self.peer.clone(), send, receive);
+        let stream = self.server.clone().stream(crew.clone(), self.peer.clone(), send, receive);
         self.members.push(crew.run(stream));
     }
 
@@ -239,6 +241,7 @@ impl Server {
     /// Serves a stream, unless it carries one large message, which is for a task of its own.
     async fn stream(
         self: Arc<Self>,
+        crew: Crew,
         peer: PeerIdentity,
         send: SendStream,
         receive: RecvStream,
@@ -251,7 +254,7 @@ impl Server {
         match opening {
             None => Ok(Served::Ended(None)),
             Some(Opening::Lane(lane)) => {
-                self.lane(lane, &peer, send, frames).await.map(Served::Ended)
+                self.lane(&crew, lane, &peer, send, frames).await.map(Served::Ended)
             }
             Some(Opening::Alone) => Ok(Served::Alone(send, frames)),
         }
@@ -259,6 +262,7 @@ impl Server {
 
     async fn lane(
         &self,
+        crew: &Crew,
         lane: Lane,
         peer: &PeerIdentity,
         send: SendStream,
@@ -267,22 +271,22 @@ impl Server {
         // Fails only for a stream that is closed already, which the first write tells.
         send.set_priority(priority(lane)).ok();
         let (places, replies) = mpsc::channel(LANE_REQUESTS_MAX);
+        // Members of their own: only who has something to do is polled.
+        let writing = crew.run(write_replies(send, replies));
         let (calls, serving) = match lane {
             Lane::Call => {
                 let (calls, serving) = self.inboxes.call.open();
-                (Some(calls), serving)
+                (Some(calls), Some(crew.run(serving)))
             }
-            Lane::Member | Lane::Directory | Lane::Keeper => (None, none_served()),
+            Lane::Member | Lane::Directory | Lane::Keeper => (None, None),
         };
         // Reading ends first, at the end of the stream or of the node; writing ends when the last
-        // request that was taken is answered. In this order, what was read may be answered at once.
+        // request that was taken is answered. Both end at once when the other fails.
         let reading = self.take_requests(lane, peer, frames, calls, places);
-        let serving = async {
-            serving.await;
-            Ok(())
-        };
-        let ended = tokio::try_join!(biased; reading, serving, write_replies(send, replies));
-        ended.map(|((), (), send)| Some(send))
+        let writing = async { writing.await.unwrap_or(Err(StreamError::Gone)) };
+        let ended = tokio::try_join!(reading, writing);
+        drop(serving);
+        ended.map(|((), send)| Some(send))
     }
 
     async fn take_requests(
@@ -349,11 +353,6 @@ impl Server {
     }
 }
 
-/// Serves no calls, where none arrive.
-fn none_served() -> Serving {
-    Box::pin(std::future::ready(()))
-}
-
 async fn write_replies(
     mut stream: SendStream,
     mut replies: mpsc::Receiver<(u64, Reply)>,
@@ -361,6 +360,10 @@ async fn write_replies(
     let mut batch = Vec::with_capacity(BATCH_MESSAGES);
     let mut buffer = Vec::new();
     while replies.recv_many(&mut batch, BATCH_MESSAGES).await > 0 {
+        let owed = replies.max_capacity() - replies.capacity();
+        if owed >= CROWD {
+            gather(&mut replies, &mut batch).await;
+        }
         for reply in batch.drain(..) {
             put(&mut buffer, &reply, FRAME_BYTES_MAX)?;
             if buffer.len() >= BATCH_BYTES {
@@ -379,7 +382,9 @@ fn tolerate_loss(
     ended: Result<Option<SendStream>, StreamError>,
 ) -> Result<Option<SendStream>, StreamError> {
     match ended {
-        Err(StreamError::Frame(FrameError::Lost(_)) | StreamError::Write(_)) => Ok(None),
+        Err(
+            StreamError::Frame(FrameError::Lost(_)) | StreamError::Write(_) | StreamError::Gone,
+        ) => Ok(None),
         other => other,
     }
 }
