@@ -90,7 +90,7 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// Time after a change of the nodes in which callers may claim a dead owner's players, before other
 /// nodes do so to give them their copies again.
-pub const ADOPT_AFTER: Duration = Duration::from_secs(2);
+pub const ADOPT_AFTER: Duration = Duration::from_secs(1);
 /// Time for which a node that left after it had handed over what it had keeps its place in a full
 /// cluster: an update, or a reboot of its machine, takes less.
 pub const PLACE_KEPT: Duration = Duration::from_secs(10 * 60);

@@ -11,10 +11,13 @@
 //! - at most one node of a name is up;
 //! - the settings are ones that a cluster can have.
 
+mod players;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::players::Players;
 use crate::limits::NODES_MAX;
 use crate::protocol::{
     Announcement, ChangeOutcome, CopyId, Generation, JoinRefusal, NodeId, NodeRecord, NodeStatus,
@@ -61,7 +64,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryState {
     nodes: BTreeMap<NodeId, NodeRecord>,
-    players: BTreeMap<PlayerId, PlayerRecord>,
+    players: Players,
     settings: Settings,
     /// Nodes that are down because they left on purpose, and will come back.
     left: BTreeSet<NodeId>,
@@ -127,9 +130,7 @@ impl DirectoryState {
         &self,
         after: Option<&PlayerId>,
     ) -> impl Iterator<Item = (&PlayerId, &PlayerRecord)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let players = self.players.range((after.map_or(Unbounded, Excluded), Unbounded));
-        players.filter(|(_, record)| !record.is_forgotten())
+        self.players.after(after).filter(|(_, record)| !record.is_forgotten())
     }
 
     /// Whether the player's record names this copy.
@@ -183,7 +184,7 @@ impl DirectoryState {
     fn dispensable(&self) -> Option<NodeId> {
         let keepers: BTreeSet<NodeId> = self
             .players
-            .values()
+            .records()
             .flat_map(|record| record.keepers.iter().map(|keeper| keeper.node))
             .collect();
         let down = self.nodes.values().filter(|node| node.status == NodeStatus::Down);

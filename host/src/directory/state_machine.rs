@@ -2,9 +2,7 @@
 //!
 //! It lives in memory only: a restarted node rebuilds it from the latest snapshot and the log after
 //! it. One [`View`] is shared by Raft, which writes it, and the node's rooms, which read it; its
-//! lock is held for a look, one batch of entries or the encoding of a snapshot, never while something is
-//! awaited. While a snapshot is encoded, a tenth of a second for a million players, changes wait, and
-//! looks behind them.
+//! lock is held for a look or one batch of entries, never while something is awaited.
 
 use std::io::Cursor;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -178,12 +176,24 @@ impl StateMachine {
         Arc::clone(&self.view)
     }
 
-    async fn store_snapshot(&self, meta: &Meta, state: &[u8]) -> Result<()> {
+    /// Stores a snapshot and returns its encoded state, which `append` puts behind what it is given:
+    /// with a million players there should not be more of it in memory than needed.
+    async fn store_snapshot(
+        &self,
+        meta: &Meta,
+        append: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static,
+    ) -> Result<Vec<u8>> {
         let prefix = postcard::to_stdvec(meta).expect("Raft's types encode into memory");
-        let value = [&prefix, state].concat();
         let store = self.store.clone();
-        let stored = block(move || store.put(Slot::Snapshot, &value, Durability::Synced)).await;
-        Ok(stored.map_err(|e| IoError::write_snapshot(Some(meta.signature()), e))?)
+        // It takes half a second then, which is not this thread's to spend.
+        let stored = block(move || {
+            let state = prefix.len();
+            let mut value = append(prefix);
+            store.put(Slot::Snapshot, &value, Durability::Synced)?;
+            value.drain(..state);
+            Ok(value)
+        });
+        Ok(stored.await.map_err(|e| IoError::write_snapshot(Some(meta.signature()), e))?)
     }
 }
 
@@ -199,20 +209,16 @@ fn stored_snapshot(store: &RaftStore) -> std::result::Result<Option<(Meta, Vec<u
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>> {
-        // A million players take a hundred milliseconds, which are not this thread's to spend, and a
-        // copy of them would take as much memory again.
-        let view = self.view();
-        let encoded = block(move || {
-            let applied = view.read();
-            let bytes = postcard::to_stdvec(&applied.state).expect("a state encodes into memory");
-            Ok((bytes, applied.last, applied.membership.clone()))
-        });
-        let (bytes, last_log_id, last_membership) =
-            encoded.await.map_err(|e| IoError::write_snapshot(None, e))?;
+        let (state, last_log_id, last_membership) = {
+            let applied = self.view.read();
+            (applied.state.clone(), applied.last, applied.membership.clone())
+        };
         // The state is a function of the log, so its position names it.
         let snapshot_id = last_log_id.map_or_else(String::new, |log_id| log_id.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        self.store_snapshot(&meta, &bytes).await?;
+        let encode =
+            move |prefix| postcard::to_extend(&state, prefix).expect("a state encodes into memory");
+        let bytes = self.store_snapshot(&meta, encode).await?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
     }
 }
@@ -251,7 +257,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let bytes = snapshot.into_inner();
         let state = postcard::from_bytes(&bytes)
             .map_err(|e| IoError::read_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
-        self.store_snapshot(meta, &bytes).await?;
+        self.store_snapshot(meta, move |prefix| [prefix, bytes].concat()).await?;
         self.view.replace(state, meta);
         Ok(())
     }

@@ -168,6 +168,8 @@ fn config(memories: &Memories) -> Config {
     // A guest is bounded in time and stack here, in memory by `Memories` and the store's limits.
     config.epoch_interruption(true);
     config.max_wasm_stack(GUEST_STACK_BYTES_MAX);
+    // Nobody sees where in the guest a trap was, and to find out takes a third of its time.
+    config.wasm_backtrace_max_frames(None);
 
     // The same call on the same state gives the same bytes on every machine.
     config.cranelift_nan_canonicalization(true);

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::tracker::Tracker;
 
-/// Memories that are kept for one image: players come and go one by one, or all at once, when it
-/// does not matter.
-const SPARES_MAX: usize = 64;
+/// Memories that are kept for one image: as many as players may come and go at the same time. Each
+/// has what its guests wrote to, some pages.
+const SPARES_MAX: usize = 256;
 
 /// Most bytes that are overwritten to keep a memory. Beyond that a new one is as cheap, and takes
 /// less room.

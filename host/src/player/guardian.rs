@@ -34,7 +34,7 @@ use crate::protocol::{
 
 /// Players that are opened at the same time. Enough to fill the directory's entries; few enough that
 /// calls to other players hardly notice.
-const OPENED_AT_ONCE: usize = 256;
+const OPENED_AT_ONCE: usize = 160;
 
 /// Time for one player, most of it for others that wait for the same entry of the directory.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);

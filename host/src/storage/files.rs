@@ -16,7 +16,7 @@ use super::tables::{self, Unusable};
 /// Memory of a table before it is written out, in bytes: for tables that stay small.
 pub(super) const SMALL_MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
 /// Memory of a table before it is written out, in bytes: for tables that are written all the time.
-pub(super) const LARGE_MEMTABLE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const LARGE_MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// Cache of each database, in bytes. What is read twice is held above the store anyway.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Threads that write tables out and merge them, for each database.

@@ -6,8 +6,8 @@ use clap::{ValueEnum, value_parser};
 
 use crate::limits::CALLS_IN_FLIGHT_MAX;
 
-/// Most players: one node holds about 30,000 instances at the same time, and the rest at rest.
-const PLAYERS_MAX: i64 = 100_000;
+/// Most players: those that do not run take memory, too, in this process as in the nodes.
+const PLAYERS_MAX: i64 = 2_000_000;
 /// Longest measurement, in seconds.
 const SECONDS_MAX: i64 = 3600;
 /// Highest rate, in calls a second: more than one thread of a client sends.
