@@ -32,9 +32,12 @@ use crate::protocol::{
     Incarnation, NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Settings, Writer,
 };
 
-/// Players that are opened at the same time. Enough to fill the directory's entries; few enough that
-/// calls to other players hardly notice.
-const OPENED_AT_ONCE: usize = 160;
+/// Players that are opened at the same time: few enough that calls to other players hardly notice.
+const OPENED_AT_ONCE: usize = 64;
+/// The same, when there is no end of them: to have two copies of each soon counts for more then.
+const MANY_OPENED_AT_ONCE: usize = 256;
+/// Players that one look opens before it hurries.
+const MANY: usize = 4000;
 
 /// Time for one player, most of it for others that wait for the same entry of the directory.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
@@ -169,7 +172,9 @@ impl Guardian {
                 continue;
             }
             let (count, opened) = (due.len(), clock::now());
-            let left = open_all(&self.players, due).await;
+            let hurries = seen.helped + seen.left >= MANY;
+            let at_once = if hurries { MANY_OPENED_AT_ONCE } else { OPENED_AT_ONCE };
+            let left = open_each(&self.players, due, at_once).await;
             opening += clock::now().duration_since(opened);
             seen.helped += count - left;
             seen.left += left;
@@ -207,10 +212,14 @@ fn pause_while_draining(took: Duration) -> Duration {
 
 /// Has players of this node served, and waits until they are or cannot be. Returns how many are not.
 pub async fn open_all(players: &Players, due: Vec<PlayerId>) -> usize {
+    open_each(players, due, MANY_OPENED_AT_ONCE).await
+}
+
+async fn open_each(players: &Players, due: Vec<PlayerId>, at_once: usize) -> usize {
     let opening = stream::iter(due).map(|player| async {
         matches!(timeout(OPEN_DEADLINE, players.open(player)).await, Ok(true))
     });
-    let failed = opening.buffer_unordered(OPENED_AT_ONCE).filter(|opened| ready(!opened));
+    let failed = opening.buffer_unordered(at_once).filter(|opened| ready(!opened));
     failed.count().await
 }
 
