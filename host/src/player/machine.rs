@@ -307,7 +307,8 @@ impl Machine {
             Event::Call { ticket, call, deadline, counts } => {
                 let pointless = self.is_pointless(&call);
                 let waiting = Waiting { ticket, call, deadline, counts };
-                if !counts && !(self.is_active() && self.life == Life::Live) {
+                let is_live = self.is_active() && self.life == Life::Live;
+                if !counts && !is_live {
                     // To look is no reason to make an instance.
                     let late = CallError::Late { reason: "the player rests".to_owned() };
                     return out.push(waiting.refused(late, false));

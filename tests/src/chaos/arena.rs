@@ -240,10 +240,9 @@ impl Arena {
             return Err(format!("not protected: {listed:?}"));
         }
         // Whoever answers has the copies that are named; one that rests is woken up to say so.
-        let silent = all.iter().filter(|listed| listed.points.is_none());
+        let mut silent = all.iter().filter(|listed| listed.points.is_none());
         silent
-            .map(|listed| self.cluster.via(&names[0]).try_points(&listed.player).map(drop))
-            .collect()
+            .try_for_each(|listed| self.cluster.via(&names[0]).try_points(&listed.player).map(drop))
     }
 
     /// Returns all players in their order.
