@@ -21,6 +21,7 @@ use super::question::Question;
 use super::render::Format;
 use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
 use crate::net::Secret;
+use crate::node::NodeConfig;
 use crate::protocol::{CallKey, NodeName, PlayerId, SettingsChange};
 
 /// Where a node listens if nobody says otherwise, so where it is looked for.
@@ -61,24 +62,8 @@ pub(super) enum Task {
 /// A node to run.
 #[derive(Debug)]
 pub(super) struct NodeSettings {
-    /// Its name.
-    pub(super) name: NodeName,
-    /// Where it listens.
-    pub(super) listen: SocketAddr,
-    /// Members to ask for admission, as `host:port`.
-    pub(super) joins: Vec<String>,
-    /// Its data folder, which exists.
-    pub(super) data_dir: PathBuf,
-    /// The players' code and the file it came from, unless it is the built-in one.
-    pub(super) guest: Option<(PathBuf, Vec<u8>)>,
-    /// What holds for the whole cluster, if this node begins it.
-    pub(super) settings: SettingsChange,
-    /// Time without a call after which a player rests.
-    pub(super) idle_after: Duration,
-    /// How many players run at the same time.
-    pub(super) instances_max: usize,
-    /// The cluster's secret.
-    pub(super) secret: Secret,
+    /// The node; its data folder exists.
+    pub(super) config: NodeConfig,
     /// Whether the end of standard input stops it.
     pub(super) stop_with_stdin: bool,
 }
@@ -210,18 +195,19 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     };
     let secret = place.secret()?;
     create(&data_dir)?;
-    Ok(NodeSettings {
+    let joins = args.join;
+    let config = NodeConfig {
         name,
         listen,
-        joins: args.join,
+        joins,
         data_dir,
         guest,
         settings,
         idle_after,
         instances_max,
         secret,
-        stop_with_stdin: args.stop_with_stdin,
-    })
+    };
+    Ok(NodeSettings { config, stop_with_stdin: args.stop_with_stdin })
 }
 
 fn call_question(call: Question, args: CallArgs, place: &Place) -> Result<AskSettings, UsageError> {

@@ -21,7 +21,7 @@ use super::screen::Screen;
 use super::session;
 use super::signals::{Interrupts, Parent};
 use crate::limits::CALL_DEADLINE;
-use crate::node::{Node, NodeConfig, NodeEnd, NodeFailure, StartError};
+use crate::node::{Node, NodeEnd, NodeFailure, StartError};
 use crate::protocol::DrainReport;
 
 /// Runs a node until it is asked to stop. `screen` is there when a person is. Returns what is to
@@ -36,34 +36,13 @@ pub(super) async fn run(
         Ok(stops) => stops,
         Err(error) => return not_done(format!("cannot listen for signals: {error}")),
     };
-    let NodeSettings {
-        name,
-        listen,
-        joins,
-        data_dir,
-        guest,
-        settings: chosen,
-        idle_after,
-        instances_max,
-        secret,
-        stop_with_stdin: _,
-    } = settings;
-    let dialer = match Dialer::new(&secret) {
+    let config = settings.config;
+    let dialer = match Dialer::new(&config.secret) {
         Ok(dialer) => dialer,
         Err(error) => return not_done(render::sentence(&error)),
     };
+    let (name, data_dir) = (config.name.clone(), config.data_dir.clone());
     let history = data_dir.join("history");
-    let config = NodeConfig {
-        name: name.clone(),
-        listen,
-        joins,
-        data_dir: data_dir.clone(),
-        guest,
-        settings: chosen,
-        idle_after,
-        instances_max,
-        secret,
-    };
     let mut node = tokio::select! {
         started = Box::pin(Node::start(config)) => match started {
             Ok(node) => node,

@@ -298,15 +298,21 @@ fn a_copy_is_packed_while_nobody_writes_to_it() {
     assert!(packed(&keeper), "also the second time");
 }
 
-#[test]
-fn packing_is_spread_over_time() {
+/// A keeper of one copy of each of some players.
+fn with_players(players: u64) -> Keeper {
     let mut keeper = Keeper::default();
-    let id = |n: u64| format!("player{n}").parse::<PlayerId>().unwrap();
-    for n in 0..100 {
-        let (generation, state) = (Generation(0), state(0));
-        let seed = Seed { player: id(n), copy: CopyId(n), generation, writer: A, state };
+    for n in 0..players {
+        let (player, state) = (format!("player{n}").parse().unwrap(), state(0));
+        let (copy, generation) = (CopyId(n), Generation(0));
+        let seed = Seed { player, copy, generation, writer: A, state };
         keeper.handle(KeeperRequest::Seed(seed), &mut Vec::new());
     }
+    keeper
+}
+
+#[test]
+fn packing_is_spread_over_time() {
+    let mut keeper = with_players(100);
     let packed = |keeper: &Keeper| keeper.copies().filter(|(_, c)| c.state.is_packed()).count();
     // A tenth of them each time, and each of them twice before it is packed.
     (0..10).for_each(|_| keeper.pack(10, usize::MAX));
@@ -321,13 +327,7 @@ fn packing_is_spread_over_time() {
 
 #[test]
 fn copies_are_collected_some_players_at_a_time() {
-    let mut keeper = Keeper::default();
-    let id = |n: u64| format!("player{n}").parse::<PlayerId>().unwrap();
-    for n in 0..5 {
-        let (generation, state) = (Generation(0), state(0));
-        let seed = Seed { player: id(n), copy: CopyId(n), generation, writer: A, state };
-        keeper.handle(KeeperRequest::Seed(seed), &mut Vec::new());
-    }
+    let mut keeper = with_players(5);
     let (mut writes, mut rounds, mut after) = (Vec::new(), 0, None);
     loop {
         let odd = |_: &PlayerId, copy: &Copy| copy.id.0 % 2 == 1;

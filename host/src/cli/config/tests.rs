@@ -83,7 +83,8 @@ fn times_have_units() {
 #[test]
 fn a_node_gets_its_folder_and_the_secret_of_the_machine() {
     let state = tempfile::tempdir().unwrap();
-    let Task::Node(settings) = check(state.path(), "host --name n1 --join a:1 --join b:2").unwrap()
+    let Task::Node(NodeSettings { config: settings, .. }) =
+        check(state.path(), "host --name n1 --join a:1 --join b:2").unwrap()
     else {
         panic!("not a node")
     };
@@ -100,7 +101,7 @@ fn a_question_without_a_node_goes_to_those_of_this_machine() {
         panic!("not a node")
     };
     let _addr =
-        folders::AddrFile::write(&node.data_dir, "127.0.0.1:7000".parse().unwrap()).unwrap();
+        folders::AddrFile::write(&node.config.data_dir, "127.0.0.1:7000".parse().unwrap()).unwrap();
     let Task::Ask(ask) = check(state.path(), "host reward p -5").unwrap() else {
         panic!("not a question")
     };
