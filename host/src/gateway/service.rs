@@ -68,6 +68,8 @@ impl Hall {
         let mut stopped = pin!(self.cancel.cancelled());
         while is_open || !serving.is_empty() {
             tokio::select! {
+                biased;
+                // First, so that nobody is let in any more.
                 () = &mut stopped => break,
                 Some(()) = serving.next() => {}
                 inbound = inbox.recv(), if is_open => match inbound {

@@ -1,6 +1,6 @@
 //! The one place that configures wasmtime.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{fmt, io, thread};
 
@@ -33,7 +33,11 @@ pub struct Engine {
     memories: Memories,
     linker: Linker<Journal>,
     lanes: Arc<Lanes>,
+    held_up: Arc<OnceLock<Release>>,
 }
+
+/// Lets others go on that wait for the task of a long call.
+type Release = Box<dyn Fn() + Send + Sync>;
 
 impl Engine {
     /// Sets wasmtime up and starts the guests' clock, which goes until the engine is dropped.
@@ -59,7 +63,14 @@ impl Engine {
                 Ok(())
             },
         )?;
-        Ok(Self { wasmtime, memories, linker, lanes: Lanes::new() })
+        let (lanes, held_up) = (Lanes::new(), Arc::default());
+        Ok(Self { wasmtime, memories, linker, lanes, held_up })
+    }
+
+    /// Calls this whenever a guest's call turns out to be long, on the thread that it holds. Only the
+    /// first one counts.
+    pub fn when_calls_are_long(&self, release: impl Fn() + Send + Sync + 'static) {
+        drop(self.held_up.set(Box::new(release)));
     }
 
     /// Returns which tracker finds the written pages, and why it is that one.
@@ -89,7 +100,7 @@ impl Engine {
     pub(super) fn store(&self) -> Store<Journal> {
         let mut store = Store::new(&self.wasmtime, Journal::new());
         store.limiter(Journal::limits);
-        let lanes = self.lanes.clone();
+        let (lanes, held_up) = (self.lanes.clone(), self.held_up.clone());
         store.epoch_deadline_callback(move |mut store| {
             let ticks = store.data_mut().count_tick();
             if ticks >= CALL_TICKS {
@@ -98,6 +109,9 @@ impl Engine {
             // The first tick may come at once: it does not tell a long call from a short one.
             if ticks > 1 {
                 store.data_mut().end_turn();
+                if let Some(release) = held_up.get() {
+                    release();
+                }
                 let Some(turn) = give_way(&lanes) else {
                     store.data_mut().refuse();
                     return Ok(UpdateDeadline::Interrupt);

@@ -71,6 +71,13 @@ impl LocalInbox {
         let will_ring = self.calling.will_ring.swap(true, Ordering::AcqRel);
         (!will_ring).then(|| Bell(self.calling.clone()))
     }
+
+    /// Calls the keeper if somebody has a bell that has not rung.
+    fn ring(&self) {
+        if self.calling.will_ring.swap(false, Ordering::AcqRel) {
+            self.calling.called.notify_one();
+        }
+    }
 }
 
 /// Calls the keeper when it is dropped, and so also for a request whose reply nobody wants.
@@ -178,7 +185,11 @@ impl<N: Naming> Service<N> {
                     self.serve_all(&mut remote, &mut local)?;
                 }
                 () = self.calling.called.notified() => self.serve_all(&mut remote, &mut local)?,
-                _ = sweep.tick() => self.sweep()?,
+                _ = sweep.tick() => {
+                    // Whoever has the bell may be held up.
+                    self.serve_all(&mut remote, &mut local)?;
+                    self.sweep()?;
+                }
                 Ok(()) = self.settings.changed() => self.follow_settings()?,
             }
         }
@@ -364,6 +375,12 @@ impl Keepers {
     /// Returns a way to all keepers; `local` is the inbox of the one on node `me`.
     pub fn new(me: NodeId, links: Links, local: LocalInbox) -> Self {
         Self { me, links, local }
+    }
+
+    /// Has the keeper of this node look at what waits for it: a task that was about to say so computes
+    /// for long.
+    pub fn ring(&self) {
+        self.local.ring();
     }
 
     /// Sends a request. Requests to one node arrive in the order of these calls.

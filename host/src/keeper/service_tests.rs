@@ -73,6 +73,14 @@ async fn what_players_of_its_node_ask_is_served_in_order_whoever_waits_for_it() 
         assert_eq!(reply.await, acknowledged(seq));
     }
 
+    // Whoever has the bell computes, and another one waits for its reply.
+    let held_up = keepers.ask(WRITER.node, append(last + 1));
+    let other = keepers.ask(WRITER.node, append(last + 2));
+    keepers.ring();
+    assert_eq!(other.await, acknowledged(last + 2));
+    drop(held_up);
+
+    let last = last + 2;
     drop(keepers.ask(WRITER.node, append(last + 1)));
     let taken = async {
         let requests = &keepers.local.requests;

@@ -237,7 +237,7 @@ impl Task {
     fn poll_seat(&mut self, index: usize) {
         let Some(Seated { member, seat, waker }) = &mut self.seats[index] else { return };
         // Before the poll: what wakes it meanwhile must count.
-        seat.called.store(false, Ordering::Release);
+        seat.called.swap(false, Ordering::AcqRel);
         if member.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
             self.seats[index] = None;
         }

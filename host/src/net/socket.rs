@@ -109,16 +109,26 @@ impl UdpPoller for Room {
         }
         let full = match awaited {
             Some(full) => full,
-            None => {
-                let udp = datagrams.udp.get_ref().try_clone()?;
-                awaited.insert(register(udp, Interest::WRITABLE)?)
-            }
+            None => match datagrams.udp.get_ref().try_clone().and_then(writable) {
+                Ok(full) => awaited.insert(full),
+                // The process has no descriptor left. An error here would end the connection
+                // without a word, so it tries again, after others had their turn.
+                Err(_) => {
+                    datagrams.is_full.store(false, Ordering::Relaxed);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            },
         };
         let room = ready!(full.poll_write_ready(context)).map(drop);
         *awaited = None;
         datagrams.is_full.store(false, Ordering::Relaxed);
         Poll::Ready(room)
     }
+}
+
+fn writable(udp: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    register(udp, Interest::WRITABLE)
 }
 
 /// Has the runtime told of one kind of news of a socket.

@@ -75,6 +75,8 @@ impl Node {
             Named(directory.clone()),
         )?;
         let keepers = Keepers::new(me.node, links.clone(), keeper_inboxes.local);
+        let bell = keepers.clone();
+        engine.when_calls_are_long(move || bell.ring());
         let (member_inbox, member_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (directory_inbox, directory_requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let door = Door::new(stops.gateway.clone());

@@ -179,6 +179,19 @@ fn an_endless_loop_is_ended_each_time() {
 }
 
 #[test]
+fn whoever_waits_for_the_task_of_a_long_call_is_told() {
+    let engine = Engine::new().unwrap();
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = told.clone();
+    engine.when_calls_are_long(move || tell.store(true, Ordering::Relaxed));
+    let mut player = Player::new(&Code::load(&engine, &looping()).unwrap());
+    assert_eq!(player.call(&reward(3)), Ok(3));
+    assert!(!told.load(Ordering::Relaxed), "it was short");
+    player.call(&text("a")).unwrap_err();
+    assert!(told.load(Ordering::Relaxed));
+}
+
+#[test]
 fn a_call_has_its_full_time_however_long_the_instance_rested() {
     let engine = Engine::new().unwrap();
     let mut player = Player::new(&Code::load(&engine, &looping()).unwrap());
