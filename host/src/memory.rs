@@ -33,6 +33,7 @@
 mod compare;
 mod home;
 mod image;
+mod mapping;
 mod nursery;
 #[cfg(target_os = "linux")]
 mod pagemap;

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::image::Image;
-use super::spares::{Mapping, Spare, overwrite};
+use super::mapping::Mapping;
+use super::spares::{Spare, overwrite};
 use super::tracker::Tracker;
 
 /// What all memories of one instance may still grow by, in bytes.

@@ -6,9 +6,9 @@
 //! written is the image's still, and the tracker tells which were.
 
 use std::ops::Range;
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::mapping::Mapping;
 use super::tracker::Tracker;
 
 /// Memories that are kept for one image: as many as players may come and go at the same time. Each
@@ -18,27 +18,6 @@ const SPARES_MAX: usize = 256;
 /// Most bytes that are overwritten to keep a memory. Beyond that a new one is as cheap, and takes
 /// less room.
 pub(super) const OVERWRITTEN_BYTES_MAX: usize = 128 * 1024;
-
-/// A mapping of this process, unmapped when it is dropped.
-#[derive(Debug)]
-pub(super) struct Mapping {
-    pub(super) start: NonNull<u8>,
-    pub(super) len: usize,
-}
-
-// SAFETY: a mapping belongs to no thread, and this hands out no reference into it.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: whoever made this value has given the mapping to it, and every reference into it
-        // borrowed what owns this.
-        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "our own mapping is unmapped: {unmapped:?}");
-    }
-}
 
 /// A memory that nobody uses, and that holds exactly its image.
 #[derive(Debug)]

@@ -11,23 +11,18 @@ use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
+use super::super::mapping::Mapping;
 use super::{PIECE, is_zero};
 
 /// Bytes that can be mapped any number of times.
 ///
-/// Invariant: `file` has exactly `len` bytes and is sealed, so neither its bytes nor its length
-/// change; `view` is a readable mapping of all of it that lives as long as this value.
+/// Invariant: `file` has exactly as many bytes as `view` and is sealed, so neither its bytes nor its length
+/// change; `view` is a readable mapping of all of it, which is only read.
 #[derive(Debug)]
 pub(super) struct Sealed {
     file: OwnedFd,
-    view: NonNull<u8>,
-    len: usize,
+    view: Mapping,
 }
-
-// SAFETY: the mapping belongs to no thread and is only read.
-unsafe impl Send for Sealed {}
-// SAFETY: as above; nothing changes.
-unsafe impl Sync for Sealed {}
 
 impl Sealed {
     /// Copies bytes, at least one and whole pieces of them, into a new file. Pieces that are zero
@@ -47,15 +42,15 @@ impl Sealed {
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
         let view =
             unsafe { rustix::mm::mmap(ptr::null_mut(), len, read, MapFlags::PRIVATE, &file, 0)? };
-        let view = NonNull::new(view.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { file, view, len })
+        let start = NonNull::new(view.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { file, view: Mapping { start, len } })
     }
 
     /// Returns the bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is readable, as long as this, and backed by a file that can neither
         // be written nor cut any more.
-        unsafe { slice::from_raw_parts(self.view.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.view.start.as_ptr(), self.view.len) }
     }
 
     /// Maps the bytes at `start`, readable and writable. What is written there is the mapping's own.
@@ -69,7 +64,7 @@ impl Sealed {
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
         // SAFETY: what is replaced is the caller's own, and by the contract nobody refers to it.
         let placed =
-            unsafe { rustix::mm::mmap(start.cast(), self.len, access, flags, &self.file, 0)? };
+            unsafe { rustix::mm::mmap(start.cast(), self.view.len, access, flags, &self.file, 0)? };
         debug_assert_eq!(placed.cast(), start, "a fixed mapping is where it was asked for");
         Ok(())
     }
@@ -82,13 +77,5 @@ fn create(name: &str) -> rustix::io::Result<OwnedFd> {
     match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => memfd_create(name, flags),
         created => created,
-    }
-}
-
-impl Drop for Sealed {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and every reference into it borrowed `self`.
-        let unmapped = unsafe { rustix::mm::munmap(self.view.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "our own mapping is unmapped: {unmapped:?}");
     }
 }
