@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
 pub(super) use self::bench::{BenchArgs, Payload, Through};
-use crate::limits::INSTANCES_MAX;
+use crate::limits::{IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one
 ///
@@ -55,7 +55,8 @@ pub(super) struct NodeArgs {
     pub(super) ack: Option<String>,
     /// Have a player rest after this time without a call: it gives up its instance, keeps its state,
     /// and its next call wakes it up
-    #[arg(long, value_name = "TIME", default_value = "60s", env = "PLAYER_HOST_IDLE_AFTER")]
+    #[arg(long, value_name = "TIME", default_value_t = format!("{}s", IDLE_AFTER.as_secs()))]
+    #[arg(env = "PLAYER_HOST_IDLE_AFTER")]
     pub(super) idle_after: String,
     /// Run this many players at the same time; when others are called, those that were not called
     /// for longest rest
