@@ -59,6 +59,11 @@ impl Machine {
         nodes.filter(|node| *node != self.me.node)
     }
 
+    /// Whether this node holds the state in a copy of its own.
+    pub(super) fn has_own_copy(&self) -> bool {
+        self.keepers.iter().any(|keeper| keeper.copy.node == self.me.node)
+    }
+
     /// Whether another node holds the state, those of these new copies included: a copy of its own
     /// alone is none.
     fn is_safe_with(&self, new: &[KeeperCopy]) -> bool {
@@ -85,8 +90,7 @@ impl Machine {
         // Its own copy is no use alone, and a node that is going to leave is about to lose it.
         let own = self.me.node;
         let alone = taken.is_empty() && targets.is_empty();
-        let has_own = self.keepers.iter().any(|keeper| keeper.copy.node == own);
-        let wants_own = !alone && !has_own && !view.is_draining(own);
+        let wants_own = !alone && !self.has_own_copy() && !view.is_draining(own);
         if wants_own && !doubtful.contains(&own) {
             targets.push(own);
         }

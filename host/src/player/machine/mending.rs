@@ -11,8 +11,8 @@ use super::opening::Fetching;
 use super::{Action, Machine, Phase, Story, View, Waiting};
 use crate::net::AskError;
 use crate::protocol::{
-    Answer, Call, CallError, Fetch, KeeperCopy, KeeperReply, KeeperRequest, Operation,
-    PlayerChange, Recovery, Refusal, Seq,
+    Answer, Call, CallError, KeeperCopy, KeeperReply, Operation, PlayerChange, Recovery, Refusal,
+    Seq,
 };
 
 impl Machine {
@@ -42,14 +42,7 @@ impl Machine {
         self.may_be_recovered = true;
         out.push(Action::Tell(Story::Accepted { from: view.name(copy.node), seq }));
         self.phase = Phase::Fetching(Fetching::one(copy, view.now));
-        let fetch = Fetch {
-            player: self.player.clone(),
-            copy: copy.copy,
-            generation: self.generation(),
-            writer: self.me,
-            accept: Some(seq),
-        };
-        out.push(Action::Ask { copy, number: 0, request: KeeperRequest::Fetch(fetch) });
+        out.push(self.fetch_of(copy, Some(seq)));
     }
 
     /// Says to one who wants a recovery that there is nothing to recover.

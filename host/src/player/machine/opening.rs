@@ -7,7 +7,7 @@ use super::{Acking, Action, Life, Machine, NO_MAJORITY, Phase, Retry, Story, Vie
 use crate::net::AskError;
 use crate::protocol::{
     CallError, ChangeOutcome, Fetch, KeeperCopy, KeeperReply, KeeperRequest, NodeId, PlayerChange,
-    PlayerState, Refusal,
+    PlayerState, Refusal, Seq,
 };
 
 /// Time for a keeper to send its copy, the largest one over a slow network. One that goes down is not
@@ -99,17 +99,28 @@ impl Machine {
     /// Asks every keeper that can be reached for its copy.
     fn fetch(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let Some(record) = &self.record else { return };
-        let (generation, waiting) = (record.generation, record.keepers.clone());
+        let waiting = record.keepers.clone();
         let (got, failed, until) = (Vec::new(), Vec::new(), view.now + FETCH_DEADLINE);
         "no keeper has sent its copy".clone_into(&mut self.trouble);
         self.phase = Phase::Fetching(Fetching { waiting, got, failed, until });
         self.check_sources(view, out);
         let Phase::Fetching(fetching) = &self.phase else { return };
         for copy in &fetching.waiting {
-            let (player, writer) = (self.player.clone(), self.me);
-            let fetch = Fetch { player, copy: copy.copy, generation, writer, accept: None };
-            out.push(Action::Ask { copy: *copy, number: 0, request: KeeperRequest::Fetch(fetch) });
+            out.push(self.fetch_of(*copy, None));
         }
+    }
+
+    /// Asks for a copy under the present generation. `accept` is the position at which it is taken
+    /// although it may miss acknowledged calls.
+    pub(super) fn fetch_of(&self, copy: KeeperCopy, accept: Option<Seq>) -> Action {
+        let fetch = Fetch {
+            player: self.player.clone(),
+            copy: copy.copy,
+            generation: self.generation(),
+            writer: self.me,
+            accept,
+        };
+        Action::Ask { copy, number: 0, request: KeeperRequest::Fetch(fetch) }
     }
 
     pub(super) fn handle_fetch_reply(

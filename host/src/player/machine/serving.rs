@@ -149,17 +149,19 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let answer = answer(view.name(self.me.node));
-        let seq = self.seq();
         self.expect(waiting, answer, view);
-        self.tell_keepers(out, |machine, copy| {
-            KeeperRequest::Confirm(Confirm {
-                player: machine.player.clone(),
-                copy: copy.copy,
-                generation: machine.generation(),
-                writer: machine.me,
-                seq,
-            })
-        });
+        self.tell_keepers(out, Self::confirmation);
+    }
+
+    /// The question whether a keeper has all that was executed, and knows no newer owner.
+    pub(super) fn confirmation(&self, copy: KeeperCopy) -> KeeperRequest {
+        KeeperRequest::Confirm(Confirm {
+            player: self.player.clone(),
+            copy: copy.copy,
+            generation: self.generation(),
+            writer: self.me,
+            seq: self.seq(),
+        })
     }
 
     fn expect(&mut self, waiting: Waiting, answer: Answer, view: View<'_>) {

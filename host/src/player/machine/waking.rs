@@ -15,9 +15,7 @@ use super::opening::{is_reachable, problem};
 use super::{Acking, Action, Life, Machine, Phase, Retry, Story, View};
 use crate::limits::STEP_DEADLINE;
 use crate::net::AskError;
-use crate::protocol::{
-    Confirm, Fetch, Generation, KeeperCopy, KeeperReply, KeeperRequest, PlayerRecord, Seq,
-};
+use crate::protocol::{Generation, KeeperCopy, KeeperReply, PlayerRecord, Seq};
 
 /// Where a player that rests has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +74,6 @@ impl Machine {
     /// about that. A change that may still be made would find nobody who fences it.
     fn is_whole(&self, view: View<'_>) -> bool {
         let me = self.me.node;
-        let own = self.keepers.iter().any(|keeper| keeper.copy.node == me);
         let acknowledged = self.keepers.iter().all(|keeper| keeper.acknowledged >= self.sent);
         let settled = !self.unsure && self.trial.is_none();
         let mut copies = self.keepers.iter().map(|keeper| keeper.copy);
@@ -91,7 +88,7 @@ impl Machine {
             Phase::Alone => self.record.as_ref().is_some_and(|record| record.owner == self.me),
             _ => false,
         };
-        own && acknowledged && settled && copies
+        self.has_own_copy() && acknowledged && settled && copies
     }
 
     /// Reads the own copy of a player that rested, if the directory still says what it said then.
@@ -108,10 +105,7 @@ impl Machine {
         let until = view.now + STEP_DEADLINE;
         "its own node has not sent its copy".clone_into(&mut self.trouble);
         self.phase = Phase::Waking(Waking { copy, rested, until });
-        let (player, writer) = (self.player.clone(), self.me);
-        let (copy_id, generation) = (copy.copy, rested.generation);
-        let fetch = Fetch { player, copy: copy_id, generation, writer, accept: None };
-        out.push(Action::Ask { copy, number: 0, request: KeeperRequest::Fetch(fetch) });
+        out.push(self.fetch_of(copy, None));
         true
     }
 
@@ -157,17 +151,14 @@ impl Machine {
     /// does not rest again before each of them has said that it has all of it.
     fn ask_others(&mut self, out: &mut Vec<Action>) {
         self.sent += 1;
-        let (me, number, seq) = (self.me, self.sent, self.seq());
+        let (me, number) = (self.me.node, self.sent);
         for keeper in &mut self.keepers {
-            if keeper.copy.node == me.node {
+            if keeper.copy.node == me {
                 keeper.acknowledged = number;
             }
         }
-        let (player, generation) = (self.player.clone(), self.generation());
-        for copy in self.copies().into_iter().filter(|copy| copy.node != me.node) {
-            let (player, writer) = (player.clone(), me);
-            let confirm = Confirm { player, copy: copy.copy, generation, writer, seq };
-            out.push(Action::Ask { copy, number, request: KeeperRequest::Confirm(confirm) });
+        for copy in self.copies().into_iter().filter(|copy| copy.node != me) {
+            out.push(Action::Ask { copy, number, request: self.confirmation(copy) });
         }
     }
 
