@@ -32,6 +32,7 @@ mod error;
 mod instance;
 mod journal;
 mod lanes;
+mod ledger;
 mod screen;
 mod steady;
 mod strip;

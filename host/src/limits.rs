@@ -10,6 +10,9 @@ pub const NODE_NAME_BYTES_MAX: usize = 63;
 pub const GUEST_MESSAGE_BYTES_MAX: usize = 1024;
 /// Log lines a guest may write during one call; later ones are dropped.
 pub const GUEST_LOG_LINES_MAX: usize = 64;
+/// Mutable globals of one core module whose values are captured: ten times what a Python guest has.
+/// Each takes a few instructions more after each call.
+pub const NOTED_GLOBALS_MAX: usize = 16 * 1024;
 /// Longest stack a guest may use, in bytes. Wasmtime's own default.
 pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
 /// Most memory one guest instance may reach, in bytes, all its memories together. Room for the

@@ -91,7 +91,8 @@ impl Memories {
         Arc::new(Creator::new(self.tracker.clone()))
     }
 
-    /// Instantiates a component and keeps hold of the memories it creates.
+    /// Instantiates a component and keeps hold of the memories it creates, also when it fails: what
+    /// it wrote before may say why.
     ///
     /// `beginnings` says, in order of creation, what the memories begin with and how long they are;
     /// others are zero and as long as the component asks for. All bytes count as clean only after
@@ -107,9 +108,9 @@ impl Memories {
         mut store: wasmtime::Store<T>,
         component: &InstancePre<T>,
         beginnings: Vec<Beginning>,
-    ) -> wasmtime::Result<(Home<T>, Instance)> {
+    ) -> (Home<T>, wasmtime::Result<Instance>) {
         let (instance, regions) =
             nursery::collect(beginnings, self.budget_bytes, || component.instantiate(&mut store));
-        Ok((Home::new(store, regions, self.tracker.clone()), instance?))
+        (Home::new(store, regions, self.tracker.clone()), instance)
     }
 }

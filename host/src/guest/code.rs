@@ -9,7 +9,7 @@ use super::capture::changes;
 use super::engine::Engine;
 use super::instance::{Exports, Instance, reason};
 use super::journal::Journal;
-use super::{LoadError, RestoreError, Uncapturable, screen, strip, world};
+use super::{LoadError, RestoreError, Uncapturable, ledger, screen, strip, world};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
 use crate::memory::{Beginning, Home, Image};
 use crate::protocol::CodeHash;
@@ -25,6 +25,8 @@ pub struct Code {
     component: InstancePre<Journal>,
     /// Each memory right after a first start, in order of creation.
     images: Vec<Arc<Image>>,
+    /// Whether some of the memories are ledgers, in which the others' state is noted.
+    has_ledgers: bool,
 }
 
 impl Code {
@@ -40,13 +42,15 @@ impl Code {
         if bytes.len() > COMPONENT_BYTES_MAX {
             return Err(LoadError::TooLarge(bytes.len()));
         }
-        let encoded = world::component(bytes)?;
-        screen::capturable(&encoded)?;
+        let mut encoded = world::component(bytes)?;
+        let with_ledgers = ledger::with_ledgers(&encoded, &screen::capturable(&encoded)?)?;
+        let has_ledgers = with_ledgers.is_some();
+        encoded = with_ledgers.unwrap_or(encoded);
         let original = compiled(engine, &encoded)?;
-        let images = first_images(engine, &original)?;
+        let images = first_images(engine, &original, has_ledgers)?;
         let component = compiled(engine, &strip::start_of(&encoded)?)?;
-        let hash = CodeHash::of(bytes);
-        let code = Self { engine: engine.clone(), hash, bytes: bytes.to_vec(), component, images };
+        let (engine, hash, bytes) = (engine.clone(), CodeHash::of(bytes), bytes.to_vec());
+        let code = Self { engine, hash, bytes, component, images, has_ledgers };
         code.prove_images()?;
         Ok(Arc::new(code))
     }
@@ -84,7 +88,13 @@ impl Code {
         let images = self.images.iter().zip(lens);
         let beginnings = images.map(|(image, len)| Beginning { image: image.clone(), len });
         let (memories, store) = (self.engine.memories(), self.engine.store());
-        memories.instantiate(store, &self.component, beginnings.collect())
+        let (home, instance) = memories.instantiate(store, &self.component, beginnings.collect());
+        Ok((home, instance?))
+    }
+
+    /// Whether some of the memories are ledgers.
+    pub(super) fn has_ledgers(&self) -> bool {
+        self.has_ledgers
     }
 
     /// Returns a memory right after a first start. Bytes beyond the end are zero.
@@ -114,10 +124,11 @@ impl Code {
     /// Checks that an instance that begins with the images changes nothing of them, and that it
     /// has what the world asks for.
     fn prove_images(&self) -> Result<(), LoadError> {
-        let (mut home, instance) = self
-            .begin(self.images.iter().map(|image| image.len()))
-            .map_err(|error| LoadError::Start(reason(&error)))?;
-        Exports::of(&mut home, instance)?;
+        let start = |error: wasmtime::Error| LoadError::Start(reason(&error));
+        let (mut home, instance) =
+            self.begin(self.images.iter().map(|image| image.len())).map_err(start)?;
+        let exports = Exports::of(&mut home, instance, self.has_ledgers)?;
+        exports.recall(&mut home).and_then(|()| exports.note(&mut home)).map_err(start)?;
         let (mut dirty, mut runs) = (Vec::new(), Vec::new());
         for (memory, image) in self.images.iter().enumerate() {
             dirty.clear();
@@ -146,11 +157,18 @@ pub(super) fn compiled(
 fn first_images(
     engine: &Engine,
     component: &InstancePre<Journal>,
+    has_ledgers: bool,
 ) -> Result<Vec<Arc<Image>>, LoadError> {
     let start = || {
-        let started = engine.memories().instantiate(engine.store(), component, Vec::new());
-        let (mut home, instance) = started.map_err(|error| LoadError::Start(reason(&error)))?;
-        Exports::of(&mut home, instance)?;
+        let (mut home, instance) =
+            engine.memories().instantiate(engine.store(), component, Vec::new());
+        let why = |error: wasmtime::Error, home: &Home<Journal>| match refused(home, has_ledgers) {
+            Some(instruction) => Uncapturable::Start { instruction }.into(),
+            None => LoadError::Start(reason(&error)),
+        };
+        let instance = instance.map_err(|error| why(error, &home))?;
+        let exports = Exports::of(&mut home, instance, has_ledgers)?;
+        exports.note(&mut home).map_err(|error| why(error, &home))?;
         Ok::<_, LoadError>(home)
     };
     let first = start()?;
@@ -163,6 +181,13 @@ fn first_images(
     // The largest guests need not be in memory three times.
     drop(second);
     Ok(memories.map(|memory| Arc::new(Image::of(first.bytes(memory)))).collect())
+}
+
+/// Returns the name of the instruction at which a guest was stopped because nothing could note what
+/// it does.
+pub(super) fn refused(home: &Home<Journal>, has_ledgers: bool) -> Option<&'static str> {
+    let ledgers = if has_ledgers { 0..home.memories() } else { 0..0 };
+    ledgers.map(|memory| home.bytes(memory)).find_map(ledger::refused)
 }
 
 /// Memories grow by pages of this many bytes; other page sizes are off.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
+use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, NOTED_GLOBALS_MAX};
 
 /// An error of wasmtime or wasmparser, in their words.
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -64,34 +64,31 @@ pub enum LoadError {
 /// Core modules are counted from 0 in the order in which they appear in the component.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Uncapturable {
-    /// A function may return with another value in a global than it found there.
+    /// A module has more mutable globals that may change than are noted.
     #[error(
-        "in core module {module}, function {function} may leave the mutable global {global} \
-         changed; keep the value in memory instead"
+        "core module {module} may change more than {NOTED_GLOBALS_MAX} mutable globals; keep their \
+         values in memory instead"
     )]
-    Global {
+    Globals {
         /// The core module.
-        module: u32,
-        /// Index of the function in the module, imports included.
-        function: u32,
-        /// Index of the global in the module, imports included.
-        global: u32,
+        module: usize,
     },
-    /// A mutable global comes from another module, which may change it at any time.
-    #[error("core module {module} imports the mutable global `{name}`")]
-    ImportedGlobal {
-        /// The core module.
-        module: u32,
-        /// Name of the import.
-        name: String,
-    },
-    /// An instruction changes tables or segments.
+    /// A module that keeps something in globals or segments is used by a component within the
+    /// component, which could not be asked for it.
     #[error(
-        "core module {module} uses `{instruction}`, which changes state outside of linear memory"
+        "core module {module} keeps state outside of linear memory (in globals, tables or dropped \
+         segments), and a nested component may instantiate such a module"
     )]
-    Instruction {
+    Nested {
         /// The core module.
-        module: u32,
+        module: usize,
+    },
+    /// It changes a table, or a reference in a global, before its first call.
+    #[error(
+        "its start uses `{instruction}`, which changes state outside of linear memory that no \
+         snapshot can hold"
+    )]
+    Start {
         /// Name of the instruction in the text format.
         instruction: &'static str,
     },
@@ -99,7 +96,7 @@ pub enum Uncapturable {
     #[error("core module {module} has a {kind} memory")]
     Memory {
         /// The core module.
-        module: u32,
+        module: usize,
         /// "shared" or "64-bit".
         kind: &'static str,
     },

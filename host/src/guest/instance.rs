@@ -9,8 +9,9 @@ use wasmtime::{Trap, component};
 
 use super::bindings::{POINTS, REWARD, TermArgument};
 use super::capture::changes;
-use super::code::Code;
+use super::code::{Code, refused};
 use super::journal::{Journal, printable};
+use super::ledger::{NOTE, RECALL};
 use super::{LoadError, RestoreError};
 use crate::limits::{GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::Home;
@@ -50,23 +51,47 @@ pub struct Instance {
     new_for: u32,
 }
 
-/// The functions of the world.
+/// The functions of the world, and those of the ledgers.
 pub(super) struct Exports {
     reward: TypedFunc<(TermArgument<'static>,), (i64,)>,
     points: TypedFunc<(), (i64,)>,
+    ledgers: Option<Ledgers>,
+}
+
+struct Ledgers {
+    note: TypedFunc<(), ()>,
+    recall: TypedFunc<(), ()>,
 }
 
 impl Exports {
     pub(super) fn of(
         home: &mut Home<Journal>,
         instance: component::Instance,
+        has_ledgers: bool,
     ) -> Result<Self, LoadError> {
         let wrong = |name| {
             move |error: wasmtime::Error| LoadError::WrongExport { name, source: error.into() }
         };
         let reward = instance.get_typed_func(home.context(), REWARD).map_err(wrong(REWARD))?;
         let points = instance.get_typed_func(home.context(), POINTS).map_err(wrong(POINTS))?;
-        Ok(Self { reward, points })
+        let mut of_ledgers =
+            |name| instance.get_typed_func(home.context(), name).map_err(wrong(name));
+        let ledgers = if has_ledgers {
+            Some(Ledgers { note: of_ledgers(NOTE)?, recall: of_ledgers(RECALL)? })
+        } else {
+            None
+        };
+        Ok(Self { reward, points, ledgers })
+    }
+
+    /// Notes in the memories what is not in them.
+    pub(super) fn note(&self, home: &mut Home<Journal>) -> wasmtime::Result<()> {
+        self.ledgers.as_ref().map_or(Ok(()), |ledgers| ledgers.note.call(home.context(), ()))
+    }
+
+    /// Brings what is not in the memories to where they say it was.
+    pub(super) fn recall(&self, home: &mut Home<Journal>) -> wasmtime::Result<()> {
+        self.ledgers.as_ref().map_or(Ok(()), |ledgers| ledgers.recall.call(home.context(), ()))
     }
 }
 
@@ -76,11 +101,13 @@ impl Instance {
         let lens = code.lens(snapshot)?;
         let (mut home, instance) =
             code.begin(lens).map_err(|error| RestoreError::Start(reason(&error)))?;
-        home.data_mut().end_turn();
-        let exports = Exports::of(&mut home, instance)
+        let exports = Exports::of(&mut home, instance, code.has_ledgers())
             .expect("the exports of this code were looked up when it was loaded");
         let mut instance = Self { code, home, exports, dirty: Vec::new(), new_for: NEW_CALLS };
         instance.write(snapshot)?;
+        let Self { exports, home, .. } = &mut instance;
+        exports.recall(home).map_err(|error| RestoreError::Start(reason(&error)))?;
+        home.data_mut().end_turn();
         Ok(instance)
     }
 
@@ -103,9 +130,13 @@ impl Instance {
                 return CallOutcome::Trapped { message };
             }
         };
+        let returned = returned.and_then(|(value,)| {
+            self.exports.note(&mut self.home)?;
+            Ok(value)
+        });
         self.home.data_mut().end_turn();
         match returned {
-            Ok((value,)) => {
+            Ok(value) => {
                 let delta = self.capture(before);
                 self.age();
                 if before.wire_bytes_after(&delta) > SNAPSHOT_BYTES_MAX {
@@ -113,10 +144,7 @@ impl Instance {
                 }
                 CallOutcome::Returned { value, delta }
             }
-            Err(error) => {
-                let last_words = self.home.data_mut().take_last_error();
-                CallOutcome::Trapped { message: last_words.unwrap_or_else(|| reason(&error)) }
-            }
+            Err(error) => CallOutcome::Trapped { message: self.why_trapped(&error) },
         }
     }
 
@@ -156,6 +184,19 @@ impl Instance {
             (0..self.home.memories()).for_each(|memory| self.home.forget_dirty(memory));
         }
         self.new_for = self.new_for.saturating_sub(1);
+    }
+
+    /// Returns the cause of a trap: what the host knows better, then the guest's own words, then the
+    /// engine's.
+    fn why_trapped(&mut self, error: &wasmtime::Error) -> String {
+        if let Some(instruction) = refused(&self.home, self.code.has_ledgers()) {
+            return format!(
+                "used `{instruction}`, which changes state outside of linear memory that no \
+                 snapshot can hold"
+            );
+        }
+        let last_words = self.home.data_mut().take_last_error();
+        last_words.unwrap_or_else(|| reason(error))
     }
 
     fn capture(&mut self, before: &Snapshot) -> Delta {

@@ -1,146 +1,239 @@
-//! Does all of a component's state live in its linear memory? Decided once, at load.
+//! Does all of a component's state live where it is captured? Decided once, at load.
 //!
 //! What could hold state between two calls, and what is done about it:
 //!
 //! | state | rule |
 //! |---|---|
 //! | linear memory | captured; shared and 64-bit memories are refused |
-//! | mutable globals | every function leaves them as it found them (`steady`), or refused |
-//! | tables | filled at instantiation only; instructions that change them are refused |
-//! | passive segments | instructions that use or drop them are refused |
-//! | handles, tasks, threads | every canonical function but `lift` and `lower` is refused |
+//! | mutable globals | every function leaves them as it found them (`steady`), or they are noted in a `ledger` |
+//! | dropped segments | noted in a `ledger` |
+//! | tables, references in globals | filled at instantiation only: a call that changes one is refused when it does (`ledger`) |
+//! | handles, tasks, threads, async functions | every canonical function but a plain `lift` and `lower` is refused |
 //!
 //! Active segments and start functions run once, at instantiation, alike for every instance.
 
-use std::collections::BTreeSet;
-use std::mem;
+mod effects;
+mod module;
 
 use wasmparser::{
-    BinaryReaderError, CanonicalFunction, Encoding, FuncToValidate, FuncValidatorAllocations,
-    FunctionBody, MemoryType, Operator, Parser, Payload, TypeRef, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    BinaryReaderError, CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind,
+    ComponentInstance, ComponentOuterAliasKind, Encoding, FuncValidatorAllocations, Instance,
+    Parser, Payload, ValidPayload, Validator, WasmFeatures, types::Types,
 };
 
-use super::steady::leaves_global_as_found;
+use self::module::OpenModule;
+use super::ledger::Outside;
 use super::{LoadError, Uncapturable};
 
-/// Refuses a component that keeps state where it would be lost.
-pub(super) fn capturable(component: &[u8]) -> Result<(), LoadError> {
+/// What a component keeps outside of linear memory, and where more can be added to it.
+#[derive(Debug, Default)]
+pub(super) struct Screened {
+    /// Core modules, in the order in which they appear, nested ones included.
+    pub(super) modules: Vec<Outside>,
+    /// Core instances of those modules that keep something, by their numbers.
+    pub(super) instances: Vec<u32>,
+    /// How many of each kind the outermost component has.
+    pub(super) counts: Counts,
+}
+
+/// How many of each kind a component has.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) modules: u32,
+    pub(super) instances: u32,
+    pub(super) core_functions: u32,
+    pub(super) types: u32,
+    pub(super) functions: u32,
+}
+
+/// Refuses a component that keeps state where it would be lost, and finds what it keeps elsewhere.
+pub(super) fn capturable(component: &[u8]) -> Result<Screened, LoadError> {
     // All features: a component that uses one that matters here is refused by name, and wasmtime
     // refuses those that it has switched off.
     let mut screen = Screen {
         validator: Validator::new_with_features(WasmFeatures::all()),
         allocations: FuncValidatorAllocations::default(),
-        modules: 0,
+        open: Vec::new(),
+        found: Screened::default(),
+        outermost: Vec::new(),
+        core_instances: 0,
+        strays: false,
     };
     for payload in Parser::new(0).parse_all(component) {
         screen.payload(&payload.map_err(invalid)?)?;
     }
-    Ok(())
+    screen.finish()
 }
 
 struct Screen {
     validator: Validator,
     allocations: FuncValidatorAllocations,
-    /// Core modules seen so far, the one being read included.
-    modules: u32,
+    /// What is being read: components, of which nothing is noted, and the module within them.
+    open: Vec<Option<OpenModule>>,
+    found: Screened,
+    /// The core modules that the outermost component knows: the numbers of those that are written in
+    /// it, and none for others.
+    outermost: Vec<Option<usize>>,
+    /// Core instances of the outermost component so far, and the module of each that it makes.
+    core_instances: u32,
+    /// Whether a core module may be instantiated by another component than the outermost one.
+    strays: bool,
 }
 
 impl Screen {
     fn payload(&mut self, payload: &Payload<'_>) -> Result<(), LoadError> {
-        let module = self.modules.saturating_sub(1);
         match payload {
-            Payload::Version { encoding: Encoding::Module, .. } => self.modules += 1,
-            Payload::MemorySection(memories) => {
-                for memory in memories.clone() {
-                    refuse_memory(module, &memory.map_err(invalid)?)?;
+            Payload::Version { encoding: Encoding::Module, .. } => {
+                if self.open.len() == 1 {
+                    self.outermost.push(Some(self.found.modules.len()));
                 }
+                let number = self.found.modules.len();
+                self.found.modules.push(Outside::default());
+                self.open.push(Some(OpenModule::new(number)));
             }
-            Payload::ImportSection(imports) => {
-                for import in imports.clone().into_imports() {
-                    let import = import.map_err(invalid)?;
-                    match import.ty {
-                        TypeRef::Memory(memory) => refuse_memory(module, &memory)?,
-                        TypeRef::Global(global) if global.mutable => {
-                            let name = import.name.to_owned();
-                            return Err(Uncapturable::ImportedGlobal { module, name }.into());
-                        }
-                        _ => {}
-                    }
-                }
+            Payload::Version { .. } => self.open.push(None),
+            _ => {}
+        }
+        match self.open.last_mut() {
+            Some(Some(module)) => module.section(payload)?,
+            _ => self.component_section(payload)?,
+        }
+        match self.validator.payload(payload).map_err(invalid)? {
+            ValidPayload::Func(function, body) => {
+                let Some(Some(module)) = self.open.last_mut() else { return Ok(()) };
+                module.function(function, &body, &mut self.allocations)
             }
+            ValidPayload::End(types) => {
+                self.close(&types);
+                Ok(())
+            }
+            ValidPayload::Ok | ValidPayload::Parser(_) => Ok(()),
+        }
+    }
+
+    fn component_section(&mut self, payload: &Payload<'_>) -> Result<(), LoadError> {
+        let outermost = self.open.len() == 1;
+        match payload {
             Payload::ComponentCanonicalSection(functions) => {
                 for function in functions.clone() {
                     refuse_canonical(&function.map_err(invalid)?)?;
                 }
             }
-            _ => {}
-        }
-        match self.validator.payload(payload).map_err(invalid)? {
-            ValidPayload::Func(function, body) => self.function(module, function, &body),
-            ValidPayload::Ok | ValidPayload::Parser(_) | ValidPayload::End(_) => Ok(()),
-        }
-    }
-
-    fn function(
-        &mut self,
-        module: u32,
-        function: FuncToValidate<ValidatorResources>,
-        body: &FunctionBody<'_>,
-    ) -> Result<(), LoadError> {
-        let globals = globals_set(module, body)?;
-        let FuncToValidate { resources, index, ty, features } = function;
-        if globals.is_empty() {
-            let function = FuncToValidate { resources, index, ty, features };
-            let mut validator = function.into_validator(mem::take(&mut self.allocations));
-            validator.validate(body).map_err(invalid)?;
-            self.allocations = validator.into_allocations();
-            return Ok(());
-        }
-        for global in globals {
-            let function = FuncToValidate { resources: resources.clone(), index, ty, features };
-            let mut validator = function.into_validator(mem::take(&mut self.allocations));
-            let verdict = leaves_global_as_found(global, &mut validator, body).map_err(invalid)?;
-            self.allocations = validator.into_allocations();
-            if verdict.is_break() {
-                return Err(Uncapturable::Global { module, function: index, global }.into());
+            Payload::ComponentAliasSection(aliases) => {
+                for alias in aliases.clone() {
+                    if is_of_a_module(&alias.map_err(invalid)?) {
+                        self.stray(outermost);
+                    }
+                }
             }
+            Payload::ComponentImportSection(imports) => {
+                for import in imports.clone() {
+                    if import.map_err(invalid)?.ty.kind() == ComponentExternalKind::Module {
+                        self.stray(outermost);
+                    }
+                }
+            }
+            Payload::ComponentExportSection(exports) => {
+                for export in exports.clone() {
+                    if export.map_err(invalid)?.kind == ComponentExternalKind::Module {
+                        self.stray(outermost);
+                    }
+                }
+            }
+            Payload::ComponentInstanceSection(instances) => {
+                for instance in instances.clone() {
+                    self.strays |= passes_a_module(&instance.map_err(invalid)?);
+                }
+            }
+            Payload::InstanceSection(instances) if outermost => {
+                for instance in instances.clone() {
+                    self.core_instance(&instance.map_err(invalid)?);
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
-}
 
-/// Returns the globals that a function sets, and refuses instructions that must not be there.
-fn globals_set(module: u32, body: &FunctionBody<'_>) -> Result<BTreeSet<u32>, LoadError> {
-    let mut globals = BTreeSet::new();
-    for operator in body.get_operators_reader().map_err(invalid)? {
-        let operator = operator.map_err(invalid)?;
-        if let Some(instruction) = lasting_effect(&operator) {
-            return Err(Uncapturable::Instruction { module, instruction }.into());
-        }
-        if let Operator::GlobalSet { global_index } = operator {
-            globals.insert(global_index);
+    /// A core module that comes from another component, or goes to one: it has a number more here.
+    fn stray(&mut self, outermost: bool) {
+        self.strays = true;
+        if outermost {
+            self.outermost.push(None);
         }
     }
-    Ok(globals)
+
+    fn core_instance(&mut self, instance: &Instance<'_>) {
+        if let Instance::Instantiate { module_index, .. } = instance {
+            let number = self.outermost.get(*module_index as usize).copied().flatten();
+            let outside = number.and_then(|number| self.found.modules.get(number));
+            if outside.is_some_and(|outside| !outside.is_empty()) {
+                self.found.instances.push(self.core_instances);
+            }
+        }
+        self.core_instances += 1;
+    }
+
+    fn close(&mut self, types: &Types) {
+        let types = types.as_ref();
+        match self.open.pop() {
+            Some(Some(module)) => {
+                let number = module.number();
+                self.found.modules[number] = module.outside(types);
+                // Only its own component could note what a nested one's module has.
+                let nested = self.open.len() > 1;
+                self.strays |= nested && !self.found.modules[number].is_empty();
+            }
+            _ if self.open.is_empty() => {
+                self.found.counts = Counts {
+                    modules: types.module_count(),
+                    instances: types.core_instance_count(),
+                    core_functions: types.function_count(),
+                    types: types.component_type_count(),
+                    functions: types.component_function_count(),
+                };
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self) -> Result<Screened, LoadError> {
+        match self.found.modules.iter().position(|outside| !outside.is_empty()) {
+            Some(module) if self.strays => Err(Uncapturable::Nested { module }.into()),
+            _ => Ok(self.found),
+        }
+    }
 }
 
 fn invalid(error: BinaryReaderError) -> LoadError {
     LoadError::Invalid(error.into())
 }
 
-fn refuse_memory(module: u32, memory: &MemoryType) -> Result<(), Uncapturable> {
-    let kind = match memory {
-        MemoryType { shared: true, .. } => "shared",
-        MemoryType { memory64: true, .. } => "64-bit",
-        _ => return Ok(()),
-    };
-    Err(Uncapturable::Memory { module, kind })
+fn is_of_a_module(alias: &ComponentAlias<'_>) -> bool {
+    matches!(
+        alias,
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
+            | ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. }
+    )
+}
+
+fn passes_a_module(instance: &ComponentInstance<'_>) -> bool {
+    match instance {
+        ComponentInstance::Instantiate { args, .. } => {
+            args.iter().any(|arg| arg.kind == ComponentExternalKind::Module)
+        }
+        ComponentInstance::FromExports(exports) => {
+            exports.iter().any(|export| export.kind == ComponentExternalKind::Module)
+        }
+    }
 }
 
 fn refuse_canonical(function: &CanonicalFunction) -> Result<(), Uncapturable> {
-    if matches!(function, CanonicalFunction::Lift { .. } | CanonicalFunction::Lower { .. }) {
-        return Ok(());
+    if let CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } =
+        function
+    {
+        let is_async = options.iter().any(|option| matches!(option, CanonicalOption::Async));
+        return if is_async { Err(Uncapturable::Canonical("async".to_owned())) } else { Ok(()) };
     }
     // `ResourceNew { resource: 3 }` is `resource-new` to the reader of an error.
     let debug = format!("{function:?}");
@@ -153,19 +246,4 @@ fn refuse_canonical(function: &CanonicalFunction) -> Result<(), Uncapturable> {
         words.extend(c.to_lowercase());
     }
     Err(Uncapturable::Canonical(words))
-}
-
-/// Returns the name of an instruction that changes state which no snapshot has.
-fn lasting_effect(operator: &Operator<'_>) -> Option<&'static str> {
-    Some(match operator {
-        Operator::TableSet { .. } => "table.set",
-        Operator::TableGrow { .. } => "table.grow",
-        Operator::TableFill { .. } => "table.fill",
-        Operator::TableCopy { .. } => "table.copy",
-        Operator::TableInit { .. } => "table.init",
-        Operator::ElemDrop { .. } => "elem.drop",
-        Operator::MemoryInit { .. } => "memory.init",
-        Operator::DataDrop { .. } => "data.drop",
-        _ => return None,
-    })
 }

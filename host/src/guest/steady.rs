@@ -95,7 +95,7 @@ enum Kind {
     If(Option<State>),
 }
 
-struct Walk {
+struct Walk<'a> {
     global: u32,
     /// `None` after an instruction that does not continue.
     state: Option<State>,
@@ -103,49 +103,86 @@ struct Walk {
     frames: Vec<Frame>,
     /// For each loop, in order, the locals that it sets.
     loops: std::vec::IntoIter<Vec<u32>>,
+    effort: &'a mut Effort,
+}
+
+/// Locals that may still be copied and compared to prove something of one module.
+#[derive(Debug)]
+pub(super) struct Effort(usize);
+
+impl Effort {
+    /// Some seconds. A JavaScript guest of 12 MB needs a twentieth of it, and for a module that is
+    /// made to need more simply nothing is proven.
+    pub(super) fn of_a_module() -> Self {
+        Self(1_000_000_000)
+    }
+
+    fn spend(&mut self, locals: usize) -> ControlFlow<()> {
+        let left = self.0.checked_sub(locals);
+        self.0 = left.unwrap_or(0);
+        left.map_or(ControlFlow::Break(()), |_| ControlFlow::Continue(()))
+    }
 }
 
 /// Returns `Continue` if the function provably leaves the global as it found it, `Break` if not.
 ///
 /// # Errors
 ///
-/// What is wrong with the function, which is validated on the way.
+/// What is wrong with the function, as far as it was read.
 pub(super) fn leaves_global_as_found<R: WasmModuleResources>(
     global: u32,
     validator: &mut FuncValidator<R>,
     body: &FunctionBody<'_>,
+    effort: &mut Effort,
 ) -> Result<ControlFlow<()>, BinaryReaderError> {
     let mut reader = body.get_binary_reader();
     validator.read_locals(&mut reader)?;
+    if effort.spend(validator.len_locals() as usize).is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
     let locals = vec![Value::Unknown; validator.len_locals() as usize];
+    let Some(loops) = locals_set_in_loops(body, effort)? else {
+        return Ok(ControlFlow::Break(()));
+    };
     let mut walk = Walk {
         global,
         state: Some(State { global: Value::Found(0), locals }),
         operands: Vec::new(),
         frames: vec![Frame { kind: Kind::Block, height: 0, end: None }],
-        loops: locals_set_in_loops(body)?.into_iter(),
+        loops: loops.into_iter(),
+        effort,
     };
     let mut operators = OperatorsReader::new(reader);
-    let mut verdict = ControlFlow::Continue(());
     while !operators.eof() {
         let (operator, offset) = operators.read_with_offset()?;
         // The arity depends on what is open before the instruction.
         let arity = operator.operator_arity(validator);
         validator.op(offset, &operator)?;
-        if verdict.is_continue() {
-            verdict = walk.step(&operator, arity, validator.operand_stack_height() as usize);
+        if walk.step(&operator, arity, validator.operand_stack_height() as usize).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(verdict)
+    Ok(ControlFlow::Continue(()))
 }
 
-impl Walk {
+impl Walk<'_> {
     fn step(
         &mut self,
         operator: &Operator<'_>,
         arity: Option<(u32, u32)>,
         height_after: usize,
     ) -> ControlFlow<()> {
+        if matches!(
+            operator,
+            Operator::If { .. }
+                | Operator::Else
+                | Operator::End
+                | Operator::Br { .. }
+                | Operator::BrIf { .. }
+                | Operator::BrTable { .. }
+        ) {
+            self.spend(operator)?;
+        }
         match operator {
             Operator::Block { .. } => self.open(Kind::Block, height_after, arity),
             Operator::Loop { .. } => self.open_loop(height_after, arity),
@@ -182,6 +219,16 @@ impl Walk {
             _ => return self.compute(operator, arity, height_after),
         }
         ControlFlow::Continue(())
+    }
+
+    /// Counts what the instruction copies and compares.
+    fn spend(&mut self, operator: &Operator<'_>) -> ControlFlow<()> {
+        let states = match operator {
+            Operator::BrTable { targets } => targets.len() as usize + 1,
+            _ => 1,
+        };
+        let locals = self.state.as_ref().map_or(0, |state| state.locals.len());
+        self.effort.spend(states * (locals + 1))
     }
 
     /// Instructions that continue with the next one.
@@ -346,37 +393,47 @@ fn may_branch(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// Returns, for each loop in order, the locals that are set in it, inner loops included.
-fn locals_set_in_loops(body: &FunctionBody<'_>) -> Result<Vec<Vec<u32>>, BinaryReaderError> {
+/// Returns, for each loop in order, the locals that are set in it, inner loops included. `None` when
+/// there is no effort left for it.
+fn locals_set_in_loops(
+    body: &FunctionBody<'_>,
+    effort: &mut Effort,
+) -> Result<Option<Vec<Vec<u32>>>, BinaryReaderError> {
     let mut set: Vec<Vec<u32>> = Vec::new();
-    // For each open block, the number of the loop that it is.
-    let mut open: Vec<Option<usize>> = Vec::new();
+    // For each open block, whether it is a loop; and the numbers of the open loops.
+    let (mut open, mut loops) = (Vec::new(), Vec::new());
     for operator in body.get_operators_reader()? {
         match operator? {
             Operator::Loop { .. } => {
-                open.push(Some(set.len()));
+                open.push(true);
+                loops.push(set.len());
                 set.push(Vec::new());
             }
             Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
-                open.push(None);
+                open.push(false);
             }
             Operator::End => {
-                if let Some(Some(closed)) = open.pop()
-                    && let Some(outer) = open.iter().rev().copied().flatten().next()
-                {
+                if open.pop() != Some(true) {
+                    continue;
+                }
+                let Some(closed) = loops.pop() else { continue };
+                set[closed].sort_unstable();
+                set[closed].dedup();
+                if let Some(outer) = loops.last() {
                     let inner = set[closed].clone();
-                    set[outer].extend(inner);
-                    set[outer].sort_unstable();
-                    set[outer].dedup();
+                    if effort.spend(inner.len()).is_break() {
+                        return Ok(None);
+                    }
+                    set[*outer].extend(inner);
                 }
             }
             Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-                if let Some(innermost) = open.iter().rev().copied().flatten().next() {
-                    set[innermost].push(local_index);
+                if let Some(innermost) = loops.last() {
+                    set[*innermost].push(local_index);
                 }
             }
             _ => {}
         }
     }
-    Ok(set)
+    Ok(Some(set))
 }

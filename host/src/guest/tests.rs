@@ -3,6 +3,7 @@
 mod built_in;
 mod calls;
 mod large;
+mod outside;
 mod refused;
 
 use std::sync::Arc;

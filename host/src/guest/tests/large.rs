@@ -20,8 +20,8 @@ impl Started {
         let engine = Engine::new().unwrap();
         let component = code::compiled(&engine, &world::component(bytes).unwrap()).unwrap();
         let (mut home, instance) =
-            engine.memories().instantiate(engine.store(), &component, Vec::new()).unwrap();
-        let reward = instance.get_typed_func(home.context(), REWARD).unwrap();
+            engine.memories().instantiate(engine.store(), &component, Vec::new());
+        let reward = instance.unwrap().get_typed_func(home.context(), REWARD).unwrap();
         Self { home, reward }
     }
 

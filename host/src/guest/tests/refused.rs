@@ -2,7 +2,7 @@
 
 use super::super::Uncapturable;
 use super::*;
-use crate::limits::COMPONENT_BYTES_MAX;
+use crate::limits::{COMPONENT_BYTES_MAX, NOTED_GLOBALS_MAX};
 
 fn refusal(bytes: &[u8]) -> LoadError {
     load(bytes).expect_err("this code is to be refused")
@@ -62,97 +62,6 @@ fn another_world_is_refused_with_the_name_that_does_not_fit() {
 }
 
 #[test]
-fn state_in_a_global_is_refused() {
-    let counting = format!(
-        r#"{MEMORY} (global $n (mut i32) (i32.const 0))
-        (func (export "count") (global.set $n (i32.add (global.get $n) (i32.const 1))))"#
-    );
-    let expected = Uncapturable::Global { module: 0, function: 0, global: 0 };
-    assert_eq!(uncapturable(&counting), expected);
-    assert!(expected.to_string().contains("function 0 may leave the mutable global 0 changed"));
-    let bodies = [
-        // Only on one of two ways.
-        "(if (global.get $n) (then (global.set $n (i32.const 5))))",
-        // Lowered and not raised again before an early return.
-        "(local i32) (global.set $n (local.tee 0 (i32.sub (global.get $n) (i32.const 16))))
-         (if (local.get 0) (then (return)))
-         (global.set $n (i32.add (local.get 0) (i32.const 16)))",
-        // Lower with each round of a loop.
-        "(loop (global.set $n (i32.sub (global.get $n) (i32.const 16))) (br_if 0 (i32.const 1)))",
-        // The saved value was overwritten in a loop.
-        "(local i32) (local.set 0 (global.get $n))
-         (loop (global.set $n (local.get 0)) (local.set 0 (i32.const 1)) (br_if 0 (i32.const 1)))",
-        "(block (br_table 0 0 (global.set $n (i32.const 1)) (i32.const 0)))",
-    ];
-    for body in bodies {
-        let module = format!(
-            "{MEMORY} (global $n (mut i32) (i32.const 64)) (func (export \"count\") {body})"
-        );
-        assert_eq!(uncapturable(&module), expected, "{body}");
-    }
-}
-
-#[test]
-fn a_stack_pointer_is_accepted() {
-    let frame = |body: &str| {
-        format!(
-            r#"{MEMORY} {COMMON} (global $sp (mut i32) (i32.const 4096)) (global $other (mut i64) (i64.const 1))
-            (func $leaf (param i32) (result i32) (local $fp i32) {body})
-            (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))"#
-        )
-    };
-    let bodies = [
-        "(global.set $sp (local.tee $fp (i32.sub (global.get $sp) (i32.const 16))))
-         (block (br_if 0 (local.get 0)) (drop (call $leaf (local.get $fp))))
-         (loop $again
-            (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
-            (br_if $again (local.get 0)))
-         (global.set $sp (i32.add (local.get $fp) (i32.const 16)))
-         (local.get 0)",
-        // Aligned: what was found is in a local, what is current is unknown.
-        "(local.set $fp (global.get $sp))
-         (global.set $sp (i32.and (i32.sub (global.get $sp) (i32.const 100)) (i32.const -64)))
-         (global.set $sp (local.get $fp))
-         (local.get 0)",
-        // A path that traps need not restore it.
-        "(global.set $sp (local.tee $fp (i32.sub (global.get $sp) (i32.const 16))))
-         (if (local.get 0) (then unreachable) (else
-            (global.set $sp (i32.add (i32.const 16) (local.get $fp)))))
-         (i32.const 1)",
-        // A frame of its own in each round, as after inlining.
-        "(loop (result i32)
-            (global.set $sp (local.tee $fp (i32.sub (global.get $sp) (i32.const 32))))
-            (global.set $sp (i32.add (local.get $fp) (i32.const 32)))
-            (br_if 0 (local.get 0))
-            (i32.const 1))",
-    ];
-    for body in bodies {
-        load(&single(&frame(body))).unwrap_or_else(|error| panic!("{body}: {error}"));
-    }
-}
-
-#[test]
-fn state_in_tables_and_segments_is_refused_by_name() {
-    let table = "(table $t 1 10 funcref) (elem declare func $f) (func $f)";
-    let cases = [
-        ("table.set", "(table.set $t (i32.const 0) (ref.func $f))"),
-        ("table.grow", "(drop (table.grow $t (ref.func $f) (i32.const 1)))"),
-        ("table.fill", "(table.fill $t (i32.const 0) (ref.func $f) (i32.const 1))"),
-        ("table.copy", "(table.copy $t $t (i32.const 0) (i32.const 0) (i32.const 1))"),
-        ("table.init", "(table.init $t $e (i32.const 0) (i32.const 0) (i32.const 1))"),
-        ("elem.drop", "(elem.drop $e)"),
-        ("memory.init", "(memory.init $d (i32.const 0) (i32.const 0) (i32.const 1))"),
-        ("data.drop", "(data.drop $d)"),
-    ];
-    for (instruction, body) in cases {
-        let module = format!(
-            r#"{MEMORY} {table} (elem $e func $f) (data $d "x") (func (export "bad") {body})"#
-        );
-        assert_eq!(uncapturable(&module), Uncapturable::Instruction { module: 0, instruction });
-    }
-}
-
-#[test]
 fn a_table_that_is_filled_at_instantiation_is_accepted() {
     let module = format!(
         r#"{MEMORY} {COMMON} {ADD} (table 1 funcref) (elem (i32.const 0) $add)
@@ -192,27 +101,78 @@ fn handles_kept_by_the_host_are_refused() {
 }
 
 #[test]
-fn a_mutable_global_of_another_module_is_refused() {
-    let core = r#"(core module $a (global (export "n") (mut i32) (i32.const 0)))
-        (core instance $a (instantiate $a))
-        (core module $m (memory (export "memory") 1)
-            (import "a" "n" (global (mut i32)))
+fn what_only_a_nested_component_could_be_asked_for_is_refused() {
+    let core = |counter: &str| {
+        format!(
+            r#"(component $inner
+                (core module $a {counter})
+                (core instance (instantiate $a)))
+            (instance (instantiate $inner))
+            (core module $m (memory (export "memory") 1)
+                (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))
+                (func (export "points") (result i64) (i64.const 0))
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+            (core instance $i (instantiate $m))
+            (alias core export $i "memory" (core memory $memory))
+            (alias core export $i "realloc" (core func $realloc))
+            (alias core export $i "reward" (core func $reward))
+            (alias core export $i "points" (core func $points))"#
+        )
+    };
+    let counting = r#"(global $n (mut i32) (i32.const 0))
+        (func (export "count") (global.set $n (i32.add (global.get $n) (i32.const 1))))"#;
+    let refusal = refusal(&component(&core(counting)));
+    let expected = Uncapturable::Nested { module: 0 };
+    assert!(matches!(refusal, LoadError::Uncapturable(reason) if reason == expected));
+    load(&component(&core("(memory 1)"))).expect("memory is captured wherever it is");
+}
+
+#[test]
+fn more_globals_than_are_noted_are_refused() {
+    let globals = |count: usize| {
+        let globals = "(global (mut i32) (i32.const 0))".repeat(count);
+        let sets: String = (0..count).map(|n| format!("(global.set {n} (i32.const 1))")).collect();
+        format!("{MEMORY} {globals} (func (export \"set\") {sets})")
+    };
+    let refusal = uncapturable(&globals(NOTED_GLOBALS_MAX + 1));
+    assert_eq!(refusal, Uncapturable::Globals { module: 0 });
+}
+
+#[test]
+fn async_functions_are_refused_by_name() {
+    let core = r#"(core module $m (memory (export "memory") 1)
             (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))
             (func (export "points") (result i64) (i64.const 0))
+            (func (export "other"))
+            (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0))
             (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
-        (core instance $i (instantiate $m (with "a" (instance $a))))
+        (core instance $i (instantiate $m))
         (alias core export $i "memory" (core memory $memory))
         (alias core export $i "realloc" (core func $realloc))
         (alias core export $i "reward" (core func $reward))
-        (alias core export $i "points" (core func $points))"#
-        .replace(
-            r#"(memory (export "memory") 1)
-            (import "a" "n" (global (mut i32)))"#,
-            r#"(import "a" "n" (global (mut i32))) (memory (export "memory") 1)"#,
-        );
-    let refusal = refusal(&component(&core));
-    let expected = Uncapturable::ImportedGlobal { module: 1, name: "n".into() };
+        (alias core export $i "points" (core func $points))
+        (alias core export $i "other" (core func $other))
+        (func (export "other") async (canon lift (core func $other) async))"#;
+    let refusal = refusal(&component(core));
+    let expected = Uncapturable::Canonical("async".into());
     assert!(matches!(refusal, LoadError::Uncapturable(reason) if reason == expected));
+}
+
+#[test]
+fn references_to_a_collected_heap_are_refused_by_name() {
+    let module = format!(
+        r#"{MEMORY} {COMMON} (type $s (struct (field i32)))
+        (global $g (mut (ref null $s)) (ref.null $s))
+        (func (export "reward") (param i32 i64 i32) (result i64)
+            (global.set $g (struct.new $s (i32.const 1))) (i64.const 0))"#
+    );
+    let refusal = refusal(&single(&module));
+    let chain: Vec<_> =
+        std::iter::successors(Some(&refusal as &dyn std::error::Error), |error| error.source())
+            .map(ToString::to_string)
+            .collect();
+    assert!(matches!(refusal, LoadError::Invalid(_)), "{chain:?}");
+    assert!(chain.iter().any(|why| why.contains("gc")), "{chain:?}");
 }
 
 #[test]
