@@ -2,6 +2,7 @@
 
 mod built_in;
 mod calls;
+mod generated;
 mod large;
 mod outside;
 mod refused;
