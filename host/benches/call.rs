@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use divan::{Bencher, black_box, black_box_drop};
-use host::guest::{CallOutcome, Code, Engine, Instance, built_in};
+use host::guest::{Allowance, CallOutcome, Code, Engine, Instance, built_in};
 use host::protocol::{
     Append, CallKey, CopyId, Effect, Generation, Incarnation, KeeperRequest, NodeId, Operation,
     Record, Request, Seq, Term, Writer,
@@ -51,7 +51,7 @@ impl Guest {
             Self::Large(_) => 2,
         };
         let load = || {
-            let engine = Engine::new().expect("this system runs guests");
+            let engine = Engine::new(&Allowance::default()).expect("this system runs guests");
             let component = match self {
                 Self::BuiltIn => built_in().to_vec(),
                 Self::Large(mib) => large(mib),

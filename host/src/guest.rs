@@ -24,6 +24,7 @@
 //! It does not decide when to call, to capture or to restore, and knows no player, no keeper and no
 //! seq: `player` does.
 
+mod allowance;
 mod bindings;
 mod capture;
 mod code;
@@ -40,6 +41,7 @@ mod strip;
 mod tests;
 mod world;
 
+pub use allowance::Allowance;
 pub use code::Code;
 pub use engine::Engine;
 pub use error::{EngineError, LoadError, RestoreError, Uncapturable};

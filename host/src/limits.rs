@@ -13,11 +13,25 @@ pub const GUEST_LOG_LINES_MAX: usize = 64;
 /// Mutable globals of one core module whose values are captured: ten times what a Python guest has.
 /// Each takes a few instructions more after each call.
 pub const NOTED_GLOBALS_MAX: usize = 16 * 1024;
+/// Log lines of all guests of a node in one second; later ones are dropped, and counted. A person
+/// reads none of so many, and a disk takes them for hours.
+pub const GUEST_LOG_LINES_A_SECOND: u64 = 1000;
 /// Longest stack a guest may use, in bytes. Wasmtime's own default.
 pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
-/// Most memory one guest instance may reach, in bytes, all its memories together. Room for the
-/// runtime of any language: what an instance does not write to costs it nothing.
-pub const GUEST_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most memory one guest instance may reach, in bytes, all its memories together, unless its node is
+/// told otherwise. Room for the runtime of any language: what an instance does not write to costs it
+/// nothing.
+pub const GUEST_MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Most that a node may be told, in bytes. Far beyond what a player may keep.
+pub const GUEST_MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Least that a node may be told, in bytes: the built-in player has somewhat more than one MiB.
+pub const GUEST_MEMORY_BYTES_MIN: usize = 2 * 1024 * 1024;
+/// Part of the machine's memory, in hundredths, from which on a node refuses calls that take more of
+/// it, unless it is told otherwise. The rest is for what is taken until that is noticed.
+pub const MEMORY_HUNDREDTHS: u64 = 80;
+/// Bytes that a call may change although its node has no memory left: other calls need no more, and
+/// a player that is full must be able to become smaller.
+pub const CHANGED_BYTES_WHEN_FULL: usize = 64 * 1024;
 /// Most that a player's snapshot may take on the wire, in bytes: what it has ever written to, not
 /// what it could. A call that leaves more traps. It is what a keeper holds of a player, reads and
 /// writes in one piece, and has two seconds to receive (`STEP_DEADLINE`).

@@ -68,7 +68,7 @@ pub struct Memories {
 }
 
 impl Memories {
-    /// Chooses the best tracker of this system. All memories of one instance may have
+    /// Chooses the best tracker of this system. All memories of one instance may grow to
     /// `budget_bytes` together.
     pub fn detect(budget_bytes: usize) -> Self {
         let (tracker, why) = tracker::detect();
@@ -109,8 +109,11 @@ impl Memories {
         component: &InstancePre<T>,
         beginnings: Vec<Beginning>,
     ) -> (Home<T>, wasmtime::Result<Instance>) {
+        // One that comes from a node which allows more has at least what it had.
+        let begins_with = beginnings.iter().map(|beginning| beginning.len).sum();
+        let budget_bytes = self.budget_bytes.max(begins_with);
         let (instance, regions) =
-            nursery::collect(beginnings, self.budget_bytes, || component.instantiate(&mut store));
+            nursery::collect(beginnings, budget_bytes, || component.instantiate(&mut store));
         (Home::new(store, regions, self.tracker.clone()), instance)
     }
 }

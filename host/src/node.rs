@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::gateway::Gateway;
-use crate::guest::EngineError;
+use crate::guest::{Allowance, EngineError};
 use crate::limits::{HEARTBEAT_INTERVAL, PLACE_KEPT, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
 use crate::player::{CodeError, Players};
@@ -59,6 +59,8 @@ pub struct NodeConfig {
     pub idle_after: Duration,
     /// How many players run at the same time before others rest for them.
     pub instances_max: usize,
+    /// What guests may take.
+    pub allowance: Allowance,
     /// The cluster's secret.
     pub secret: Secret,
 }

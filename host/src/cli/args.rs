@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
 pub(super) use self::bench::{BenchArgs, Payload, Through};
-use crate::limits::{IDLE_AFTER, INSTANCES_MAX};
+use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one
 ///
@@ -63,6 +63,14 @@ pub(super) struct NodeArgs {
     #[arg(long, value_name = "N", default_value_t = u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX))]
     #[arg(value_parser = value_parser!(u32).range(1..), env = "PLAYER_HOST_INSTANCES_MAX")]
     pub(super) instances_max: u32,
+    /// Let the memory of one player's instance grow to this size, for example 64MiB
+    #[arg(long, value_name = "SIZE", default_value_t = format!("{}MiB", GUEST_MEMORY_BYTES >> 20))]
+    #[arg(env = "PLAYER_HOST_GUEST_MEMORY")]
+    pub(super) guest_memory: String,
+    /// Refuse calls that take more memory once the node has this much, for example 6GiB [default:
+    /// most of what the machine has]
+    #[arg(long, value_name = "SIZE", env = "PLAYER_HOST_MEMORY")]
+    pub(super) memory: Option<String>,
     /// Stop when standard input closes, so that the node never outlives its parent
     #[arg(long, hide = true)]
     pub(super) stop_with_stdin: bool,

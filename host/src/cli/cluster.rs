@@ -30,6 +30,7 @@ use super::client::{Client, Dialer, Patience, Reach};
 use super::folders;
 use super::screen::Screen;
 use crate::gateway::Gateway;
+use crate::guest::Allowance;
 use crate::limits::{CALL_DEADLINE, IDLE_AFTER, INSTANCES_MAX};
 use crate::membership::voters_among;
 use crate::net::{Secret, SecretError};
@@ -407,6 +408,7 @@ impl Cluster {
             settings: self.settings,
             idle_after: IDLE_AFTER,
             instances_max: INSTANCES_MAX,
+            allowance: Allowance::default(),
             // What the others read.
             secret: Secret::load(&self.folder.0.join("secret"))?,
         };

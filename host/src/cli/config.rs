@@ -19,7 +19,10 @@ use super::cluster::{ClusterSettings, FirstNode};
 use super::folders;
 use super::question::Question;
 use super::render::Format;
-use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
+use crate::guest::Allowance;
+use crate::limits::{
+    COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN, NODES_MAX,
+};
 use crate::net::Secret;
 use crate::node::NodeConfig;
 use crate::protocol::{CallKey, NodeName, PlayerId, SettingsChange};
@@ -182,6 +185,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     let settings = SettingsChange::parse(args.keepers.as_deref(), args.ack.as_deref())?;
     let idle_after = parse_idle_time(&args.idle_after)?;
     let instances_max = usize::try_from(args.instances_max).unwrap_or(usize::MAX);
+    let allowance = allowance(&args.guest_memory, args.memory.as_deref())?;
     let guest = match args.guest {
         Some(path) => {
             let code = read_guest(&path)?;
@@ -205,6 +209,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         settings,
         idle_after,
         instances_max,
+        allowance,
         secret,
     };
     Ok(NodeSettings { config, stop_with_stdin: args.stop_with_stdin })
@@ -292,6 +297,31 @@ fn parse_time(given: &str) -> Result<Duration, UsageError> {
 
 fn parse_idle_time(given: &str) -> Result<Duration, UsageError> {
     time_up_to(IDLE_MAX, given).ok_or_else(|| UsageError::IdleTime { given: given.to_owned() })
+}
+
+fn allowance(guest_memory: &str, memory: Option<&str>) -> Result<Allowance, UsageError> {
+    let mut allowance = Allowance::default();
+    let wrong = |flag, given: &str| UsageError::Size { flag, given: given.to_owned() };
+    let instance = size(guest_memory).and_then(|bytes| usize::try_from(bytes).ok());
+    allowance.instance_bytes = instance
+        .filter(|bytes| (GUEST_MEMORY_BYTES_MIN..=GUEST_MEMORY_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| wrong("--guest-memory", guest_memory))?;
+    if let Some(given) = memory {
+        allowance.process_bytes = size(given).ok_or_else(|| wrong("--memory", given))?;
+    }
+    Ok(allowance)
+}
+
+/// Reads a size: `64MiB`, `6GiB`.
+fn size(given: &str) -> Option<u64> {
+    let digits = given.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = given.split_at(digits);
+    let unit_bytes: u64 = match unit {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit_bytes).filter(|bytes| *bytes > 0)
 }
 
 /// Reads a time: `500ms`, `10s`, `2m`, or a bare number of seconds.

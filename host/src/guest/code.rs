@@ -92,6 +92,11 @@ impl Code {
         Ok((home, instance?))
     }
 
+    /// Says why the node has no memory for more state, if it has none.
+    pub(super) fn why_full(&self) -> Option<String> {
+        self.engine.usage().why_full()
+    }
+
     /// Whether some of the memories are ledgers.
     pub(super) fn has_ledgers(&self) -> bool {
         self.has_ledgers

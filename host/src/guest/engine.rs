@@ -5,17 +5,16 @@ use std::time::Duration;
 use std::{fmt, io, thread};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use wasmtime::component::Linker;
+use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{Config, Store, StoreContextMut, UpdateDeadline};
 
 use super::EngineError;
+use super::allowance::{Allowance, Usage};
 use super::bindings::{LOG, Level};
-use super::journal::Journal;
+use super::journal::{Journal, printable};
 use super::lanes::{Lanes, Turn};
 use crate::clock;
-use crate::limits::{
-    GUEST_CALL_TIME_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX, THREAD_HELD,
-};
+use crate::limits::{GUEST_CALL_TIME_MAX, GUEST_STACK_BYTES_MAX, LONG_CALLS_MAX, THREAD_HELD};
 use crate::memory::Memories;
 
 /// Time between two ticks of the guests' clock: how exactly a call's time is measured. A call gives
@@ -33,6 +32,7 @@ pub struct Engine {
     memories: Memories,
     linker: Linker<Journal>,
     lanes: Arc<Lanes>,
+    usage: Arc<Usage>,
     held_up: Arc<OnceLock<Release>>,
 }
 
@@ -46,25 +46,31 @@ impl Engine {
     ///
     /// `EngineError` when wasmtime does not support this machine, or there is no thread for the
     /// clock.
-    pub fn new() -> Result<Self, EngineError> {
-        let engine = Self::with(Memories::detect(GUEST_MEMORY_BYTES_MAX));
+    pub fn new(allowance: &Allowance) -> Result<Self, EngineError> {
+        let engine = Self::with(Memories::detect(allowance.instance_bytes), allowance);
         let engine = engine.map_err(|error| EngineError(error.into()))?;
-        start_clock(&engine.wasmtime).map_err(|error| EngineError(error.into()))?;
+        let started = start_clock(&engine.wasmtime, engine.usage.clone());
+        started.map_err(|error| EngineError(error.into()))?;
         Ok(engine)
     }
 
-    pub(super) fn with(memories: Memories) -> wasmtime::Result<Self> {
+    pub(super) fn with(memories: Memories, allowance: &Allowance) -> wasmtime::Result<Self> {
         let wasmtime = wasmtime::Engine::new(&config(&memories))?;
         let mut linker = Linker::new(&wasmtime);
         linker.root().func_wrap(
             LOG,
-            |mut store: StoreContextMut<'_, Journal>, (level, message): (Level, String)| {
-                store.data_mut().log(level, &message);
+            |mut store: StoreContextMut<'_, Journal>, (level, message): (Level, WasmStr)| {
+                // Read where it lies: a message may be as large as the guest's memory.
+                if store.data_mut().may_say(level) {
+                    let message = printable(&message.to_str(&store)?);
+                    store.data_mut().log(level, message);
+                }
                 Ok(())
             },
         )?;
         let (lanes, held_up) = (Lanes::new(), Arc::default());
-        Ok(Self { wasmtime, memories, linker, lanes, held_up })
+        let usage = Arc::new(Usage::new(allowance));
+        Ok(Self { wasmtime, memories, linker, lanes, usage, held_up })
     }
 
     /// Calls this whenever a guest's call turns out to be long, on the thread that it holds. Only the
@@ -81,7 +87,12 @@ impl Engine {
     /// Lets a tick of time pass for all guests, as the clock does.
     #[cfg(test)]
     pub(super) fn tick(&self) {
+        self.usage.measure();
         self.wasmtime.increment_epoch();
+    }
+
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -98,9 +109,10 @@ impl Engine {
 
     /// Returns an empty store in which a guest may start for as long as a call may take.
     pub(super) fn store(&self) -> Store<Journal> {
-        let mut store = Store::new(&self.wasmtime, Journal::new());
+        let mut store = Store::new(&self.wasmtime, Journal::new(self.usage.clone()));
         store.limiter(Journal::limits);
         let (lanes, held_up) = (self.lanes.clone(), self.held_up.clone());
+        let usage = self.usage.clone();
         store.epoch_deadline_callback(move |mut store| {
             let ticks = store.data_mut().count_tick();
             if ticks >= CALL_TICKS {
@@ -108,12 +120,16 @@ impl Engine {
             }
             // The first tick may come at once: it does not tell a long call from a short one.
             if ticks > 1 {
+                if let Some(why) = usage.why_full() {
+                    store.data_mut().end_early(why);
+                    return Ok(UpdateDeadline::Interrupt);
+                }
                 store.data_mut().end_turn();
                 if let Some(release) = held_up.get() {
                     release();
                 }
                 let Some(turn) = give_way(&lanes) else {
-                    store.data_mut().refuse();
+                    store.data_mut().end_early(too_many_long_calls());
                     return Ok(UpdateDeadline::Interrupt);
                 };
                 if !store.data_mut().begin_turn(turn, clock::now()) {
@@ -139,17 +155,35 @@ const CALL_TICKS: u128 = GUEST_CALL_TIME_MAX.as_millis() / TICK.as_millis() + 1;
 
 /// The clock has a thread of its own: the threads that run guests cannot stop what ends them.
 #[expect(clippy::disallowed_methods, reason = "the clock's thread is no worker")]
-fn start_clock(engine: &wasmtime::Engine) -> io::Result<()> {
+fn start_clock(engine: &wasmtime::Engine, usage: Arc<Usage>) -> io::Result<()> {
     let engine = engine.weak();
     let ticking = move || {
-        while let Some(engine) = engine.upgrade() {
+        for tick in 0u128.. {
+            let Some(engine) = engine.upgrade() else { break };
             engine.increment_epoch();
             drop(engine);
+            usage.measure();
+            if tick.is_multiple_of(TICKS_A_SECOND) {
+                let dropped = usage.begin_second();
+                if dropped > 0 {
+                    tracing::warn!(
+                        dropped,
+                        "guests log too much: some of their lines are left out"
+                    );
+                }
+            }
             thread::sleep(TICK);
         }
     };
     // Nobody waits for its end, a tick after the engine's.
     thread::Builder::new().name("guests' clock".to_owned()).spawn(ticking).map(drop)
+}
+
+/// Ticks in a second.
+const TICKS_A_SECOND: u128 = 1000 / TICK.as_millis();
+
+fn too_many_long_calls() -> String {
+    format!("too many calls need long at the same time: {LONG_CALLS_MAX} wait on this node already")
 }
 
 /// Lets the other tasks of this thread go on elsewhere, for the guest on it needs longer than most,

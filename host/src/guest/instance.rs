@@ -13,7 +13,7 @@ use super::code::{Code, refused};
 use super::journal::{Journal, printable};
 use super::ledger::{NOTE, RECALL};
 use super::{LoadError, RestoreError};
-use crate::limits::{GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{CHANGED_BYTES_WHEN_FULL, GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::Home;
 use crate::protocol::Operation;
 use crate::snapshot::{Delta, MemoryDelta, Snapshot};
@@ -141,6 +141,11 @@ impl Instance {
                 self.age();
                 if before.wire_bytes_after(&delta) > SNAPSHOT_BYTES_MAX {
                     return CallOutcome::Trapped { message: too_large() };
+                }
+                if delta.changed_bytes() > CHANGED_BYTES_WHEN_FULL
+                    && let Some(message) = self.code.why_full()
+                {
+                    return CallOutcome::Trapped { message };
                 }
                 CallOutcome::Returned { value, delta }
             }

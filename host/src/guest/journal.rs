@@ -1,12 +1,14 @@
 //! What a guest says during one call, and the bounds of what it may hold.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
+use super::allowance::Usage;
 use super::bindings::Level;
 use super::lanes::Turn;
-use crate::limits::{CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX, LONG_CALLS_MAX};
+use crate::limits::{CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX};
 
 /// Core instances of one component. Real ones have a handful.
 const INSTANCES_MAX: usize = 64;
@@ -21,6 +23,8 @@ const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 #[derive(Debug)]
 pub(super) struct Journal {
     limits: StoreLimits,
+    /// What all guests of the node have taken.
+    usage: Arc<Usage>,
     /// Ticks of the clock that the call has seen.
     ticks: u128,
     /// Held by a call that needs longer than most, while it computes.
@@ -32,14 +36,15 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(usage: Arc<Usage>) -> Self {
         let limits = StoreLimitsBuilder::new()
             .instances(INSTANCES_MAX)
             .memories(MEMORIES_MAX)
             .tables(TABLES_MAX)
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();
-        Self { limits, ticks: 0, turn: None, long_since: None, lines: 0, last_error: None }
+        let (ticks, turn, long_since, lines, last_error) = Default::default();
+        Self { limits, usage, ticks, turn, long_since, lines, last_error }
     }
 
     pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
@@ -81,10 +86,8 @@ impl Journal {
     }
 
     /// Notes why the call is ended before its time.
-    pub(super) fn refuse(&mut self) {
-        self.last_error = Some(format!(
-            "too many calls need long at the same time: {LONG_CALLS_MAX} wait on this node already"
-        ));
+    pub(super) fn end_early(&mut self, why: String) {
+        self.last_error = Some(why);
     }
 
     /// Takes the last message of the highest severity: why the guest is about to trap.
@@ -92,15 +95,16 @@ impl Journal {
         self.last_error.take()
     }
 
-    /// Writes one message of the guest to the host's log.
-    pub(super) fn log(&mut self, level: Level, message: &str) {
+    /// Counts one message of the guest. Returns whether it is to be read: an error is, however late
+    /// it comes, for it may explain the trap.
+    pub(super) fn may_say(&mut self, level: Level) -> bool {
         self.lines = self.lines.saturating_add(1);
-        // An error is kept however late it comes: it may explain the trap.
-        if level != Level::Error && self.lines > GUEST_LOG_LINES_MAX {
-            return;
-        }
-        let message = printable(message);
-        if self.lines <= GUEST_LOG_LINES_MAX {
+        level == Level::Error || self.lines <= GUEST_LOG_LINES_MAX
+    }
+
+    /// Writes a message that was counted to the host's log.
+    pub(super) fn log(&mut self, level: Level, message: String) {
+        if self.lines <= GUEST_LOG_LINES_MAX && self.usage.may_log() {
             match level {
                 // An error of a guest is no error of the host: nobody has to get up for it.
                 Level::Error | Level::Warn => tracing::warn!(target: "host::guest", "{message}"),
@@ -134,6 +138,7 @@ pub(super) fn printable(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Allowance;
     use super::*;
 
     #[test]
@@ -147,11 +152,19 @@ mod tests {
 
     #[test]
     fn the_last_error_counts_even_after_the_lines_of_a_call_are_used_up() {
-        let mut journal = Journal::new();
-        journal.log(Level::Error, "first");
-        (0..2 * GUEST_LOG_LINES_MAX).for_each(|_| journal.log(Level::Info, "chatter"));
-        journal.log(Level::Error, "last");
-        journal.log(Level::Warn, "afterwards");
+        let mut journal = Journal::new(Arc::new(Usage::new(&Allowance::default())));
+        let mut say = |level, message: &str| {
+            let heard = journal.may_say(level);
+            if heard {
+                journal.log(level, message.to_owned());
+            }
+            heard
+        };
+        assert!(say(Level::Error, "first"));
+        let heard = (0..2 * GUEST_LOG_LINES_MAX).filter(|_| say(Level::Info, "chatter"));
+        assert_eq!(heard.count(), GUEST_LOG_LINES_MAX - 1);
+        assert!(say(Level::Error, "last"));
+        assert!(!say(Level::Warn, "afterwards"));
         assert_eq!(journal.take_last_error().as_deref(), Some("last"));
         journal.begin();
         assert_eq!(journal.take_last_error(), None);

@@ -4,12 +4,13 @@ mod built_in;
 mod calls;
 mod generated;
 mod large;
+mod limits;
 mod outside;
 mod refused;
 
 use std::sync::Arc;
 
-use super::{CallOutcome, Code, Engine, Instance, LoadError};
+use super::{Allowance, CallOutcome, Code, Engine, Instance, LoadError};
 use crate::protocol::{Operation, Term};
 use crate::snapshot::{Delta, Snapshot};
 
@@ -78,7 +79,7 @@ fn counter() -> Vec<u8> {
 }
 
 fn load(bytes: &[u8]) -> Result<Arc<Code>, LoadError> {
-    Code::load(&Engine::new().unwrap(), bytes)
+    Code::load(&Engine::new(&Allowance::default()).unwrap(), bytes)
 }
 
 /// A player as its owner sees it: an instance and the snapshot that its deltas add up to.

@@ -53,6 +53,7 @@ impl Node {
             settings,
             idle_after,
             instances_max,
+            allowance,
             secret,
         } = config;
         let store = Store::open(&data_dir)?;
@@ -61,7 +62,7 @@ impl Node {
 
         let mut tasks = JoinSet::new();
         let stops = Stops::default();
-        let engine = Engine::new()?;
+        let engine = Engine::new(&allowance)?;
         tracing::debug!(tracker = engine.tracker(), "memory is tracked");
         let endpoint = Endpoint::bind(listen, Identity::node(&secret, &name)?)?;
         let addr = endpoint.local_addr();

@@ -8,7 +8,9 @@ use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
 use super::{DEADLINE_MAX, IDLE_MAX};
-use crate::limits::{COMPONENT_BYTES_MAX, NODES_MAX};
+use crate::limits::{
+    COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN, NODES_MAX,
+};
 use crate::net::SecretError;
 use crate::protocol::{InvalidId, InvalidSetting};
 
@@ -91,6 +93,19 @@ pub(in crate::cli) enum UsageError {
         DEADLINE_MAX.as_secs()
     )]
     Deadline {
+        /// What was typed.
+        given: String,
+    },
+    /// `--guest-memory` or `--memory` is not a size.
+    #[error(
+        "`{given}` is no size for {flag}; expected one like 64MiB or 2GiB, for --guest-memory from \
+         {} to {} MiB",
+        GUEST_MEMORY_BYTES_MIN >> 20,
+        GUEST_MEMORY_BYTES_MAX >> 20
+    )]
+    Size {
+        /// The option.
+        flag: &'static str,
         /// What was typed.
         given: String,
     },

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::super::{Engine, built_in};
 use super::*;
-use crate::limits::{GUEST_MEMORY_BYTES_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{GUEST_MEMORY_BYTES, GUEST_MEMORY_BYTES_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::Memories;
 
 #[test]
@@ -35,8 +35,8 @@ fn a_delta_has_the_changed_bytes_and_a_read_has_none() {
 
 #[test]
 fn the_comparing_tracker_gives_the_same_deltas() {
-    let memories = Memories::comparing(GUEST_MEMORY_BYTES_MAX);
-    let comparing = Engine::with(memories).unwrap();
+    let memories = Memories::comparing(GUEST_MEMORY_BYTES);
+    let comparing = Engine::with(memories, &Allowance::default()).unwrap();
     assert!(comparing.tracker().starts_with("whole-memory compare"));
     let bytes = counter();
     let mut one = Player::new(&Code::load(&comparing, &bytes).unwrap());
@@ -89,7 +89,7 @@ fn a_growth_without_a_write_is_a_change() {
     let mut player = Player::new(&code.unwrap());
     let (before, delta) = player.call_with_delta(&reward(1)).unwrap();
     assert_eq!((before, delta.changed_bytes(), delta.memories[0].len), (1, 0, 2 * 65_536));
-    let pages_max = i64::try_from(GUEST_MEMORY_BYTES_MAX / 65_536).unwrap();
+    let pages_max = i64::try_from(GUEST_MEMORY_BYTES / 65_536).unwrap();
     assert_eq!(player.call(&reward(pages_max)), Ok(-1), "beyond the limit of a guest");
     assert_eq!(player.call(&reward(pages_max - 2)), Ok(2));
     player.restore();
@@ -158,7 +158,7 @@ fn looping() -> Vec<u8> {
 
 #[test]
 fn an_endless_loop_is_ended_each_time() {
-    let engine = Engine::new().unwrap();
+    let engine = Engine::new(&Allowance::default()).unwrap();
     let mut player = Player::new(&Code::load(&engine, &looping()).unwrap());
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -180,7 +180,7 @@ fn an_endless_loop_is_ended_each_time() {
 
 #[test]
 fn whoever_waits_for_the_task_of_a_long_call_is_told() {
-    let engine = Engine::new().unwrap();
+    let engine = Engine::new(&Allowance::default()).unwrap();
     let told = Arc::new(AtomicBool::new(false));
     let tell = told.clone();
     engine.when_calls_are_long(move || tell.store(true, Ordering::Relaxed));
@@ -193,7 +193,7 @@ fn whoever_waits_for_the_task_of_a_long_call_is_told() {
 
 #[test]
 fn a_call_has_its_full_time_however_long_the_instance_rested() {
-    let engine = Engine::new().unwrap();
+    let engine = Engine::new(&Allowance::default()).unwrap();
     let mut player = Player::new(&Code::load(&engine, &looping()).unwrap());
     for total in 1..=3 {
         (0..1000).for_each(|_| engine.tick());
@@ -308,6 +308,7 @@ fn a_snapshot_of_other_code_is_refused() {
     }
     let beyond = GUEST_MEMORY_BYTES_MAX as u64 + 65_536;
     assert!(code.instantiate(&Snapshot::initial([beyond])).is_err());
+    // Another node may have allowed it more.
     let largest = GUEST_MEMORY_BYTES_MAX as u64;
     assert!(code.instantiate(&Snapshot::initial([largest])).is_ok());
 }

@@ -54,7 +54,7 @@ fn what_generated_modules_do_goes_on_elsewhere() {
 }
 
 fn goes_on(seed: u64, component: &[u8], tally: &mut Tally) {
-    let engine = Engine::new().unwrap();
+    let engine = Engine::new(&Allowance::default()).unwrap();
     let mut count = |what| *tally.entry(what).or_default() += 1;
     let code = match Code::load(&engine, component) {
         Ok(code) => code,
@@ -77,8 +77,11 @@ fn goes_on(seed: u64, component: &[u8], tally: &mut Tally) {
         if let Some(written) = &mut as_written {
             let expected = written.reward(round);
             if answer.is_err() {
-                let refused = refused(&answer);
-                assert!(refused || expected == answer, "{seed}, round {round}: as it was written");
+                // How deep the stack goes depends on how functions were compiled.
+                let deep = |answer: &Result<i64, String>| *answer == Err("out of stack".to_owned());
+                let alike = refused(&answer) || deep(&answer) || deep(&expected);
+                let alike = alike || expected == answer;
+                assert!(alike, "{seed}, round {round}: {expected:?} as written, {answer:?} here");
                 as_written = None;
             } else {
                 assert_eq!(expected, answer, "{seed}, round {round}: as it was written");

@@ -17,7 +17,7 @@ struct Started {
 
 impl Started {
     fn new(bytes: &[u8]) -> Self {
-        let engine = Engine::new().unwrap();
+        let engine = Engine::new(&Allowance::default()).unwrap();
         let component = code::compiled(&engine, &world::component(bytes).unwrap()).unwrap();
         let (mut home, instance) =
             engine.memories().instantiate(engine.store(), &component, Vec::new());
@@ -202,7 +202,7 @@ fn times_as_long<T>([one, other]: [&mut T; 2], mut work: impl FnMut(&mut T)) -> 
 fn a_large_guest_does_not_pay_for_its_size() {
     let players = [(200, 256), (1, 1)].map(|(image, memory)| load(&large(image, memory)).unwrap());
     let [mut one, mut other] = players.map(|code| Player::new(&code));
-    if !Engine::new().unwrap().tracker().starts_with("PAGEMAP_SCAN") {
+    if !Engine::new(&Allowance::default()).unwrap().tracker().starts_with("PAGEMAP_SCAN") {
         // To compare the whole memory is the price of an older system.
         return;
     }

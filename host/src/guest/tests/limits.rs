@@ -1,0 +1,97 @@
+//! What guests may take, and what they are told when they take more.
+
+use super::*;
+use crate::limits::{CHANGED_BYTES_WHEN_FULL, GUEST_MESSAGE_BYTES_MAX};
+
+/// A guest that counts, and of which each reward writes so many bytes.
+fn writing() -> Vec<u8> {
+    single(&format!(
+        r#"(memory (export "memory") 16) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64)
+            (i64.store (i32.const 16) (i64.add (i64.load (i32.const 16)) (i64.const 1)))
+            (memory.fill (i32.const 4096) (i32.load8_u (i32.const 16))
+                (i32.wrap_i64 (local.get 1)))
+            (i64.load (i32.const 16)))"#
+    ))
+}
+
+fn engine(allowance: &Allowance) -> Engine {
+    let engine = Engine::new(allowance).unwrap();
+    engine.tick();
+    engine
+}
+
+#[test]
+fn a_node_without_memory_refuses_calls_that_take_much_of_it_and_no_others() {
+    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
+    let mut player = Player::new(&Code::load(&engine(&allowance), &writing()).unwrap());
+    let little = i64::try_from(CHANGED_BYTES_WHEN_FULL).unwrap() - 100;
+    assert_eq!(player.call(&reward(little)), Ok(1));
+    let message = player.call(&reward(little + 200)).unwrap_err();
+    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+    player.restore();
+    assert_eq!(player.call(&reward(little)), Ok(2), "nothing of the refused call is kept");
+    let allowance = Allowance { process_bytes: u64::MAX, ..allowance };
+    let mut player = Player::new(&Code::load(&engine(&allowance), &writing()).unwrap());
+    assert_eq!(player.call(&reward(little + 200)), Ok(1), "there is room");
+}
+
+#[test]
+fn a_node_without_memory_ends_a_call_that_goes_on_and_on() {
+    let endless = single(&format!(
+        r#"(memory (export "memory") 1) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64) (loop (br 0)) (i64.const 0))"#
+    ));
+    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
+    let mut player = Player::new(&Code::load(&engine(&allowance), &endless).unwrap());
+    let message = player.call(&reward(1)).unwrap_err();
+    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+}
+
+#[test]
+fn a_memory_grows_as_far_as_the_node_allows_and_what_it_had_elsewhere_stays() {
+    let growing = single(&format!(
+        r#"(memory (export "memory") 1) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64)
+            (i64.extend_i32_s (memory.grow (i32.wrap_i64 (local.get 1)))))"#
+    ));
+    let allowance =
+        |pages: usize| Allowance { instance_bytes: pages * 65_536, ..Allowance::default() };
+    let (large, small) = (engine(&allowance(100)), engine(&allowance(50)));
+    let mut here = Player::new(&Code::load(&large, &growing).unwrap());
+    assert_eq!((here.call(&reward(79)), here.call(&reward(21))), (Ok(1), Ok(-1)));
+    let mut there = Player::new(&Code::load(&small, &growing).unwrap());
+    assert_eq!((there.call(&reward(49)), there.call(&reward(1))), (Ok(1), Ok(-1)));
+    // It comes from a node that allowed it more.
+    there.snapshot = here.snapshot.clone();
+    there.restore();
+    assert_eq!(there.call(&reward(0)), Ok(80));
+    assert_eq!(there.call(&reward(1)), Ok(-1), "but it does not get more here");
+}
+
+#[test]
+fn a_message_of_any_length_costs_its_first_bytes() {
+    // It logs all of its memory, which is 64 MiB of zeros and one letter.
+    let core = format!(
+        r#"(core module $memory (memory (export "memory") 1024) (data (i32.const 0) "x")
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+        (core instance $memory (instantiate $memory))
+        (alias core export $memory "memory" (core memory $memory))
+        (alias core export $memory "realloc" (core func $realloc))
+        (core func $log (canon lower (func $log) (memory (core memory $memory))))
+        (core module $m (import "host" "log" (func $log (param i32 i32 i32)))
+            (func (export "reward") (param i32 i64 i32) (result i64)
+                (call $log (i32.const 0) (i32.const 0) (i32.const {}))
+                unreachable)
+            (func (export "points") (result i64) (i64.const 0)))
+        (core instance $host (export "log" (func $log)))
+        (core instance $i (instantiate $m (with "host" (instance $host))))
+        (alias core export $i "reward" (core func $reward))
+        (alias core export $i "points" (core func $points))"#,
+        1024 * 65_536
+    );
+    let mut player = Player::new(&load(&component(&core)).unwrap());
+    let message = player.call(&reward(1)).unwrap_err();
+    assert!(message.starts_with(r"x\u{0}\u{0}"), "{message}");
+    assert!(message.len() <= GUEST_MESSAGE_BYTES_MAX);
+}
