@@ -80,6 +80,16 @@ impl Cluster {
         Self::launch(nodes, Some(code), &[], VecDeque::new())
     }
 
+    /// Starts nodes that run this player code, with these flags besides those that every node gets.
+    ///
+    /// # Panics
+    ///
+    /// When one does not come up.
+    #[track_caller]
+    pub fn start_with_guest_and(nodes: usize, code: &[u8], flags: &[&str]) -> Self {
+        Self::launch(nodes, Some(code), flags, VecDeque::new())
+    }
+
     #[track_caller]
     fn launch(
         nodes: usize,

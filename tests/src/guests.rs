@@ -78,6 +78,60 @@ pub fn large_module(image_mib: u32, memory_mib: u32) -> Vec<u8> {
     ))
 }
 
+/// A player that counts rewards. A text makes it do its worst, by its first letter: `l`oop, take all
+/// `m`emory, use up the `s`tack, let a `t`able grow, `c`hange more than it may keep, `g`rumble into
+/// the log; any other one traps.
+const HOSTILE: &str = r#"
+    (module
+      (import "$root" "log" (func $log (param i32 i32 i32)))
+      (memory (export "memory") 2)
+      (table $table 1 1000000 funcref)
+      (func $sink (param i32) (result i32)
+        (i32.add (call $sink (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
+      (func $fill (param $from i32) (param $to i32)
+        (loop $again
+          (i32.store (local.get $from) (i32.const -1))
+          (local.set $from (i32.add (local.get $from) (i32.const 4)))
+          (br_if $again (i32.lt_u (local.get $from) (local.get $to)))))
+      (func $worst (param $letter i32)
+        (if (i32.eq (local.get $letter) (i32.const 0x6c)) (then (loop $again (br $again))))
+        (if (i32.eq (local.get $letter) (i32.const 0x6d)) (then
+          (loop $again
+            (br_if $again (i32.ne (memory.grow (i32.const 64)) (i32.const -1))))
+          (call $fill (i32.const 2048) (i32.mul (memory.size) (i32.const 65536)))))
+        (if (i32.eq (local.get $letter) (i32.const 0x73)) (then
+          (drop (call $sink (i32.const 0)))))
+        (if (i32.eq (local.get $letter) (i32.const 0x74)) (then
+          (drop (table.grow $table (ref.null func) (i32.const 1000)))))
+        (if (i32.eq (local.get $letter) (i32.const 0x63)) (then
+          (drop (memory.grow (i32.const 1100)))
+          (memory.fill (i32.const 131072) (i32.const 7) (i32.const 72089600))
+          (return)))
+        (if (i32.eq (local.get $letter) (i32.const 0x67)) (then
+          (loop $again
+            (call $log (i32.const 1) (i32.const 0) (i32.const 131072))
+            (br $again))))
+        unreachable)
+      (func (export "reward") (param $is_text i32) (param $points i64) (param $len i32) (result i64)
+        (if (local.get $is_text) (then
+          (call $worst (i32.load8_u (i32.wrap_i64 (local.get $points))))
+          (return (i64.const 0))))
+        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (local.get $points)))
+        (i64.load (i32.const 0)))
+      (func (export "points") (result i64) (i64.load (i32.const 0)))
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+"#;
+
+/// Returns a player that counts rewards, and whom a text makes do its worst, as a core module that
+/// carries its component type.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more.
+pub fn hostile_module() -> Vec<u8> {
+    module(HOSTILE)
+}
+
 fn module(text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).expect("the guest is valid WAT");
     let mut resolve = Resolve::default();

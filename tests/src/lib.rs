@@ -39,7 +39,9 @@ pub use client::{Client, NoAnswer};
 pub use cluster::Cluster;
 pub use command::{Ran, Running, host, host_binary, spawn_host};
 pub use dev::{Dev, End, Orphan};
-pub use guests::{doubling_component, doubling_module, endless_module, large_module};
+pub use guests::{
+    doubling_component, doubling_module, endless_module, hostile_module, large_module,
+};
 pub use islands::Islands;
 pub use netns::{Cut, Net};
 pub use node::Node;

@@ -9,9 +9,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
 use serde::Serialize;
-use tests::measure::{ExodusSettings, Failure, exodus, failovers, rolling};
+use tests::measure::{
+    Attack, ExodusSettings, Failure, NeighboursSettings, exodus, failovers, neighbours, rolling,
+};
 use tests::sim::{self, Bug, Coverage, Settings};
 use tests::{chaos, large_module};
 
@@ -45,6 +47,17 @@ enum What {
         #[arg(long, default_value_t = 100_000)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         players: u32,
+    },
+    /// What callers of players feel while others of the same node do their worst.
+    Neighbours {
+        /// What they do; everything, one after the other, if it is not given.
+        attack: Option<Attack>,
+        /// How many do it at the same time.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+        attackers: u16,
+        /// Memory that the node may take, in MiB.
+        #[arg(long, default_value_t = 2048)]
+        memory_mib: u64,
     },
     /// Real processes in a network and on disks that fail, under load: looks for broken promises.
     Chaos {
@@ -104,6 +117,12 @@ fn main() -> Result<()> {
                 before: Duration::from_secs(10),
             };
             print(&exodus(settings)?, json)
+        }
+        What::Neighbours { attack, attackers, memory_mib } => {
+            let attacks = attack.map_or_else(|| Attack::value_variants().to_vec(), |one| vec![one]);
+            let time = Duration::from_secs(5);
+            let settings = NeighboursSettings { attackers: attackers.into(), memory_mib, time };
+            attacks.into_iter().try_for_each(|attack| print(&neighbours(attack, settings)?, json))
         }
         What::Chaos { minutes, seed, nodes } => {
             if let Some(obstacle) = chaos::obstacle() {

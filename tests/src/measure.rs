@@ -1,7 +1,9 @@
 //! Measures what a caller feels while nodes fail and restart. What a call costs while they do not,
 //! `host bench` measures.
 
+mod calm;
 mod exodus;
+mod neighbours;
 mod rolling;
 
 use std::fmt;
@@ -11,7 +13,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-pub use exodus::{Exodus, Felt, Settings as ExodusSettings, exodus};
+pub use calm::Felt;
+pub use exodus::{Exodus, Settings as ExodusSettings, exodus};
+pub use neighbours::{Attack, Neighbours, Settings as NeighboursSettings, neighbours};
 pub use rolling::{Rolling, rolling};
 
 use crate::client::Client;

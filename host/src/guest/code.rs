@@ -92,9 +92,8 @@ impl Code {
         Ok((home, instance?))
     }
 
-    /// Says why the node has no memory for more state, if it has none.
-    pub(super) fn why_full(&self) -> Option<String> {
-        self.engine.usage().why_full()
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Whether some of the memories are ledgers.

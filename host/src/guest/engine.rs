@@ -31,8 +31,14 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     memories: Memories,
     linker: Linker<Journal>,
-    lanes: Arc<Lanes>,
     usage: Arc<Usage>,
+    others: Others,
+}
+
+/// All who wait for a thread that a guest holds.
+#[derive(Clone)]
+struct Others {
+    lanes: Arc<Lanes>,
     held_up: Arc<OnceLock<Release>>,
 }
 
@@ -68,15 +74,15 @@ impl Engine {
                 Ok(())
             },
         )?;
-        let (lanes, held_up) = (Lanes::new(), Arc::default());
+        let others = Others { lanes: Lanes::new(), held_up: Arc::default() };
         let usage = Arc::new(Usage::new(allowance));
-        Ok(Self { wasmtime, memories, linker, lanes, usage, held_up })
+        Ok(Self { wasmtime, memories, linker, usage, others })
     }
 
     /// Calls this whenever a guest's call turns out to be long, on the thread that it holds. Only the
     /// first one counts.
     pub fn when_calls_are_long(&self, release: impl Fn() + Send + Sync + 'static) {
-        drop(self.held_up.set(Box::new(release)));
+        drop(self.others.held_up.set(Box::new(release)));
     }
 
     /// Returns which tracker finds the written pages, and why it is that one.
@@ -107,11 +113,17 @@ impl Engine {
         &self.linker
     }
 
+    /// Lets others go on before a guest, or what follows its call, holds the thread for long. Returns
+    /// whether the call may go on; if not, its journal says why.
+    pub(super) fn let_others_go_on(&self, journal: &mut Journal) -> bool {
+        self.others.let_go_on(journal)
+    }
+
     /// Returns an empty store in which a guest may start for as long as a call may take.
     pub(super) fn store(&self) -> Store<Journal> {
         let mut store = Store::new(&self.wasmtime, Journal::new(self.usage.clone()));
         store.limiter(Journal::limits);
-        let (lanes, held_up) = (self.lanes.clone(), self.held_up.clone());
+        let others = self.others.clone();
         let usage = self.usage.clone();
         store.epoch_deadline_callback(move |mut store| {
             let ticks = store.data_mut().count_tick();
@@ -124,15 +136,7 @@ impl Engine {
                     store.data_mut().end_early(why);
                     return Ok(UpdateDeadline::Interrupt);
                 }
-                store.data_mut().end_turn();
-                if let Some(release) = held_up.get() {
-                    release();
-                }
-                let Some(turn) = give_way(&lanes) else {
-                    store.data_mut().end_early(too_many_long_calls());
-                    return Ok(UpdateDeadline::Interrupt);
-                };
-                if !store.data_mut().begin_turn(turn, clock::now()) {
+                if !others.let_go_on(store.data_mut()) {
                     return Ok(UpdateDeadline::Interrupt);
                 }
             }
@@ -140,6 +144,22 @@ impl Engine {
         });
         store.set_epoch_deadline(1);
         store
+    }
+}
+
+impl Others {
+    fn let_go_on(&self, journal: &mut Journal) -> bool {
+        journal.end_turn();
+        if let Some(release) = self.held_up.get() {
+            release();
+        }
+        match give_way(&self.lanes) {
+            Some(turn) => journal.begin_turn(turn, clock::now()),
+            None => {
+                journal.end_early(too_many_long_calls());
+                false
+            }
+        }
     }
 }
 

@@ -49,7 +49,13 @@ pub struct Instance {
     dirty: Vec<Range<usize>>,
     /// Calls until what was written before the first one is not compared any more.
     new_for: u32,
+    /// Whether its last call needed long, so that the next one gives way before it begins.
+    takes_long: bool,
 }
+
+/// Written bytes whose comparison holds a thread for about a millisecond: for more, others go on
+/// elsewhere first.
+const COMPARED_AT_ONCE: usize = 1024 * 1024;
 
 /// The functions of the world, and those of the ledgers.
 pub(super) struct Exports {
@@ -103,12 +109,24 @@ impl Instance {
             code.begin(lens).map_err(|error| RestoreError::Start(reason(&error)))?;
         let exports = Exports::of(&mut home, instance, code.has_ledgers())
             .expect("the exports of this code were looked up when it was loaded");
-        let mut instance = Self { code, home, exports, dirty: Vec::new(), new_for: NEW_CALLS };
+        let (dirty, new_for, takes_long) = (Vec::new(), NEW_CALLS, false);
+        let mut instance = Self { code, home, exports, dirty, new_for, takes_long };
         instance.write(snapshot)?;
         let Self { exports, home, .. } = &mut instance;
         exports.recall(home).map_err(|error| RestoreError::Start(reason(&error)))?;
         home.data_mut().end_turn();
         Ok(instance)
+    }
+
+    /// Whether the last call needed long.
+    pub fn takes_long(&self) -> bool {
+        self.takes_long
+    }
+
+    /// Says whether the next call is expected to need long: then others go on elsewhere before it
+    /// begins. Nothing else depends on it.
+    pub fn expect_long(&mut self, takes_long: bool) {
+        self.takes_long = takes_long;
     }
 
     /// Calls the guest. `before` is its state, as the caller keeps it.
@@ -119,6 +137,9 @@ impl Instance {
     pub fn call(&mut self, operation: &Operation, before: &Snapshot) -> CallOutcome {
         assert_eq!(before.memories.len(), self.home.memories(), "`before` is of another code");
         self.home.data_mut().begin();
+        if self.takes_long && !self.let_others_go_on() {
+            return CallOutcome::Trapped { message: self.last_words().unwrap_or_default() };
+        }
         let mut store = self.home.context();
         // From here on the time of the call is counted in ticks.
         store.set_epoch_deadline(1);
@@ -134,16 +155,24 @@ impl Instance {
             self.exports.note(&mut self.home)?;
             Ok(value)
         });
+        let outcome = self.outcome(returned, before);
+        self.takes_long = self.home.data_mut().has_turn();
         self.home.data_mut().end_turn();
+        outcome
+    }
+
+    fn outcome(&mut self, returned: wasmtime::Result<i64>, before: &Snapshot) -> CallOutcome {
         match returned {
             Ok(value) => {
-                let delta = self.capture(before);
+                let Some(delta) = self.capture(before) else {
+                    return CallOutcome::Trapped { message: self.last_words().unwrap_or_default() };
+                };
                 self.age();
                 if before.wire_bytes_after(&delta) > SNAPSHOT_BYTES_MAX {
                     return CallOutcome::Trapped { message: too_large() };
                 }
                 if delta.changed_bytes() > CHANGED_BYTES_WHEN_FULL
-                    && let Some(message) = self.code.why_full()
+                    && let Some(message) = self.code.engine().usage().why_full()
                 {
                     return CallOutcome::Trapped { message };
                 }
@@ -200,17 +229,30 @@ impl Instance {
                  snapshot can hold"
             );
         }
-        let last_words = self.home.data_mut().take_last_error();
-        last_words.unwrap_or_else(|| reason(error))
+        self.last_words().unwrap_or_else(|| reason(error))
     }
 
-    fn capture(&mut self, before: &Snapshot) -> Delta {
+    fn last_words(&mut self) -> Option<String> {
+        self.home.data_mut().take_last_error()
+    }
+
+    fn let_others_go_on(&mut self) -> bool {
+        self.code.engine().let_others_go_on(self.home.data_mut())
+    }
+
+    /// Finds what the call changed. `None` if there is no turn for so much of it.
+    fn capture(&mut self, before: &Snapshot) -> Option<Delta> {
         let mut memories = Vec::with_capacity(before.memories.len());
         let mut changed = false;
         for (memory, overlay) in before.memories.iter().enumerate() {
             let mut dirty = mem::take(&mut self.dirty);
             dirty.clear();
             self.home.take_dirty(memory, &mut dirty);
+            let written: usize = dirty.iter().map(ExactSizeIterator::len).sum();
+            let others_wait = written > COMPARED_AT_ONCE && !self.home.data_mut().has_turn();
+            if others_wait && !self.let_others_go_on() {
+                return None;
+            }
             let bytes = self.home.bytes(memory);
             let mut runs = Vec::new();
             changes(bytes, self.code.image(memory), overlay, &dirty, &mut runs);
@@ -219,7 +261,7 @@ impl Instance {
             memories.push(MemoryDelta { len, runs });
             self.dirty = dirty;
         }
-        if changed { Delta { memories } } else { Delta::default() }
+        Some(if changed { Delta { memories } } else { Delta::default() })
     }
 }
 

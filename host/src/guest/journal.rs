@@ -80,6 +80,11 @@ impl Journal {
         in_time
     }
 
+    /// Whether the call has its turn among those that need long.
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
     /// Leaves the turn to another call, if this one has it.
     pub(super) fn end_turn(&mut self) {
         self.turn = None;

@@ -108,6 +108,8 @@ struct Server {
     settings: watch::Receiver<Settings>,
     shunned: watch::Receiver<Shunned>,
     instance: Option<Instance>,
+    /// Whether the last call needed long, on whichever instance.
+    takes_long: bool,
     callers: HashMap<Ticket, Reply>,
     /// Those that wait until the player is served.
     openers: Vec<oneshot::Sender<()>>,
@@ -194,6 +196,7 @@ impl Server {
             settings,
             shunned,
             instance: None,
+            takes_long: false,
             callers: HashMap::new(),
             openers: Vec::new(),
             last_ticket: 0,
@@ -354,6 +357,7 @@ impl Server {
         };
         let began = clock::now();
         let outcome = instance.call(&call.operation, &state.snapshot);
+        self.takes_long = instance.takes_long();
         self.computed += clock::now().duration_since(began);
         match outcome {
             CallOutcome::Returned { value, delta } => Event::Returned { value, delta },
@@ -401,7 +405,8 @@ impl Server {
             return Event::RestoreFailed(CallError::Broken { player, reason });
         };
         match code.instantiate(&state.snapshot) {
-            Ok(instance) => {
+            Ok(mut instance) => {
+                instance.expect_long(self.takes_long);
                 self.instance = Some(instance);
                 let micros = clock::now().duration_since(started).as_micros();
                 Event::Restored { micros: u64::try_from(micros).unwrap_or(u64::MAX) }

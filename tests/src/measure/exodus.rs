@@ -5,7 +5,6 @@
 //!   app_node2 owns the calm, which app_node3 keeps: called at a steady rate from before to after
 //! ```
 
-mod calm;
 mod look;
 
 use std::fmt;
@@ -15,19 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use host::clock;
 use host::net::Connection;
-use host::protocol::{
-    Answer, Call, CallKey, CallReply, CallRequest, NodeName, Operation, PlayerId, Reply, Request,
-    Term,
-};
+use host::protocol::{NodeName, PlayerId};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-pub use calm::Felt;
-
-use self::calm::Callers;
+use super::calm::{Callers, Felt, PLAYERS, reward};
 use super::{milliseconds, runtime};
 use crate::client::Client;
 use crate::cluster::Cluster;
@@ -35,6 +28,9 @@ use crate::wait::PATIENCE;
 
 /// Players that begin at the same time: enough to fill entries of the directory.
 const BEGUN_AT_ONCE: usize = 512;
+/// Players among which the calm ones are found: about half of them are kept by the node that will
+/// die.
+const CANDIDATES: usize = 4 * PLAYERS;
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +97,7 @@ pub fn exodus(settings: Settings) -> Result<Exodus> {
     let (to_dying, to_other, to_third) = (dial(dying)?, dial(other)?, dial(third)?);
     let dead: NodeName = dying.parse()?;
 
-    let calm = runtime.block_on(calm::begin(&to_other, &dead)).context("begin the calm ones")?;
+    let calm = runtime.block_on(begin_calm(&to_other, &dead)).context("begin the calm ones")?;
     let begun_per_second = begin_many(&runtime, &to_dying, settings.players)?;
     let callers = Callers::start(cluster.secret(), cluster.node(other).addr(), calm);
     runtime.block_on(async { tokio::time::sleep(settings.before).await });
@@ -167,18 +163,15 @@ async fn begin(connection: &Connection, numbers: Range<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Rewards a player once, and returns the total.
-async fn reward(connection: &Connection, player: PlayerId) -> Result<i64> {
-    ask(connection, player, Operation::Reward(Term::Integer(1))).await
-}
-
-async fn ask(connection: &Connection, player: PlayerId, operation: Operation) -> Result<i64> {
-    let deadline_ms = u64::try_from(PATIENCE.as_millis())?;
-    let key = CallKey::random(clock::unix_millis());
-    let call = Call { player: player.clone(), key, operation };
-    let request = Request::Call(CallRequest::Call { call, deadline_ms });
-    match tokio::time::timeout(PATIENCE, connection.ask(request)).await?? {
-        Reply::Call(CallReply::Called(Ok(Answer::Returned { value, .. }))) => Ok(value),
-        other => bail!("{player} was not answered: {other:?}"),
+/// Begins calm players on a node: those that `dying` does not keep.
+async fn begin_calm(connection: &Connection, dying: &NodeName) -> Result<Vec<PlayerId>> {
+    for number in 0..CANDIDATES {
+        let player = format!("calm-{number:03}").parse()?;
+        ensure!(reward(connection, player).await? == 1, "a player does not begin with 1");
     }
+    let (listed, _) = look::page(connection, None).await?;
+    let calm = listed.into_iter().filter(|player| !player.keepers.contains(dying));
+    let calm: Vec<_> = calm.map(|listed| listed.player).take(PLAYERS).collect();
+    ensure!(calm.len() == PLAYERS, "only {} players are not kept by {dying}", calm.len());
+    Ok(calm)
 }

@@ -15,6 +15,7 @@ mod house;
 mod keys;
 mod load;
 mod membership;
+mod neighbours;
 mod recover;
 mod refusals;
 mod relay;

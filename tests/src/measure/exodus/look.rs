@@ -13,7 +13,8 @@ use host::protocol::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{ask, player};
+use super::player;
+use crate::measure::calm::value;
 use crate::wait::PATIENCE;
 
 /// Players at the end of the order that are watched: more than the nodes open at the same time.
@@ -96,7 +97,7 @@ impl Healing<'_> {
         let at = Instant::now();
         ensure!(number == self.players, "only {number} of {} players are left", self.players);
         let asked = stream::iter(resting).map(async |number| {
-            let has = ask(self.connection, player(number), Operation::Points).await?;
+            let has = value(self.connection, player(number), Operation::Points).await?;
             ensure!(has == points(number), "player {number} has {has} points");
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! The players that have nothing to do with the node that dies, and those who call them.
+//! Players that have nothing to do with what is done to others, and those who call them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,21 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use host::clock;
 use host::net::Connection;
-use host::protocol::{NodeName, PlayerId};
+use host::protocol::{
+    Answer, Call, CallError, CallKey, CallReply, CallRequest, Operation, PlayerId, Reply, Request,
+    Term,
+};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::look::page;
-use super::reward;
+use super::{Sample, milliseconds, runtime};
 use crate::client::Client;
-use crate::measure::{Sample, milliseconds, runtime};
+use crate::wait::PATIENCE;
 
 /// How many there are.
-const PLAYERS: usize = 100;
-/// Players among which they are found: about half of them are kept by the node that will die.
-const CANDIDATES: usize = 4 * PLAYERS;
+pub(super) const PLAYERS: usize = 100;
 /// Callers, each with players of its own.
 const CALLERS: usize = 10;
 /// Time between two calls of one caller: 1,000 calls a second together, a small part of what a
@@ -72,19 +73,6 @@ pub(super) struct Called {
     due: Instant,
     /// From when it was due to its answer.
     took: Duration,
-}
-
-/// Begins players on a node, and returns those that `dying` does not keep.
-pub(super) async fn begin(connection: &Connection, dying: &NodeName) -> Result<Vec<PlayerId>> {
-    for number in 0..CANDIDATES {
-        let player = format!("calm-{number:03}").parse()?;
-        ensure!(reward(connection, player).await? == 1, "a player does not begin with 1");
-    }
-    let (listed, _) = page(connection, None).await?;
-    let calm = listed.into_iter().filter(|player| !player.keepers.contains(dying));
-    let calm: Vec<_> = calm.map(|listed| listed.player).take(PLAYERS).collect();
-    ensure!(calm.len() == PLAYERS, "only {} players are not kept by {dying}", calm.len());
-    Ok(calm)
 }
 
 /// Callers of the calm players, in a thread of their own.
@@ -158,6 +146,39 @@ async fn call_on(
         next += INTERVAL;
     }
     Ok(calls)
+}
+
+/// Rewards a player once, and returns the total.
+pub(super) async fn reward(connection: &Connection, player: PlayerId) -> Result<i64> {
+    value(connection, player, Operation::Reward(Term::Integer(1))).await
+}
+
+/// Calls a player once, and returns what its guest returned.
+pub(super) async fn value(
+    connection: &Connection,
+    player: PlayerId,
+    operation: Operation,
+) -> Result<i64> {
+    match ask(connection, player.clone(), operation).await? {
+        Ok(Answer::Returned { value, .. }) => Ok(value),
+        other => bail!("{player} was not answered: {other:?}"),
+    }
+}
+
+/// Calls a player once, and returns what became of it.
+pub(super) async fn ask(
+    connection: &Connection,
+    player: PlayerId,
+    operation: Operation,
+) -> Result<Result<Answer, CallError>> {
+    let deadline_ms = u64::try_from(PATIENCE.as_millis())?;
+    let key = CallKey::random(clock::unix_millis());
+    let call = Call { player, key, operation };
+    let request = Request::Call(CallRequest::Call { call, deadline_ms });
+    match tokio::time::timeout(PATIENCE, connection.ask(request)).await?? {
+        Reply::Call(CallReply::Called(called)) => Ok(called),
+        other => bail!("another answer than a call's: {other:?}"),
+    }
 }
 
 #[cfg(test)]
