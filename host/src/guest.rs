@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Why the checks at load: a player's state is its linear memory and nothing else, so a component
-//! that keeps state anywhere else (globals, tables, dropped segments, handles) would silently lose
-//! it. [`Code::load`] refuses it with the reason instead.
+//! that keeps state anywhere else would silently lose it. What can be noted in a memory is (`ledger`:
+//! globals, dropped segments); what cannot, [`Code::load`] refuses with the reason (handles), or the
+//! call that does it traps (tables).
 //!
 //! The same checks make large guests cheap. As nothing but memory remembers how an instance was
 //! started, no second one is: it begins with the memories that the first one had after its start,

@@ -4,8 +4,8 @@
 //! after instantiation, which are the same for every player of one component. A player that changed
 //! 64 bytes is 64 bytes large, whatever its memory's size.
 //!
-//! Captured: the bytes and the length of every linear memory. Not captured: tables, globals and
-//! host resources; `guest` refuses components in which those would matter.
+//! Captured: the bytes and the length of every linear memory. What a component keeps elsewhere, in
+//! globals for example, `guest` has noted in a memory before; what nothing can note it refuses.
 //!
 //! Pure: no clock, no IO, no wasmtime.
 

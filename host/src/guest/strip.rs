@@ -7,7 +7,7 @@
 //! | what is taken away | why nothing else changes |
 //! |---|---|
 //! | an active data segment's bytes | they are in the image; afterwards the segment counts as dropped, which is what an empty passive one in its place is to every instruction |
-//! | a start function | what it wrote and how far it grew memories is in the image; globals are as it found them, tables, segments and handles cannot be changed by any function |
+//! | a start function | what it wrote and how far it grew memories is in the image; globals are as it found them, or in a `ledger`, as dropped segments are; tables and handles cannot be changed by any function |
 //!
 //! What a start function logs is logged once, when the code is loaded.
 //! Element segments and the initial values of globals stay: they are no part of linear memory.

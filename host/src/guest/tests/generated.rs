@@ -49,7 +49,10 @@ fn what_generated_modules_do_goes_on_elsewhere() {
     if count >= MODULES {
         assert!(of("goes on") > count / 2, "{tally:?}");
         assert!(of("with ledgers") > count / 4 && of("calls refused") > 0, "{tally:?}");
-        assert!(of("calls trapped") > 0 && of("calls that changed something") > count, "{tally:?}");
+        assert!(
+            of("calls trapped") > 0 && of("calls that changed something") > count / 2,
+            "{tally:?}"
+        );
     }
 }
 
