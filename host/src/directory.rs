@@ -21,6 +21,8 @@
 mod driver;
 mod elector;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod log_store;
 mod machine;
 mod members;

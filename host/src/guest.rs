@@ -31,6 +31,8 @@ mod capture;
 mod code;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod instance;
 mod journal;
 mod lanes;

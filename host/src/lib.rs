@@ -32,7 +32,11 @@ pub mod node;
 
 pub mod cli;
 
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
+
 /// A call makes some fifty small allocations. With the system's allocator those took a fifth of its
 /// processor time, and memory went back to the system and came again all the time.
+#[cfg(not(fuzzing))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -35,6 +35,8 @@ mod dial;
 mod endpoint;
 mod floor;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod identity;
 mod inboxes;
 mod lane;

@@ -5,6 +5,8 @@
 //! [`Version`], adds a line to its history and changes the golden bytes in `message/golden.rs`.
 
 mod call;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod ids;
 mod message;
 mod record;

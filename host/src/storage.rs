@@ -26,6 +26,8 @@
 mod copies;
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod identity;
 mod journal;
 mod marked;

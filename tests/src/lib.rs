@@ -20,6 +20,7 @@ mod client;
 mod cluster;
 mod command;
 mod dev;
+pub mod fuzz;
 mod guests;
 mod islands;
 pub mod linearizable;

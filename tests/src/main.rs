@@ -15,7 +15,7 @@ use tests::measure::{
     Attack, ExodusSettings, Failure, NeighboursSettings, exodus, failovers, neighbours, rolling,
 };
 use tests::sim::{self, Bug, Coverage, Settings};
-use tests::{chaos, large_module};
+use tests::{chaos, fuzz, large_module};
 
 /// Measures a cluster of this build.
 #[derive(Parser)]
@@ -71,6 +71,14 @@ enum What {
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=9))]
         nodes: u8,
     },
+    /// Gives each decoder of the host bytes that a fuzzer chooses: looks for one that breaks it.
+    Fuzz {
+        /// For how long each decoder is tried, in seconds.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// The decoders, by the names of their folders in `host/fuzz/seeds`; all, if none is given.
+        targets: Vec<String>,
+    },
     /// Writes a player with a large memory to a file, for `host bench --guest`.
     Guest {
         /// How much of its memory it writes before its first call, in MiB.
@@ -98,13 +106,16 @@ enum What {
 
 fn main() -> Result<()> {
     let Arguments { what, json } = Arguments::parse();
-    if !matches!(what, What::Sim { .. } | What::Guest { .. }) {
+    if !matches!(what, What::Sim { .. } | What::Guest { .. } | What::Fuzz { .. }) {
         build_host()?;
     }
     match what {
         What::Failover { runs } => [Failure::Killed, Failure::Stopped]
             .into_iter()
             .try_for_each(|failure| print(&failovers(failure, runs.into())?, json)),
+        What::Fuzz { seconds, targets } => {
+            print(&fuzz::fuzz(&fuzz::Settings { seconds, targets })?, json)
+        }
         What::Guest { image_mib, memory_mib, file } => {
             ensure!(image_mib <= memory_mib, "the image does not fit the memory");
             fs::write(&file, large_module(image_mib, memory_mib))

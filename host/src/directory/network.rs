@@ -122,7 +122,7 @@ impl Peers {
 
 /// Why a node did not do what Raft asked of it.
 #[derive(Debug, Serialize, Deserialize)]
-enum Declined {
+pub(super) enum Declined {
     /// The pieces of a snapshot do not follow each other; the sender begins anew.
     SnapshotMismatch(SnapshotMismatch),
     /// It is not the node that was meant.

@@ -22,7 +22,7 @@ use crate::storage::{Durability, RaftStore, Slot, StoreError};
 
 type IoError = StorageIOError<u64>;
 type Result<T> = std::result::Result<T, StorageError<u64>>;
-type Meta = SnapshotMeta<u64, EmptyNode>;
+pub(super) type Meta = SnapshotMeta<u64, EmptyNode>;
 
 /// What has been applied, for readers.
 #[derive(Debug)]
@@ -47,6 +47,12 @@ impl View {
         let settings = watch::Sender::new(applied.state.settings());
         let next_index = watch::Sender::new(next_index_of(&applied));
         Self { applied: RwLock::new(applied), nodes, settings, next_index }
+    }
+
+    /// Returns one of a directory in which nothing has happened.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn empty() -> Self {
+        Self::new(Applied::default())
     }
 
     /// Lets a reader look at the state.
@@ -83,7 +89,10 @@ impl View {
     }
 
     /// Applies entries, and tells those who watch.
-    fn apply(&self, entries: impl IntoIterator<Item = Entry<TypeConfig>>) -> Vec<Outcome> {
+    pub(super) fn apply(
+        &self,
+        entries: impl IntoIterator<Item = Entry<TypeConfig>>,
+    ) -> Vec<Outcome> {
         let mut nodes_changed = false;
         let mut applied = self.write();
         let outcomes = entries

@@ -17,7 +17,7 @@ use crate::protocol::Lane;
 /// Length of a frame's length.
 const HEADER_BYTES: usize = 4;
 /// Free space offered to one read, in bytes: a full read takes many small frames at once.
-const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 /// An empty buffer above this is given back, so that one large message does not pin memory.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 
@@ -145,19 +145,24 @@ impl FrameReader {
 
 /// Bytes that arrived and are not read yet.
 #[derive(Debug, Default)]
-struct FrameBuffer {
+pub(super) struct FrameBuffer {
     bytes: Vec<u8>,
     /// Bytes at the front that are read already.
     taken: usize,
 }
 
 impl FrameBuffer {
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     fn is_empty(&self) -> bool {
         self.taken == self.bytes.len()
     }
 
     /// Returns the vector with room for one read at its end.
-    fn spare(&mut self) -> &mut Vec<u8> {
+    pub(super) fn spare(&mut self) -> &mut Vec<u8> {
         if self.is_empty() {
             self.bytes.clear();
             if self.bytes.capacity() > BUFFER_KEPT_BYTES {
@@ -171,7 +176,11 @@ impl FrameBuffer {
         &mut self.bytes
     }
 
-    fn next<T: DeserializeOwned>(&mut self, max: usize) -> Result<Option<T>, FrameError> {
+    /// Takes the next message of at most `max` bytes, or `None` if it is not all there yet.
+    pub(super) fn next<T: DeserializeOwned>(
+        &mut self,
+        max: usize,
+    ) -> Result<Option<T>, FrameError> {
         let Some((header, rest)) = self.bytes[self.taken..].split_first_chunk::<HEADER_BYTES>()
         else {
             return Ok(None);
@@ -183,6 +192,8 @@ impl FrameBuffer {
         let Some(frame) = rest.get(..len) else { return Ok(None) };
         match postcard::take_from_bytes(frame) {
             Ok((message, [])) => {
+                #[cfg(test)]
+                super::hostile::note::<T>(frame);
                 self.taken += HEADER_BYTES + len;
                 Ok(Some(message))
             }

@@ -98,8 +98,8 @@ pub struct Loaded {
 
 /// What stands before the state in a base, so that it can be read without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Header {
-    seq: Seq,
+pub(super) struct Header {
+    pub(super) seq: Seq,
     generation: Generation,
     writer: Writer,
     /// The session that wrote the base.
@@ -217,13 +217,13 @@ fn record_key(copy: CopyId, seq: Seq) -> Vec<u8> {
     [copy.0.to_be_bytes(), seq.0.to_be_bytes()].concat()
 }
 
-fn parse_base_key(key: &[u8]) -> (Option<CopyId>, Option<PlayerId>) {
+pub(super) fn parse_base_key(key: &[u8]) -> (Option<CopyId>, Option<PlayerId>) {
     match key.split_first_chunk() {
         Some((copy, player)) => (Some(CopyId(u64::from_be_bytes(*copy))), parse_player(player)),
         None => (None, None),
     }
 }
 
-fn parse_player(key: &[u8]) -> Option<PlayerId> {
+pub(super) fn parse_player(key: &[u8]) -> Option<PlayerId> {
     str::from_utf8(key).ok()?.parse().ok()
 }

@@ -161,16 +161,16 @@ fn written_part(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The last of the batches that are whole.
-#[derive(Debug, Clone, Copy, Default)]
-struct Last {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Last {
     /// The engine's number of it.
-    number: Option<u64>,
+    pub(super) number: Option<u64>,
     /// Our own, or zero: see [`marked`].
     write: u64,
 }
 
 /// Returns where the whole batches at the beginning end.
-fn whole_batches(bytes: &[u8], last: &mut Last) -> usize {
+pub(super) fn whole_batches(bytes: &[u8], last: &mut Last) -> usize {
     let mut at = 0;
     while let Some((batch, len)) = batch(&bytes[at..]) {
         // The numbers rise; the checksum does not cover them.
@@ -245,14 +245,14 @@ impl Cursor<'_> {
 
 /// Whether a whole batch that follows `last` begins anywhere behind the first byte: it was written
 /// after what is broken. One that does not is from a file that had the same place on the disk before.
-fn contains_batch(rest: &[u8], last: Option<u64>) -> bool {
+pub(super) fn contains_batch(rest: &[u8], last: Option<u64>) -> bool {
     let follows = |at| batch(&rest[at..]).is_some_and(|(batch, _)| batch.number > last);
     (1..rest.len()).any(|at| rest[at] == BATCH && follows(at))
 }
 
 /// Whether a batch was written up to its end, though it is not whole: its trailer is there, or what
 /// is there instead is not the beginning of one.
-fn was_finished(rest: &[u8]) -> bool {
+pub(super) fn was_finished(rest: &[u8]) -> bool {
     let has_trailer = rest.windows(TRAILER.len()).any(|bytes| bytes == TRAILER);
     has_trailer
         || checked_items(rest).is_some_and(|(_, end)| {

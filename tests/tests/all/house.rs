@@ -8,7 +8,8 @@ use std::fs;
 use source::{Source, root};
 
 /// The rooms of `host/src`, top to bottom. Each imports only rooms below it.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
+    "hostile",
     "cli",
     "node",
     "gateway",

@@ -1,0 +1,6 @@
+//! See `host::hostile::replies`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    host_fuzz::bounded(bytes, host::hostile::replies, host_fuzz::MESSAGE_BYTES_MAX);
+});
