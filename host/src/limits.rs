@@ -32,6 +32,10 @@ pub const MEMORY_HUNDREDTHS: u64 = 80;
 /// Bytes that a call may change although its node has no memory left: other calls need no more, and
 /// a player that is full must be able to become smaller.
 pub const CHANGED_BYTES_WHEN_FULL: usize = 64 * 1024;
+/// Length of the largest linear memory, in bytes: 32-bit addresses reach no further.
+pub const LINEAR_MEMORY_BYTES_MAX: u64 = 1 << 32;
+/// Memories of one component, each of which reserves address space. Real ones have one or two.
+pub const GUEST_MEMORIES_MAX: usize = 16;
 /// Most that a player's snapshot may take on the wire, in bytes: what it has ever written to, not
 /// what it could. A call that leaves more traps. It is what a keeper holds of a player, reads and
 /// writes in one piece, and has two seconds to receive (`STEP_DEADLINE`).

@@ -11,8 +11,14 @@
 
 mod overlay;
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+
+use crate::limits::{GUEST_MEMORIES_MAX, LINEAR_MEMORY_BYTES_MAX, SNAPSHOT_BYTES_MAX};
 
 pub use overlay::{Overlay, RUN_BYTES_MAX, Run};
 
@@ -45,6 +51,12 @@ pub enum Mismatch {
         /// Length in the delta, in bytes.
         to: u64,
     },
+    /// The delta makes a memory longer than any can be.
+    #[error("the delta makes a memory {0} bytes long, and {LINEAR_MEMORY_BYTES_MAX} are addressed")]
+    Long(u64),
+    /// With the delta the snapshot would be larger than a player's may be.
+    #[error("with the delta the snapshot would take {0} bytes, and {SNAPSHOT_BYTES_MAX} are kept")]
+    Large(usize),
 }
 
 /// What one call changed in one memory.
@@ -61,6 +73,7 @@ pub struct MemoryDelta {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delta {
     /// One entry for each memory, or none at all.
+    #[serde(deserialize_with = "few")]
     pub memories: Vec<MemoryDelta>,
 }
 
@@ -80,6 +93,7 @@ impl Delta {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// One overlay for each memory of the component, in order of instantiation.
+    #[serde(deserialize_with = "few")]
     pub memories: Vec<Overlay>,
 }
 
@@ -131,6 +145,9 @@ impl Snapshot {
             if change.len < overlay.len() {
                 return Err(Mismatch::Shrunk { from: overlay.len(), to: change.len });
             }
+            if change.len > LINEAR_MEMORY_BYTES_MAX {
+                return Err(Mismatch::Long(change.len));
+            }
             for run in &change.runs {
                 let (offset, len, memory) = (run.offset, run.bytes.len(), change.len);
                 let end = offset.checked_add(len as u64);
@@ -139,8 +156,48 @@ impl Snapshot {
                 }
             }
         }
-        Ok(())
+        self.check_size(delta)
     }
+
+    /// An owner's call that leaves more traps, so no owner asks for it.
+    fn check_size(&self, delta: &Delta) -> Result<(), Mismatch> {
+        // Nearly all players are far below the bound, whatever they know of the delta already.
+        let runs = delta.memories.iter().flat_map(|memory| &memory.runs);
+        let new: usize = runs.map(|run| Overlay::new_run_bytes(run.bytes.len())).sum();
+        let before: usize = self.memories.iter().map(Overlay::wire_bytes).sum();
+        if before + new <= SNAPSHOT_BYTES_MAX {
+            return Ok(());
+        }
+        let bytes = self.wire_bytes_after(delta);
+        if bytes > SNAPSHOT_BYTES_MAX { Err(Mismatch::Large(bytes)) } else { Ok(()) }
+    }
+}
+
+/// Reads a list with an entry for each memory. Nobody's has more than a guest may have: an entry takes
+/// two bytes in a message and many more here.
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list for at most {GUEST_MEMORIES_MAX} memories")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let mut memories = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                if memories.len() == GUEST_MEMORIES_MAX {
+                    return Err(A::Error::invalid_length(memories.len() + 1, &self));
+                }
+                memories.push(entry);
+            }
+            Ok(memories)
+        }
+    }
+    deserializer.deserialize_seq(Few(PhantomData))
 }
 
 #[cfg(test)]
@@ -173,6 +230,54 @@ mod tests {
         let two = Delta { memories: vec![MemoryDelta::default(); 2] };
         assert_eq!(snapshot.apply(&two), Err(Mismatch::Memories { delta: 2, snapshot: 1 }));
         assert_eq!(snapshot, before);
+    }
+
+    #[test]
+    fn a_memory_is_no_longer_than_its_addresses_reach() {
+        // Where a page ends there must be a number.
+        let mut snapshot = Snapshot::initial([100]);
+        let before = snapshot.clone();
+        let last = delta(u64::MAX, &[(u64::MAX - 2, &[1])]);
+        assert_eq!(snapshot.apply(&last), Err(Mismatch::Long(u64::MAX)));
+        assert_eq!(snapshot, before);
+        let largest = LINEAR_MEMORY_BYTES_MAX;
+        snapshot.apply(&delta(largest, &[(largest - 1, &[1])])).unwrap();
+        let wire = postcard::to_stdvec(&snapshot).unwrap();
+        assert_eq!(postcard::from_bytes::<Snapshot>(&wire).unwrap(), snapshot);
+        let wire = postcard::to_stdvec(&Snapshot::initial([largest + 1])).unwrap();
+        assert!(postcard::from_bytes::<Snapshot>(&wire).is_err());
+    }
+
+    #[test]
+    fn nobody_has_more_memories_than_a_guest_may_have() {
+        let taken = |memories: usize| {
+            let wire = postcard::to_stdvec(&Snapshot::initial(vec![0; memories])).unwrap();
+            let deltas = Delta { memories: vec![MemoryDelta::default(); memories] };
+            let deltas = postcard::to_stdvec(&deltas).unwrap();
+            let snapshot = postcard::from_bytes::<Snapshot>(&wire).is_ok();
+            assert_eq!(postcard::from_bytes::<Delta>(&deltas).is_ok(), snapshot);
+            snapshot
+        };
+        assert!(taken(GUEST_MEMORIES_MAX));
+        assert!(!taken(GUEST_MEMORIES_MAX + 1));
+    }
+
+    #[test]
+    fn a_copy_grows_no_larger_than_a_snapshot_may_be() {
+        let len = 2 * SNAPSHOT_BYTES_MAX as u64;
+        let mut snapshot = Snapshot::initial([len]);
+        let page = vec![7; RUN_BYTES_MAX];
+        let pages: Vec<(u64, &[u8])> =
+            (0..64u64).map(|nth| (nth * RUN_BYTES_MAX as u64, page.as_slice())).collect();
+        let refused = (0..).find_map(|nth| {
+            let at = nth * (64 * RUN_BYTES_MAX) as u64;
+            let pages: Vec<_> = pages.iter().map(|(offset, page)| (at + offset, *page)).collect();
+            snapshot.apply(&delta(len, &pages)).err()
+        });
+        assert!(matches!(refused, Some(Mismatch::Large(bytes)) if bytes > SNAPSHOT_BYTES_MAX));
+        // What it knows already can be written again.
+        snapshot.apply(&delta(len, &pages)).unwrap();
+        assert!(postcard::to_stdvec(&snapshot).unwrap().len() <= SNAPSHOT_BYTES_MAX);
     }
 
     #[test]

@@ -8,12 +8,12 @@ use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use super::allowance::Usage;
 use super::bindings::Level;
 use super::lanes::Turn;
-use crate::limits::{CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MESSAGE_BYTES_MAX};
+use crate::limits::{
+    CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MEMORIES_MAX, GUEST_MESSAGE_BYTES_MAX,
+};
 
 /// Core instances of one component. Real ones have a handful.
 const INSTANCES_MAX: usize = 64;
-/// Memories of one component, each of which reserves address space. Real ones have one or two.
-const MEMORIES_MAX: usize = 16;
 /// Tables of one component.
 const TABLES_MAX: usize = 64;
 /// Elements of one table: functions whose address is taken. A JavaScript engine has about 10,000.
@@ -39,7 +39,7 @@ impl Journal {
     pub(super) fn new(usage: Arc<Usage>) -> Self {
         let limits = StoreLimitsBuilder::new()
             .instances(INSTANCES_MAX)
-            .memories(MEMORIES_MAX)
+            .memories(GUEST_MEMORIES_MAX)
             .tables(TABLES_MAX)
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();

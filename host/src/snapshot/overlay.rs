@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::limits::LINEAR_MEMORY_BYTES_MAX;
+
 /// Longest run, in bytes. One page: larger changes are split, so that one more byte never copies
 /// more than a page.
 pub const RUN_BYTES_MAX: usize = 4096;
@@ -25,7 +27,7 @@ pub struct Run {
 /// One memory: its length and the bytes that differ from its initial image.
 ///
 /// Invariant: runs are not empty, do not cross a boundary of [`RUN_BYTES_MAX`] bytes, do not touch
-/// within one page, and end within `len`. Decoding checks it.
+/// within one page, and end within `len`, which 32-bit addresses reach. Decoding checks it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Overlay {
     len: u64,
@@ -57,12 +59,17 @@ impl Overlay {
         self.changed_bytes + self.runs.len() * RUN_HEAD_BYTES_MAX
     }
 
+    /// Returns what the bytes of a run take on the wire, at most, if none of them is known.
+    pub(super) fn new_run_bytes(len: usize) -> usize {
+        len + (len.div_ceil(RUN_BYTES_MAX) + 1) * RUN_HEAD_BYTES_MAX
+    }
+
     /// Returns by how much that grows, at most, when `runs` are written.
     pub(super) fn growth(&self, runs: &[Run]) -> usize {
         let grows = runs.iter().map(|run| {
             let missing = run.bytes.len() - self.known(run.offset, run.bytes.len() as u64);
-            let pages = run.bytes.len().div_ceil(RUN_BYTES_MAX) + 1;
-            if missing > 0 { missing + pages * RUN_HEAD_BYTES_MAX } else { 0 }
+            let known = run.bytes.len() - missing;
+            if missing > 0 { Self::new_run_bytes(run.bytes.len()) - known } else { 0 }
         });
         grows.sum()
     }
@@ -152,14 +159,15 @@ impl Overlay {
     pub(super) fn is_sound(&self) -> bool {
         let page = |offset: u64| offset / RUN_BYTES_MAX as u64;
         let mut previous_end = None;
-        self.runs.iter().all(|(&offset, run)| {
+        let runs = self.runs.iter().all(|(&offset, run)| {
             let Some(end) = offset.checked_add(run.len() as u64) else { return false };
             let apart = previous_end.is_none_or(|before| {
                 before < offset || (before == offset && page(before) != page(before - 1))
             });
             previous_end = Some(end);
             !run.is_empty() && page(offset) == page(end - 1) && end <= self.len && apart
-        })
+        });
+        runs && self.len <= LINEAR_MEMORY_BYTES_MAX
     }
 }
 
