@@ -93,6 +93,12 @@ pub const RELAYED_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 pub const COPIES_PER_PLAYER_MAX: usize = 4;
 /// Records after a copy's base before the keeper writes a new base.
 pub const RECORDS_PER_BASE: u64 = 128;
+/// Highest position, generation, term or start that a message or a file may name. Who counts a million
+/// in a second is there after 290,000 years; what is above was not counted, and the next one must be a
+/// number, too.
+pub const COUNT_MAX: u64 = u64::MAX / 2;
+/// Largest snapshot of the directory, in bytes: of ten million players.
+pub const DIRECTORY_SNAPSHOT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Players in one directory entry.
 pub const CHANGES_PER_ENTRY_MAX: usize = 1024;
 /// Players in one page of a listing.

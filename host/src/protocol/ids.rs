@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::limits::{NODE_NAME_BYTES_MAX, PLAYER_ID_BYTES_MAX};
+use crate::limits::{COUNT_MAX, NODE_NAME_BYTES_MAX, PLAYER_ID_BYTES_MAX};
 
 /// Why a text is not a name or an id. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -145,7 +145,7 @@ macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(
-            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
         )]
         pub struct $name(pub u64);
 
@@ -154,6 +154,17 @@ macro_rules! number {
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0 + 1)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let number = u64::deserialize(deserializer)?;
+                if number <= COUNT_MAX {
+                    Ok(Self(number))
+                } else {
+                    Err(D::Error::custom("a number that nobody has counted to"))
+                }
             }
         }
 

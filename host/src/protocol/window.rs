@@ -15,7 +15,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{CallKey, Effect, Operation, Seq};
 use crate::limits::{
@@ -69,7 +70,8 @@ struct Remembered {
 }
 
 /// The latest calls of a player, by their keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Invariant: it holds no more than a player may remember. Decoding checks it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KeyWindow {
     horizon: Option<CallKey>,
     calls: BTreeMap<CallKey, Remembered>,
@@ -133,6 +135,22 @@ impl KeyWindow {
         let old = newest.millis() - oldest.millis() > self.bounds.millis;
         let surplus = count > self.bounds.calls_max || (count > self.bounds.calls && old);
         surplus.then_some(*oldest)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyWindow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            horizon: Option<CallKey>,
+            calls: BTreeMap<CallKey, Remembered>,
+        }
+        let Wire { horizon, calls } = Wire::deserialize(deserializer)?;
+        let bounds = KeyBounds::default();
+        if calls.len() > bounds.calls_max {
+            return Err(D::Error::custom("more calls than a player may remember"));
+        }
+        Ok(Self { horizon, calls, bounds })
     }
 }
 
