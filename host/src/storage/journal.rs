@@ -193,25 +193,31 @@ fn batch(bytes: &[u8]) -> Option<(Last, usize)> {
 /// Reads a batch up to the checksum of its items, and returns what follows, too.
 fn checked_items(bytes: &[u8]) -> Option<(Last, &[u8])> {
     let mut rest = Cursor(bytes);
-    if rest.byte()? != BATCH {
-        return None;
-    }
-    let items = u32::from_le_bytes(rest.array()?);
-    let number = Some(u64::from_le_bytes(rest.array()?));
-    let begin = rest.0;
-    let mut write = 0;
-    for _ in 0..items {
-        write = rest.item()?.unwrap_or(write);
-    }
-    let checked = &begin[..begin.len() - rest.0.len()];
-    let is_end = rest.byte()? == END;
-    let checksum = u64::from_le_bytes(rest.array()?);
-    (is_end && xxh3_64(checked) == checksum).then_some((Last { number, write }, rest.0))
+    rest.checked_items().map(|batch| (batch, rest.0))
 }
 
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
+    /// Reads a batch up to the checksum of its items. Where it ends in vain says how far it came.
+    fn checked_items(&mut self) -> Option<Last> {
+        let rest = self;
+        if rest.byte()? != BATCH {
+            return None;
+        }
+        let items = u32::from_le_bytes(rest.array()?);
+        let number = Some(u64::from_le_bytes(rest.array()?));
+        let begin = rest.0;
+        let mut write = 0;
+        for _ in 0..items {
+            write = rest.item()?.unwrap_or(write);
+        }
+        let checked = &begin[..begin.len() - rest.0.len()];
+        let is_end = rest.byte()? == END;
+        let checksum = u64::from_le_bytes(rest.array()?);
+        (is_end && xxh3_64(checked) == checksum).then_some(Last { number, write })
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -246,9 +252,21 @@ impl Cursor<'_> {
 /// Whether a whole batch that follows `last` begins anywhere behind the first byte: it was written
 /// after what is broken. One that does not is from a file that had the same place on the disk before.
 pub(super) fn contains_batch(rest: &[u8], last: Option<u64>) -> bool {
-    let follows = |at| batch(&rest[at..]).is_some_and(|(batch, _)| batch.number > last);
-    (1..rest.len()).any(|at| rest[at] == BATCH && follows(at))
+    let mut work = rest.len().saturating_mul(LOOKS_PER_BYTE_MAX);
+    (1..rest.len()).filter(|at| rest[*at] == BATCH).any(|at| {
+        let mut cursor = Cursor(&rest[at..]);
+        let batch = cursor.checked_items();
+        let is_whole =
+            batch.is_some_and(|batch| batch.number > last) && cursor.0.starts_with(TRAILER);
+        work = work.saturating_sub(rest.len() - at - cursor.0.len());
+        is_whole || work == 0
+    })
 }
+
+/// How often each byte is looked at, on average, in search of a batch. Real journals need about one
+/// look: nearly all that looks like the beginning of a batch ends at its first item. One that needs
+/// more was made to, and is taken for damaged.
+const LOOKS_PER_BYTE_MAX: usize = 64;
 
 /// Whether a batch was written up to its end, though it is not whole: its trailer is there, or what
 /// is there instead is not the beginning of one.
