@@ -18,6 +18,7 @@
 //! What is not here: who is alive, who should vote and where copies belong (`membership` says so,
 //! `node` carries it out through [`Directory::declare_down`] and [`Directory::set_voters`]).
 
+mod arriving;
 mod driver;
 mod elector;
 mod error;
@@ -27,6 +28,7 @@ mod log_store;
 mod machine;
 mod members;
 mod network;
+mod sound;
 mod state_machine;
 #[cfg(test)]
 mod tests;
@@ -56,6 +58,7 @@ use crate::protocol::{
     PlayerId, PlayerRecord, Settings, SettingsChange, Writer,
 };
 use crate::storage::Store;
+use arriving::Arriving;
 use driver::Job;
 use log_store::LogStore;
 use network::{Network, Peers, RaftRequest};
@@ -105,6 +108,8 @@ struct Inner {
     gone: mpsc::Sender<NodeId>,
     /// How often a voter with a longer log has asked for this node's vote.
     better: AtomicU64,
+    /// The snapshot that the leader is sending.
+    arriving: Arriving,
     stop: CancellationToken,
 }
 
@@ -138,9 +143,19 @@ impl Directory {
         let (gone, reports) = mpsc::channel(NODES_MAX);
         let stop = CancellationToken::new();
         let metrics = raft.server_metrics();
-        let better = AtomicU64::new(0);
-        let inner =
-            Inner { me, raft, metrics, view, peers, knew_cluster, changes, gone, better, stop };
+        let inner = Inner {
+            me,
+            raft,
+            metrics,
+            view,
+            peers,
+            knew_cluster,
+            changes,
+            gone,
+            better: AtomicU64::new(0),
+            arriving: Arriving::default(),
+            stop,
+        };
         let directory = Self(Arc::new(inner));
         Ok((directory.clone(), Driver::new(directory, queue, reports)))
     }
@@ -272,7 +287,7 @@ impl Directory {
                 match self.ask_leader(DirectoryRequest::Configure(change)).await {
                     Some(DirectoryReply::Configured { settings, index }) => {
                         self.applied(index).await?;
-                        return Ok((settings, index + 1));
+                        return Ok((settings, index.saturating_add(1)));
                     }
                     Some(_) | None => self.pause(asked).await,
                 }
@@ -344,7 +359,8 @@ impl Directory {
             DirectoryRequest::ReadIndex => return self.serve_read_index().await,
             DirectoryRequest::Configure(change) => return self.serve_configure(change).await,
         };
-        network::serve(&self.0.raft, self.0.me, raft_request, &self.0.better).await
+        let Inner { raft, me, better, arriving, .. } = &*self.0;
+        network::serve(raft, *me, raft_request, better, arriving).await
     }
 
     /// Stops taking part. Changes under way may or may not be done.

@@ -11,6 +11,7 @@ use openraft::{Entry, LogId, Vote};
 use super::TypeConfig;
 use super::machine::{Command, DirectoryState};
 use super::network::Declined;
+use super::sound::Sound;
 use super::state_machine::{Meta, View};
 use crate::protocol::hostile::survives;
 use crate::protocol::{NodeId, NodeStatus};
@@ -21,7 +22,7 @@ pub(crate) fn raft(bytes: &[u8]) {
     match kind % 10 {
         0 => {
             let asked = survives::<(NodeId, AppendEntriesRequest<TypeConfig>)>(bytes);
-            if let Some((_, rpc)) = asked {
+            if let Some((_, rpc)) = asked.filter(|(_, rpc)| rpc.is_sound()) {
                 apply(rpc.entries);
             }
         }
@@ -31,7 +32,7 @@ pub(crate) fn raft(bytes: &[u8]) {
         4 => drop(survives::<Result<VoteResponse<u64>, Declined>>(bytes)),
         5 => drop(survives::<Result<InstallSnapshotResponse<u64>, Declined>>(bytes)),
         // As they are on disk.
-        6 => apply(survives::<Entry<TypeConfig>>(bytes)),
+        6 => apply(survives::<Entry<TypeConfig>>(bytes).filter(Sound::is_sound)),
         7 => drop(survives::<(Meta, DirectoryState)>(bytes)),
         8 => drop(survives::<(Vote<u64>, Option<LogId<u64>>)>(bytes)),
         _ => {

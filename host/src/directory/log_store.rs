@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::TypeConfig;
+use super::sound::Sound;
 use crate::storage::{Durability, RaftStore, Slot, StoreError};
 
 type IoError = StorageIOError<u64>;
@@ -41,10 +42,10 @@ impl LogStore {
         Ok(is_empty && is_absent(Slot::Purged)? && is_absent(Slot::Snapshot)?)
     }
 
-    fn get<T: DeserializeOwned>(&self, slot: Slot) -> Result<Option<T>> {
+    fn get<T: DeserializeOwned + Sound>(&self, slot: Slot) -> Result<Option<T>> {
         let bytes = self.store.get(slot).map_err(|e| IoError::read(&e))?;
-        let value = bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose();
-        Ok(value.map_err(|e| IoError::read(AnyError::new(&e)))?)
+        let value = bytes.map(|bytes| read(&bytes)).transpose();
+        Ok(value.map_err(IoError::read)?)
     }
 }
 
@@ -63,7 +64,13 @@ fn encode(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8]) -> Result<Entry<TypeConfig>> {
-    Ok(postcard::from_bytes(bytes).map_err(|e| IoError::read_logs(AnyError::new(&e)))?)
+    Ok(read(bytes).map_err(IoError::read_logs)?)
+}
+
+/// Reads what was written here, if it can have been.
+fn read<T: DeserializeOwned + Sound>(bytes: &[u8]) -> std::result::Result<T, AnyError> {
+    let value: T = postcard::from_bytes(bytes).map_err(|e| AnyError::new(&e))?;
+    if value.is_sound() { Ok(value) } else { Err(AnyError::error("no node wrote this")) }
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {

@@ -28,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::TypeConfig;
+use super::arriving::Arriving;
+use super::sound::Sound;
 use crate::net::{AskError, Links};
 use crate::protocol::{DirectoryReply, DirectoryRequest, NodeId, Reply, Request};
 
@@ -129,7 +131,7 @@ pub(super) enum Declined {
     OtherNode,
     /// It is stopping.
     Stopped,
-    /// It cannot read what was asked.
+    /// It cannot read what was asked, or that cannot be.
     Malformed,
 }
 
@@ -139,6 +141,7 @@ pub(super) async fn serve(
     me: NodeId,
     request: RaftRequest,
     better: &AtomicU64,
+    arriving: &Arriving,
 ) -> DirectoryReply {
     match request {
         RaftRequest::AppendEntries(bytes) => {
@@ -156,15 +159,7 @@ pub(super) async fn serve(
             .await
         }
         RaftRequest::InstallSnapshot(bytes) => {
-            answer(me, &bytes, async |rpc| {
-                raft.install_snapshot(rpc).await.map_err(|error| match error {
-                    RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch)) => {
-                        Declined::SnapshotMismatch(mismatch)
-                    }
-                    RaftError::Fatal(_) => Declined::Stopped,
-                })
-            })
-            .await
+            answer(me, &bytes, async |piece| arriving.take(raft, piece).await).await
         }
     }
 }
@@ -181,14 +176,15 @@ fn stopped<E>(_: E) -> Declined {
     Declined::Stopped
 }
 
-async fn answer<Q: DeserializeOwned, R: Serialize>(
+async fn answer<Q: DeserializeOwned + Sound, R: Serialize>(
     me: NodeId,
     bytes: &[u8],
     ask: impl AsyncFnOnce(Q) -> Result<R, Declined>,
 ) -> DirectoryReply {
     let result = match postcard::from_bytes::<(NodeId, Q)>(bytes) {
-        Ok((to, rpc)) if to == me => ask(rpc).await,
-        Ok(_) => Err(Declined::OtherNode),
+        Ok((to, _)) if to != me => Err(Declined::OtherNode),
+        Ok((_, rpc)) if !rpc.is_sound() => Err(Declined::Malformed),
+        Ok((_, rpc)) => ask(rpc).await,
         Err(_) => Err(Declined::Malformed),
     };
     DirectoryReply::Raft(encode(&result))
@@ -224,7 +220,7 @@ impl Peer {
         encode(&(NodeId(self.target), rpc))
     }
 
-    async fn ask<R: DeserializeOwned, E: std::error::Error>(
+    async fn ask<R: DeserializeOwned + Sound, E: std::error::Error>(
         &self,
         request: DirectoryRequest,
         mismatch: impl FnOnce(SnapshotMismatch) -> Option<E>,
@@ -240,8 +236,8 @@ impl Peer {
             Err(error @ TransportError::Unreachable) => return Err(Unreachable::new(&error).into()),
             Err(error) => return Err(NetworkError::new(&error).into()),
         };
-        match postcard::from_bytes(&bytes) {
-            Ok(Ok(response)) => Ok(response),
+        match postcard::from_bytes::<Result<R, Declined>>(&bytes) {
+            Ok(Ok(response)) if response.is_sound() => Ok(response),
             Ok(Err(Declined::SnapshotMismatch(at))) => Err(match mismatch(at) {
                 Some(error) => RemoteError::new(self.target, RaftError::APIError(error)).into(),
                 None => NetworkError::new(&TransportError::Violation).into(),
@@ -249,7 +245,7 @@ impl Peer {
             Ok(Err(Declined::OtherNode | Declined::Stopped)) => {
                 Err(Unreachable::new(&TransportError::Unreachable).into())
             }
-            Ok(Err(Declined::Malformed)) | Err(_) => {
+            Ok(Ok(_) | Err(Declined::Malformed)) | Err(_) => {
                 Err(NetworkError::new(&TransportError::Violation).into())
             }
         }
@@ -262,7 +258,15 @@ impl RaftNetwork<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
-        self.ask(DirectoryRequest::AppendEntries(self.encode(&rpc)), |_| None).await
+        let request = DirectoryRequest::AppendEntries(self.encode(&rpc));
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id);
+        match self.ask(request, |_| None).await? {
+            // Raft would not survive a follower that has more than it was sent.
+            AppendEntriesResponse::PartialSuccess(matching) if matching > last => {
+                Err(NetworkError::new(&TransportError::Violation).into())
+            }
+            response => Ok(response),
+        }
     }
 
     async fn install_snapshot(

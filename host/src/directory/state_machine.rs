@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::log_store::block;
 use super::machine::{Command, DirectoryState, Outcome};
+use super::sound::Sound as _;
 use super::{DirectoryError, TypeConfig};
 use crate::protocol::{NodeRecord, Settings};
 use crate::storage::{Durability, RaftStore, Slot, StoreError};
@@ -212,7 +213,10 @@ const UNREADABLE: StoreError =
 /// Reads the latest snapshot: what it covers and the encoded state.
 fn stored_snapshot(store: &RaftStore) -> std::result::Result<Option<(Meta, Vec<u8>)>, StoreError> {
     let Some(value) = store.get(Slot::Snapshot)? else { return Ok(None) };
-    let (meta, state) = postcard::take_from_bytes(&value).map_err(|_| UNREADABLE)?;
+    let (meta, state) = postcard::take_from_bytes::<Meta>(&value).map_err(|_| UNREADABLE)?;
+    if !meta.is_sound() {
+        return Err(UNREADABLE);
+    }
     Ok(Some((meta, state.to_vec())))
 }
 
