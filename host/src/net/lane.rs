@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, yield_now};
 use tracing::warn;
 
+use super::PeerIdentity;
 use super::connection::{BULK_PRIORITY, Farewell, priority};
 use super::frame::{FrameError, FrameReader, Opening, put};
 use super::relay::Through;
@@ -307,9 +308,11 @@ async fn run(connection: quinn::Connection, lane: Lane, queue: mpsc::Receiver<Jo
 }
 
 fn blame(connection: &quinn::Connection, error: &StreamError) {
-    if error.is_violation() {
-        let addr = connection.remote_address();
-        warn!(%addr, %error, "dropping a connection whose peer broke the protocol");
+    // Other streams of the peer may be broken, too. It is dropped once, and one line says so.
+    if error.is_violation() && connection.close_reason().is_none() {
+        let (addr, peer) = (connection.remote_address(), PeerIdentity::of(connection));
+        let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        warn!(peer, %addr, %error, "dropping a peer that broke the protocol");
         Farewell::Violation.close(connection);
     }
 }

@@ -1,6 +1,7 @@
 //! What two real endpoints do to each other.
 
 mod relays;
+mod violations;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::frame::{Opening, put};
 use super::identity::NODE_DNS_NAME;
 use super::testing::*;
 use super::*;
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::{
     CallReply, DirectoryReply, DirectoryRequest, KeeperReply, KeeperRequest, Lane, MemberReply,
     Release, Reply, Request, Traffic,
