@@ -300,8 +300,12 @@ impl Walk<'_> {
         let set_within = self.loops.next().unwrap_or_default();
         let mut head = Value::Unknown;
         if let Some(state) = &mut self.state {
-            // Later rounds find other values in them.
-            set_within.iter().for_each(|&local| state.locals[local as usize] = Value::Unknown);
+            // Later rounds find other values in them. One that there is not is refused later on.
+            for local in set_within {
+                if let Some(value) = state.locals.get_mut(local as usize) {
+                    *value = Value::Unknown;
+                }
+            }
             head = state.global;
         }
         self.open(Kind::Loop(head), height_after, arity);
