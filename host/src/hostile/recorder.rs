@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::encoded;
+use crate::guest::Allowance;
 use crate::limits::INSTANCES_MAX;
 use crate::net::hostile::{Frame, hear};
 use crate::net::{Endpoint, Identity, Secret};
@@ -68,6 +69,7 @@ async fn start(folder: &Path, name: &str, joins: Vec<String>) -> Node {
         settings: SettingsChange::default(),
         idle_after: Duration::from_millis(200),
         instances_max: INSTANCES_MAX,
+        allowance: Allowance::default(),
         secret: Secret::load(&folder.join("secret")).unwrap(),
     };
     Node::start(config).await.unwrap()

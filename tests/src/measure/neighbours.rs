@@ -163,8 +163,9 @@ async fn attack_all(
 ) -> Result<(BTreeMap<String, usize>, u64)> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
-    for player in players.iter().cloned() {
-        let (connection, stop) = (connection.clone(), Arc::clone(&stop));
+    for player in players {
+        let (player, connection) = (player.clone(), connection.clone());
+        let stop = Arc::clone(&stop);
         callers.spawn(async move {
             let mut told = Vec::new();
             while !stop.load(Ordering::Relaxed) {

@@ -44,7 +44,7 @@ fn what_generated_modules_do_goes_on_elsewhere() {
         let component = surrounded(&module, seed % 2 == 0);
         goes_on(seed, &component, &mut tally);
     }
-    println!("{tally:?}");
+    eprintln!("{tally:?}");
     let of = |what| tally.get(what).copied().unwrap_or(0);
     if count >= MODULES {
         assert!(of("goes on") > count / 2, "{tally:?}");
