@@ -27,6 +27,7 @@ mod prompt;
 mod question;
 mod render;
 mod screen;
+mod secret;
 mod session;
 mod signals;
 
@@ -46,7 +47,6 @@ use self::config::{AskSettings, Config, Task};
 use self::render::{Exit, Format, Rendered};
 use self::screen::Screen;
 use crate::clock;
-use crate::net::Secret;
 use crate::protocol::CallKey;
 
 /// What a node logs unless somebody says otherwise: its own story. Raft calls every unreachable
@@ -78,13 +78,7 @@ pub fn run() -> ExitCode {
 fn perform(config: Config) -> Exit {
     let Config { format, log, task } = config;
     match task {
-        Task::NewSecret(file) => {
-            let rendered = match Secret::create(&file) {
-                Ok(_) => render::secret_made(format, &file.display().to_string()),
-                Err(error) => render::usage(format, &render::sentence(&error)),
-            };
-            finish(format, rendered)
-        }
+        Task::Secret(command) => finish(format, secret::perform(command, format)),
         Task::NewKey => {
             finish(format, render::key_made(format, CallKey::random(clock::unix_millis())))
         }

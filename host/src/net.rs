@@ -8,6 +8,7 @@
 //!
 //! - [`Identity`] turns the cluster's [`Secret`] into a certificate; nobody without it gets as far
 //!   as a stream.
+//! - [`Renewal`] follows the secret's file while a node runs, and issues its certificate again.
 //! - [`Endpoint`] is one UDP socket that dials and serves. [`Links`] keeps a [`Connection`] to each
 //!   node and dials again when it is lost. Requests of one [`Lane`](crate::protocol::Lane) arrive
 //!   in the order in which they were sent while their way stays the same; replies come back in any
@@ -44,6 +45,7 @@ mod links;
 mod pulse;
 mod race;
 mod relay;
+mod renewal;
 mod secret;
 mod serve;
 mod socket;
@@ -63,4 +65,5 @@ pub use links::{Links, LinksDriver};
 pub use pulse::{Pulse, PulseDriver, PulseEvent};
 pub use race::{Raced, race};
 pub use relay::Relayer;
-pub use secret::{Secret, SecretError};
+pub use renewal::Renewal;
+pub use secret::{Fingerprint, Secret, SecretError, Step};

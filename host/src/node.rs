@@ -63,6 +63,8 @@ pub struct NodeConfig {
     pub allowance: Allowance,
     /// The cluster's secret.
     pub secret: Secret,
+    /// Where it was read from, and is looked at again while the node runs.
+    pub secret_file: PathBuf,
 }
 
 /// Why a node did not start. Nothing of the cluster was changed.

@@ -1,6 +1,7 @@
 //! The command line as it is typed. `config` checks what it means.
 
 mod bench;
+mod secret;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
 pub(super) use self::bench::{BenchArgs, Payload, Through};
+#[cfg(test)]
+pub(super) use self::secret::RotateStep;
+pub(super) use self::secret::SecretCommand;
 use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one
@@ -167,7 +171,7 @@ pub(super) enum Command {
         #[command(flatten)]
         reach: ReachArgs,
     },
-    /// Make the secret that lets nodes and clients into a cluster
+    /// Make, change or show the secret that lets nodes and clients into a cluster
     Secret {
         #[command(subcommand)]
         command: SecretCommand,
@@ -193,16 +197,6 @@ pub(super) enum Command {
     /// those of all forgotten players. Nobody else's are touched, but they share the nodes with the
     /// load.
     Bench(BenchArgs),
-}
-
-/// Commands about the secret.
-#[derive(Debug, Subcommand)]
-pub(super) enum SecretCommand {
-    /// Write a new secret to a new file that only you can read
-    New {
-        /// Write it here
-        file: PathBuf,
-    },
 }
 
 /// Commands about keys.

@@ -79,6 +79,11 @@ impl<A: Ask> Client<A> {
         Self { way }
     }
 
+    /// Returns the way to nodes.
+    pub(super) fn way(&self) -> &A {
+        &self.way
+    }
+
     /// Returns the way to nodes, to end it.
     pub(super) fn into_way(self) -> A {
         self.way

@@ -411,6 +411,7 @@ impl Cluster {
             allowance: Allowance::default(),
             // What the others read.
             secret: Secret::load(&self.folder.0.join("secret"))?,
+            secret_file: self.folder.0.join("secret"),
         };
         let node = Box::pin(Node::start(config)).await?;
         self.members[0].addr = Some(node.addr());

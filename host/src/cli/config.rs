@@ -52,8 +52,8 @@ pub(super) enum Task {
     Node(NodeSettings),
     /// Ask a cluster once.
     Ask(AskSettings),
-    /// Make a secret.
-    NewSecret(PathBuf),
+    /// Make, change or show a secret.
+    Secret(SecretCommand),
     /// Make a key.
     NewKey,
     /// Run a throw-away cluster.
@@ -133,7 +133,7 @@ impl Config {
                 let change = SettingsChange::parse(keepers.as_deref(), ack.as_deref())?;
                 Task::Ask(question(Question::Set(change), None, reach, &place)?)
             }
-            Some(Command::Secret { command: SecretCommand::New { file } }) => Task::NewSecret(file),
+            Some(Command::Secret { command }) => Task::Secret(command),
             Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
             Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
@@ -162,12 +162,19 @@ impl Place {
 
     /// Reads the named secret, or the one of this machine, which is made if there is none yet.
     fn secret(&self) -> Result<Secret, UsageError> {
-        if let Some(file) = &self.secret_file {
-            return Ok(Secret::load(file)?);
+        let file = self.secret_file()?;
+        if self.secret_file.is_some() {
+            return Ok(Secret::load(&file)?);
         }
-        let state = self.state()?;
-        create(state)?;
-        Ok(Secret::load_or_create(&state.join("local.secret"))?)
+        create(self.state()?)?;
+        Ok(Secret::load_or_create(&file)?)
+    }
+
+    fn secret_file(&self) -> Result<PathBuf, UsageError> {
+        match &self.secret_file {
+            Some(file) => Ok(file.clone()),
+            None => Ok(self.state()?.join("local.secret")),
+        }
     }
 }
 
@@ -197,7 +204,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         Some(folder) => folder,
         None => place.state()?.join(name.as_str()),
     };
-    let secret = place.secret()?;
+    let (secret, secret_file) = (place.secret()?, place.secret_file()?);
     create(&data_dir)?;
     let joins = args.join;
     let config = NodeConfig {
@@ -211,6 +218,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         instances_max,
         allowance,
         secret,
+        secret_file,
     };
     Ok(NodeSettings { config, stop_with_stdin: args.stop_with_stdin })
 }

@@ -7,7 +7,7 @@
 //!     └── Ctrl-C, SIGTERM
 //! ```
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
@@ -21,6 +21,7 @@ use super::screen::Screen;
 use super::session;
 use super::signals::{Interrupts, Parent};
 use crate::limits::CALL_DEADLINE;
+use crate::net::Secret;
 use crate::node::{Node, NodeEnd, NodeFailure, StartError};
 use crate::protocol::DrainReport;
 
@@ -42,6 +43,7 @@ pub(super) async fn run(
         Err(error) => return not_done(render::sentence(&error)),
     };
     let (name, data_dir) = (config.name.clone(), config.data_dir.clone());
+    let secret_file = config.secret_file.clone();
     let history = data_dir.join("history");
     let mut node = tokio::select! {
         started = Box::pin(Node::start(config)) => match started {
@@ -65,7 +67,12 @@ pub(super) async fn run(
     let mut console = screen.and_then(|screen| {
         let names = vec![name.to_string()];
         match Prompt::on_terminal(Scope::Node, Some(history), names, screen) {
-            Ok(prompt) => Some(Console::new(prompt, dialer, addr, format)),
+            Ok(prompt) => {
+                let (targets, deadline) = (vec![addr.to_string()], CALL_DEADLINE);
+                let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
+                let client = Client::new(dialer);
+                Some(Console { prompt, client, reach, format, secret_file })
+            }
             Err(error) => {
                 tracing::warn!(error = render::sentence(&error), "the node has no prompt");
                 None
@@ -148,13 +155,18 @@ struct Console {
     client: Client<Dialer>,
     reach: Reach,
     format: Format,
+    secret_file: PathBuf,
 }
 
 impl Console {
-    fn new(prompt: Prompt, dialer: Dialer, addr: SocketAddr, format: Format) -> Self {
-        let targets = vec![addr.to_string()];
-        let reach = Reach { targets, patience: Patience::UntilDeadline, deadline: CALL_DEADLINE };
-        Self { prompt, client: Client::new(dialer), reach, format }
+    /// Follows a rotation of the secret, as the node itself does. A file that is wrong is the node's
+    /// to speak of: it goes on with the secret that it has, and so does its prompt.
+    fn follow_secret(&self) {
+        if let Ok(secret) = Secret::load(&self.secret_file)
+            && let Err(error) = self.client.way().renew(&secret)
+        {
+            tracing::warn!(error = render::sentence(&error), "the prompt keeps its certificate");
+        }
     }
 
     async fn answer(&mut self, line: Line) -> Answer {
@@ -165,6 +177,7 @@ impl Console {
                 Answer { text, names: Vec::new() }
             }
             Line::Ask { question, via: _ } => {
+                self.follow_secret();
                 let told =
                     session::ask(&mut self.client, &self.reach, question, None, self.format).await;
                 Answer { text: told.rendered.text, names: told.names }

@@ -165,17 +165,6 @@ pub(super) fn key_made(format: Format, key: CallKey) -> Rendered {
     Rendered { text, exit: Exit::Done }
 }
 
-/// Renders where a secret was written.
-pub(super) fn secret_made(format: Format, file: &str) -> Rendered {
-    let text = match format {
-        Format::Text => {
-            format!("wrote {file}; copy it to each machine and start nodes with --secret-file")
-        }
-        Format::Json => json::secret_made(file),
-    };
-    Rendered { text, exit: Exit::Done }
-}
-
 /// Renders the line that says that a node serves.
 pub(super) fn ready(format: Format, node: &NodeName, addr: std::net::SocketAddr) -> String {
     match format {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use quinn::VarInt;
 
-use super::PeerIdentity;
 use super::crew::{Crew, Work};
 use super::lane::{Job, LaneQueue, Pending};
+use super::{Identity, PeerIdentity};
 use crate::protocol::{Lane, Request, Traffic};
 
 /// Priority of large messages: they take what the lanes leave.
@@ -32,6 +32,8 @@ pub(super) enum Farewell {
     WrongPeer = 2,
     /// Something failed on this side.
     Broken = 3,
+    /// The peer's certificate is not accepted any more: its secret was dropped.
+    LockedOut = 4,
 }
 
 impl Farewell {
@@ -45,6 +47,7 @@ impl Farewell {
             Self::Violation => b"protocol violation",
             Self::WrongPeer => b"wrong peer",
             Self::Broken => b"broken",
+            Self::LockedOut => b"the secret was dropped",
         };
         connection.close(self.code(), words);
     }
@@ -58,6 +61,8 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     quic: quinn::Connection,
     peer: PeerIdentity,
+    /// Number of the identity that this side has shown.
+    identity: u64,
     member: LaneQueue,
     directory: LaneQueue,
     keeper: LaneQueue,
@@ -67,7 +72,12 @@ struct Inner {
 }
 
 impl Connection {
-    pub(super) fn new(quic: quinn::Connection, crew: &Crew, peer: PeerIdentity) -> Self {
+    pub(super) fn new(
+        quic: quinn::Connection,
+        crew: &Crew,
+        peer: PeerIdentity,
+        identity: u64,
+    ) -> Self {
         let mut lanes = Vec::new();
         let mut open = |lane| {
             let (queue, run) = LaneQueue::open(quic.clone(), lane);
@@ -78,7 +88,8 @@ impl Connection {
         let directory = open(Lane::Directory);
         let keeper = open(Lane::Keeper);
         let call = open(Lane::Call);
-        Self(Arc::new(Inner { quic, peer, member, directory, keeper, call, _lanes: lanes }))
+        let _lanes = lanes;
+        Self(Arc::new(Inner { quic, peer, identity, member, directory, keeper, call, _lanes }))
     }
 
     /// Returns what the other side has proved to be.
@@ -104,6 +115,23 @@ impl Connection {
     /// Whether nothing is known to have ended it.
     pub(super) fn is_open(&self) -> bool {
         self.0.quic.close_reason().is_none()
+    }
+
+    /// Returns the number of the identity that this side has shown.
+    pub(super) fn identity(&self) -> u64 {
+        self.0.identity
+    }
+
+    /// Whether it could be opened today, for all that the other side has shown.
+    pub(super) fn is_accepted(&self, identity: &Identity) -> bool {
+        identity.accepts(&self.0.quic)
+    }
+
+    /// Returns once each request that was pushed has its answer.
+    pub(super) async fn answered(&self) {
+        for lane in [&self.0.member, &self.0.directory, &self.0.keeper, &self.0.call] {
+            lane.answered().await;
+        }
     }
 
     /// Closes the connection at once. Requests without a reply end in `Lost`.

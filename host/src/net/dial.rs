@@ -105,7 +105,8 @@ impl Endpoint {
         addr: SocketAddr,
         expect: Option<&NodeName>,
     ) -> Result<Connection, DialError> {
-        let connect = || self.quic().connect_with(self.client_config(), addr, NODE_DNS_NAME);
+        let (config, identity) = self.client_config();
+        let connect = || self.quic().connect_with(config, addr, NODE_DNS_NAME);
         let (connecting, crew) =
             Crew::open(connect).map_err(|source| DialError::Local { addr, source })?;
         let quic = tokio::select! {
@@ -114,9 +115,11 @@ impl Endpoint {
             () = time::sleep(DIAL_DEADLINE) => return Err(DialError::NoAnswer { addr }),
         };
         match (PeerIdentity::of(&quic), expect) {
-            (Some(peer @ PeerIdentity::Node(_)), None) => Ok(Connection::new(quic, &crew, peer)),
+            (Some(peer @ PeerIdentity::Node(_)), None) => {
+                Ok(Connection::new(quic, &crew, peer, identity))
+            }
             (Some(PeerIdentity::Node(name)), Some(expected)) if name == *expected => {
-                Ok(Connection::new(quic, &crew, PeerIdentity::Node(name)))
+                Ok(Connection::new(quic, &crew, PeerIdentity::Node(name), identity))
             }
             (Some(found), Some(expected)) => {
                 Farewell::WrongPeer.close(&quic);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time;
 use tracing::{debug, warn};
 
@@ -73,10 +74,20 @@ pub struct Endpoint(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     quic: quinn::Endpoint,
-    client: quinn::ClientConfig,
+    /// What this process shows and demands in handshakes that begin now.
+    identity: watch::Sender<Issued>,
+    /// Whether others may dial it.
+    serves: bool,
     local: SocketAddr,
     /// Kept until `serve` takes it. Until then the kernel answers pulses by itself.
     listener: Mutex<Option<TcpListener>>,
+}
+
+/// An identity, and how many there were before it.
+#[derive(Debug, Clone)]
+pub(super) struct Issued {
+    pub(super) identity: Identity,
+    pub(super) number: u64,
 }
 
 impl Endpoint {
@@ -93,7 +104,7 @@ impl Endpoint {
         let mut attempts = if addr.port() == 0 { PORT_ATTEMPTS } else { 1 };
         loop {
             attempts -= 1;
-            match Self::try_bind(addr, &identity) {
+            match Self::try_bind(addr, identity.clone()) {
                 // A port that is free for UDP may be taken for TCP.
                 Err(error) if attempts > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
                 bound => return bound.map_err(|error| refused(addr, error)),
@@ -120,7 +131,7 @@ impl Endpoint {
                 (any, bind_udp(any).map_err(|error| refused(any, error))?)
             }
         };
-        Self::new(udp, None, &identity).map_err(|error| refused(addr, error))
+        Self::new(udp, None, identity).map_err(|error| refused(addr, error))
     }
 
     /// Returns the address that the endpoint listens on.
@@ -141,8 +152,30 @@ impl Endpoint {
         &self.0.quic
     }
 
-    pub(super) fn client_config(&self) -> quinn::ClientConfig {
-        self.0.client.clone()
+    /// Shows and demands something else in all handshakes that begin from now on. What is open is
+    /// looked at anew: [`Endpoint::serve`] closes within seconds what is not accepted any more, and
+    /// [`Links`](super::Links) replaces what they have dialed.
+    pub fn renew(&self, identity: Identity) {
+        if self.0.serves {
+            self.0.quic.set_server_config(Some(server_config(&identity)));
+        }
+        self.0.identity.send_modify(|issued| {
+            *issued = Issued { identity, number: issued.number + 1 };
+        });
+    }
+
+    /// Returns what this process shows and demands, now and after each renewal.
+    pub(super) fn watch_identity(&self) -> watch::Receiver<Issued> {
+        self.0.identity.subscribe()
+    }
+
+    /// Returns how to dial, and the number of the identity that is shown.
+    pub(super) fn client_config(&self) -> (quinn::ClientConfig, u64) {
+        let issued = self.0.identity.borrow();
+        let mut config = quinn::ClientConfig::new(issued.identity.client.clone());
+        // A dialed node asks nothing back: it dials itself when it wants something.
+        config.transport_config(Arc::new(transport(0)));
+        (config, issued.number)
     }
 
     /// Returns the listener for the pulse, which listens from now on: who finds that nobody does is
@@ -163,22 +196,21 @@ impl Endpoint {
         self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn try_bind(addr: SocketAddr, identity: &Identity) -> io::Result<Self> {
+    fn try_bind(addr: SocketAddr, identity: Identity) -> io::Result<Self> {
         let udp = bind_udp(addr)?;
         let tcp = bind_tcp(udp.local_addr()?)?;
         Self::new(udp, Some(tcp), identity)
     }
 
-    fn new(udp: UdpSocket, tcp: Option<TcpListener>, identity: &Identity) -> io::Result<Self> {
+    fn new(udp: UdpSocket, tcp: Option<TcpListener>, identity: Identity) -> io::Result<Self> {
         let local = udp.local_addr()?;
         // Only who listens for pulses serves.
-        let server = tcp.is_some().then(|| server_config(identity));
+        let serves = tcp.is_some();
+        let server = serves.then(|| server_config(&identity));
         let runtime = Arc::new(Runtime);
         let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), server, udp, runtime)?;
-        let mut client = quinn::ClientConfig::new(identity.client.clone());
-        // A dialed node asks nothing back: it dials itself when it wants something.
-        client.transport_config(Arc::new(transport(0)));
-        Ok(Self(Arc::new(Inner { quic, client, local, listener: Mutex::new(tcp) })))
+        let identity = watch::Sender::new(Issued { identity, number: 0 });
+        Ok(Self(Arc::new(Inner { quic, identity, serves, local, listener: Mutex::new(tcp) })))
     }
 }
 

@@ -86,7 +86,7 @@ async fn measure(
     addr: SocketAddr,
     rounds: usize,
 ) -> Result<Vec<Duration>, FloorError> {
-    let dial = endpoint.quic().connect_with(endpoint.client_config(), addr, NODE_DNS_NAME);
+    let dial = endpoint.quic().connect_with(endpoint.client_config().0, addr, NODE_DNS_NAME);
     let connection = dial.map_err(broken)?.await.map_err(broken)?;
     let (mut to, mut from) = connection.open_bi().await.map_err(broken)?;
     let mut message = [7; MESSAGE_BYTES];

@@ -8,10 +8,13 @@
 //! What a process is stands in its certificate as a URI: `player-host:node:app_node1` or
 //! `player-host:client`. A member holds the secret and could issue itself another name; names keep
 //! honest processes apart, the secret keeps strangers out.
+//!
+//! While the secret is rotated there are two authorities. A process shows a certificate of the one
+//! that its secret issues with, and accepts those of both.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rcgen::{
@@ -21,23 +24,27 @@ use rcgen::{
 use rustls::RootCertStore;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use thiserror::Error;
 use webpki::EndEntityCert;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Secret;
+use crate::clock;
 use crate::protocol::{NodeName, Version};
 
 /// Purpose of the derived key; its own version, since a change makes another authority.
 const AUTHORITY_PURPOSE: &str = "player-host 2025 certificate authority 1";
 /// How far another machine's clock may be behind this one's.
 const VALID_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a certificate is good, from the start of its process. It guards against a leaked key
-/// of one process only: who has the secret can always issue another. Open connections outlive it;
-/// a process that runs longer is to be restarted before.
+/// How long a certificate is good. It guards against a leaked key of one process only: who has the
+/// secret can always issue another.
 const VALID_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Age of a certificate at which a process that goes on issues itself another one: early enough that
+/// clocks which disagree by days do no harm, seldom enough that it is nothing.
+const ISSUED_AGAIN_AFTER: Duration = Duration::from_secs(10 * 24 * 60 * 60);
 /// The DNS name in every node's certificate. TLS wants one, and clients have none: no client can
 /// pass for a node. Nodes' own names are not in here, since DNS forbids their underscores.
 pub(super) const NODE_DNS_NAME: &str = "node.player-host";
@@ -71,7 +78,7 @@ pub enum PeerIdentity {
 impl PeerIdentity {
     /// Reads the identity out of a certificate that TLS has verified. `None` if it does not say.
     pub(super) fn of(connection: &quinn::Connection) -> Option<Self> {
-        let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        let chain = chain(connection)?;
         let certificate = EndEntityCert::try_from(chain.first()?).ok()?;
         let mut uris = certificate.valid_uri_names();
         let (uri, more) = (uris.next()?, uris.next());
@@ -99,12 +106,34 @@ impl fmt::Display for PeerIdentity {
     }
 }
 
+/// The certificates that the other side has shown, its own first.
+fn chain(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity()?.downcast().ok().map(|chain| *chain)
+}
+
 /// What a process shows to others and demands of them.
 #[derive(Clone)]
 pub struct Identity {
     own: PeerIdentity,
     pub(super) server: Arc<QuicServerConfig>,
     pub(super) client: Arc<QuicClientConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// When it was issued, in milliseconds since 1970.
+    issued: u64,
+}
+
+/// When a certificate is good, as milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Validity {
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+impl Validity {
+    fn starting(now: u64) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self { from: now.saturating_sub(millis(VALID_BEFORE)), until: now + millis(VALID_FOR) }
+    }
 }
 
 impl Identity {
@@ -131,14 +160,53 @@ impl Identity {
         own: PeerIdentity,
         alpn: &[u8],
     ) -> Result<Self, IdentityError> {
-        let authority = Authority::of(secret)?;
-        let (certificate, key) = authority.certify(&own)?;
-        let roots = Arc::new(authority.roots()?);
-        let chain = vec![certificate];
+        let now = clock::unix_millis();
+        Self::issue_for(secret, own, alpn, now, Validity::starting(now))
+    }
+
+    /// As [`Identity::issue`], at `now` and for another time.
+    pub(super) fn issue_for(
+        secret: &Secret,
+        own: PeerIdentity,
+        alpn: &[u8],
+        now: u64,
+        validity: Validity,
+    ) -> Result<Self, IdentityError> {
+        let authority = Authority::of(&secret.derive(AUTHORITY_PURPOSE))?;
+        let (certificate, mut key) = authority.certify(&own, validity)?;
+        let mut roots = RootCertStore::empty();
+        for seed in secret.derive_each(AUTHORITY_PURPOSE) {
+            roots.add(Authority::of(&seed)?.certificate()?).map_err(tls)?;
+        }
+        let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = server_config(&provider, &roots, chain.clone(), &key, alpn)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(tls)?;
+        let chain = vec![certificate];
+        let server = server_config(&provider, verifier.clone(), chain.clone(), &key, alpn)?;
         let client = client_config(&provider, &roots, chain, &key, alpn)?;
-        Ok(Self { own, server: Arc::new(server), client: Arc::new(client) })
+        key.zeroize();
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        Ok(Self { own, server, client, verifier, issued: now })
+    }
+
+    /// Whether it is time to issue another one. Also if the clock has been put back behind the time
+    /// at which this one was issued: nobody knows then how old it is.
+    pub(super) fn is_old(&self, now: u64) -> bool {
+        let age = now.checked_sub(self.issued).map(Duration::from_millis);
+        age.is_none_or(|age| age >= ISSUED_AGAIN_AFTER)
+    }
+
+    /// Whether a connection could be opened today, for all that the other side has shown: its
+    /// certificate is from an authority that is accepted now.
+    pub(super) fn accepts(&self, connection: &quinn::Connection) -> bool {
+        // All members' certificates are good for a client; those of nodes are for more.
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(clock::unix_millis()));
+        chain(connection).is_some_and(|chain| {
+            let Some((own, above)) = chain.split_first() else { return false };
+            self.verifier.verify_client_cert(own, above, now).is_ok()
+        })
     }
 
     /// Returns what others will read.
@@ -153,15 +221,17 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The cluster's certificate authority.
-struct Authority(Issuer<'static, KeyPair>, CertificateParams);
+/// A certificate authority of the cluster. Its key is erased when dropped.
+struct Authority {
+    key: KeyPair,
+    params: CertificateParams,
+}
 
 impl Authority {
-    fn of(secret: &Secret) -> Result<Self, rcgen::Error> {
-        let seed = secret.derive(AUTHORITY_PURPOSE);
+    fn of(seed: &[u8; 32]) -> Result<Self, rcgen::Error> {
         let mut pkcs8 = Zeroizing::new([0; PKCS8_ED25519.len() + 32]);
         pkcs8[..PKCS8_ED25519.len()].copy_from_slice(&PKCS8_ED25519);
-        pkcs8[PKCS8_ED25519.len()..].copy_from_slice(&*seed);
+        pkcs8[PKCS8_ED25519.len()..].copy_from_slice(seed);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(
             &PrivatePkcs8KeyDer::from(&pkcs8[..]),
             &rcgen::PKCS_ED25519,
@@ -176,26 +246,24 @@ impl Authority {
             .push(DnType::CommonName, format!("player-host cluster {}", &mark[..16]));
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Ok(Self(Issuer::new(params.clone(), key), params))
+        Ok(Self { key, params })
     }
 
     /// What peers' certificates must chain to.
-    fn roots(&self) -> Result<RootCertStore, IdentityError> {
-        let certificate = self.1.self_signed(self.0.key())?;
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.der().clone()).map_err(tls)?;
-        Ok(roots)
+    fn certificate(&self) -> Result<CertificateDer<'static>, rcgen::Error> {
+        Ok(self.params.self_signed(&self.key)?.der().clone())
     }
 
     fn certify(
         &self,
         own: &PeerIdentity,
+        validity: Validity,
     ) -> Result<(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>), rcgen::Error> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-        let now = wall_clock();
+        let mut key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
         let mut params = CertificateParams::default();
-        params.not_before = (now - VALID_BEFORE).into();
-        params.not_after = (now + VALID_FOR).into();
+        params.not_before = at(validity.from).into();
+        params.not_after = at(validity.until).into();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, own.to_string());
         params.subject_alt_names = vec![SanType::URI(own.uri().try_into()?)];
@@ -208,21 +276,26 @@ impl Authority {
             }
             PeerIdentity::Client => {}
         }
-        let certificate = params.signed_by(&key, &self.0)?;
-        Ok((certificate.der().clone(), key.serialize_der().into()))
+        let certificate = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key))?;
+        let private = key.serialize_der().into();
+        key.zeroize();
+        Ok((certificate.der().clone(), private))
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
 fn server_config(
     provider: &Arc<CryptoProvider>,
-    roots: &Arc<RootCertStore>,
+    verifier: Arc<dyn ClientCertVerifier>,
     chain: Vec<CertificateDer<'static>>,
     key: &PrivatePkcs8KeyDer<'static>,
     alpn: &[u8],
 ) -> Result<QuicServerConfig, IdentityError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
-        .build()
-        .map_err(tls)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
@@ -258,9 +331,4 @@ fn client_config(
 
 fn tls(error: impl std::error::Error + Send + Sync + 'static) -> IdentityError {
     IdentityError::Tls(Box::new(error))
-}
-
-#[expect(clippy::disallowed_methods, reason = "certificates speak of wall-clock time")]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }

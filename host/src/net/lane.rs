@@ -189,6 +189,13 @@ impl LaneQueue {
         (Self { jobs, room }, run(connection, lane, queue))
     }
 
+    /// Returns once each request that was pushed has its answer. While others push, never.
+    pub(super) async fn answered(&self) {
+        let all = u32::try_from(LANE_REQUESTS_MAX).unwrap_or(u32::MAX);
+        // The semaphore is never closed; each request has its permit until it is answered.
+        drop(self.room.acquire_many(all).await);
+    }
+
     /// Puts a request at the end of the queue. Gives it back if the connection is gone.
     #[expect(clippy::result_large_err, reason = "the job is handed back to be sent elsewhere")]
     pub(super) fn push(&self, mut job: Job) -> Result<(), Job> {

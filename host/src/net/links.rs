@@ -15,6 +15,13 @@
 //! to a node behind a broken link goes through another node whose link is ready, and so does what
 //! waited for the dial that failed; meanwhile the link is dialed in the background. If there is no
 //! way around, a request waits for the next dial, and fails at once during the pause before it.
+//!
+//! When this process shows another certificate, each connection is replaced by one that shows it,
+//! without a gap: requests go over the new one once it is open, and the old one is closed when all
+//! that was asked on it is answered.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,20 +30,25 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::lane::{Job, LANE_REQUESTS_MAX};
 use super::relay::Relays;
-use super::{AskError, Connection, DialError, Endpoint, Pending};
+use super::{AskError, Connection, DialError, Endpoint, Identity, Pending};
 use crate::clock;
-use crate::limits::SUSPECT_AFTER;
+use crate::limits::{CALL_DEADLINE, SUSPECT_AFTER};
 use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, Request, Traffic};
 
 /// Pause after a first failed dial. Each further failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause after a failed dial: what a node that came back may have to wait.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Time that a connection which was replaced has for the answers that are due on it: as long as they
+/// are waited for.
+const REPLACED_DEADLINE: Duration = CALL_DEADLINE;
 
 /// Connections to all nodes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -143,7 +155,10 @@ impl Shared {
 impl LinksDriver {
     /// Dials until `cancel`, then closes all connections.
     pub async fn run(self, cancel: CancellationToken) {
+        let mut identity = self.endpoint.watch_identity();
         let mut dials = JoinSet::new();
+        let mut replacements = JoinSet::new();
+        let mut replaced = JoinSet::new();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -159,6 +174,23 @@ impl LinksDriver {
                     let (node, target, result) = dialed.expect("dials do not panic");
                     self.shared.lock().dialed(node, &target, result, clock::now());
                 }
+                Some(dialed) = replacements.join_next() => {
+                    let (node, target, result) = dialed.expect("dials do not panic");
+                    let issued = identity.borrow().clone();
+                    let old = self.shared.lock().replaced(
+                        node, &target, result, &issued.identity, clock::now()
+                    );
+                    replaced.extend(old.map(answer_and_close));
+                }
+                Some(_) = replaced.join_next() => {}
+                // It lives as long as the endpoint does.
+                Ok(()) = identity.changed() => {}
+            }
+            let number = identity.borrow().number;
+            for (node, link) in &mut self.shared.lock().links {
+                if let Some((target, pause)) = link.start_replacing(number) {
+                    replacements.spawn(replace(self.endpoint.clone(), *node, target, pause));
+                }
             }
         }
         self.shared.lock().links.clear();
@@ -172,6 +204,25 @@ async fn dial(
 ) -> (NodeId, Target, Result<Connection, DialError>) {
     let result = endpoint.dial(target.addr, Some(&target.name)).await;
     (node, target, result)
+}
+
+/// As [`dial`], after a pause.
+async fn replace(
+    endpoint: Endpoint,
+    node: NodeId,
+    target: Target,
+    pause: Duration,
+) -> (NodeId, Target, Result<Connection, DialError>) {
+    sleep(pause).await;
+    dial(endpoint, node, target).await
+}
+
+/// Keeps a connection until all that was asked on it is answered.
+async fn answer_and_close(connection: Connection) {
+    if timeout(REPLACED_DEADLINE, connection.answered()).await.is_err() {
+        debug!("closing a connection that was replaced although answers are due on it");
+    }
+    connection.close();
 }
 
 #[derive(Debug, Default)]
@@ -269,6 +320,19 @@ impl Table {
             }
         }
     }
+
+    /// Takes the result of a dial that was to replace a connection. Returns that one, if it was.
+    fn replaced(
+        &mut self,
+        node: NodeId,
+        target: &Target,
+        result: Result<Connection, DialError>,
+        identity: &Identity,
+        now: Instant,
+    ) -> Option<Connection> {
+        let link = self.links.get_mut(&node).filter(|link| link.target == *target)?;
+        link.replaced(result, identity, now)
+    }
 }
 
 /// The process that a link leads to.
@@ -295,6 +359,10 @@ struct Link {
     broken: bool,
     /// Pause after the next failed dial.
     pause: Duration,
+    /// A dial is under way that is to replace the connection.
+    replacing: bool,
+    /// Pause before the next such dial: none before the first one.
+    replace_after: Duration,
 }
 
 /// Requests that wait for a dial.
@@ -316,7 +384,15 @@ enum State {
 
 impl Link {
     fn new(target: Target, up: bool) -> Self {
-        Self { target, up, state: State::Idle, broken: false, pause: PAUSE_MIN }
+        Self {
+            target,
+            up,
+            state: State::Idle,
+            broken: false,
+            pause: PAUSE_MIN,
+            replacing: false,
+            replace_after: Duration::ZERO,
+        }
     }
 
     fn open_connection(&self) -> Option<&Connection> {
@@ -407,6 +483,49 @@ impl Link {
         }
     }
 
+    /// Has a connection replaced that was opened with an identity before this one. Returns where to,
+    /// and after what pause.
+    fn start_replacing(&mut self, identity: u64) -> Option<(Target, Duration)> {
+        let is_old = self.open_connection().is_some_and(|open| open.identity() < identity);
+        if !is_old || self.replacing {
+            return None;
+        }
+        self.replacing = true;
+        Some((self.target.clone(), self.replace_after))
+    }
+
+    /// Takes the result of a dial that was to replace the connection. Returns that one, if it was.
+    fn replaced(
+        &mut self,
+        result: Result<Connection, DialError>,
+        identity: &Identity,
+        now: Instant,
+    ) -> Option<Connection> {
+        self.replacing = false;
+        self.replace_after = Duration::ZERO;
+        // What was lost meanwhile is dialed when it is wanted.
+        let State::Ready(open, since) = &mut self.state else { return None };
+        let Target { name, addr, .. } = &self.target;
+        match result {
+            Ok(connection) => {
+                debug!(peer = %name, %addr, "connected with another certificate");
+                *since = now;
+                Some(std::mem::replace(open, connection))
+            }
+            Err(error) if open.is_accepted(identity) => {
+                debug!(peer = %name, %addr, %error, "not connected with another certificate yet");
+                self.replace_after = PAUSE_MAX;
+                None
+            }
+            Err(error) => {
+                info!(peer = %name, %addr, %error, "its secret was dropped, and it has no other");
+                self.close();
+                self.broken = true;
+                None
+            }
+        }
+    }
+
     fn close(&mut self) {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Ready(connection, _) => connection.close(),
@@ -433,129 +552,5 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::*;
-    use super::*;
-    use crate::net::Secret;
-
-    struct World {
-        secret: Secret,
-        links: Links,
-        _tasks: JoinSet<()>,
-    }
-
-    fn world() -> World {
-        let secret = Secret::generate();
-        let endpoint = Endpoint::bind(any_addr(), node_identity(&secret, "app_node9")).unwrap();
-        let (links, driver) = Links::new(endpoint);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(driver.run(CancellationToken::new()));
-        World { secret, links, _tasks: tasks }
-    }
-
-    #[tokio::test]
-    async fn order_is_kept_across_the_dial() {
-        let World { secret, links, _tasks } = world();
-        let mut node = Node::start(&secret, "app_node1");
-        links.update(std::slice::from_ref(&node.record));
-        // The driver has not run yet: all of these wait for the dial.
-        let pending: Vec<_> =
-            (1..=100).map(|seq| links.send(node.record.id, append(seq))).collect();
-        for (seq, pending) in (1..).zip(pending) {
-            assert_eq!(soon(pending).await, Ok(acknowledged(seq)));
-            let (_, request) = node.heard.recv().await.unwrap();
-            assert_eq!(Request::Keeper(request), append(seq));
-        }
-    }
-
-    #[tokio::test]
-    async fn an_unknown_and_a_missing_node_are_told_apart() {
-        let World { secret, links, _tasks } = world();
-        let record = Node::start(&secret, "app_node1").kill().await;
-        assert_eq!(links.send(record.id, ping()).await, Err(AskError::UnknownNode));
-        links.update(std::slice::from_ref(&record));
-        assert_eq!(soon(links.send(record.id, ping())).await, Err(AskError::Unreachable));
-        links.update(&[]);
-        assert_eq!(links.send(record.id, ping()).await, Err(AskError::UnknownNode));
-    }
-
-    #[tokio::test]
-    async fn a_node_that_came_back_is_dialed_again() {
-        let World { secret, links, _tasks } = world();
-        let mut node = Node::start(&secret, "app_node1");
-        let id = node.record.id;
-        links.update(std::slice::from_ref(&node.record));
-        let owed = links.send(id, never_answered());
-        node.heard.recv().await.unwrap();
-        let old = node.kill().await;
-        assert_eq!(soon(owed).await, Err(AskError::Lost));
-        assert_eq!(soon(links.send(id, ping())).await, Err(AskError::Unreachable));
-
-        let node = Node::start_again(&secret, &old).await;
-        // A new start is news: the pause after the failed dial does not hold for it.
-        links.update(std::slice::from_ref(&node.record));
-        assert_eq!(soon(links.send(id, append(1))).await, Ok(acknowledged(1)));
-    }
-
-    #[tokio::test]
-    async fn a_dropped_connection_loses_what_is_owed_and_is_made_again() {
-        let World { secret, links, _tasks } = world();
-        let mut node = Node::start(&secret, "app_node1");
-        let id = node.record.id;
-        links.update(std::slice::from_ref(&node.record));
-        let owed = links.send(id, never_answered());
-        node.heard.recv().await.unwrap();
-        links.drop_connection(id);
-        assert_eq!(soon(owed).await, Err(AskError::Lost));
-        assert_eq!(soon(links.send(id, append(1))).await, Ok(acknowledged(1)));
-    }
-
-    #[tokio::test]
-    async fn another_node_at_the_address_gets_nothing() {
-        let World { secret, links, _tasks } = world();
-        let mut node = Node::start(&secret, "app_node1");
-        let record = NodeRecord { name: name("app_node2"), ..node.record.clone() };
-        links.update(std::slice::from_ref(&record));
-        assert_eq!(soon(links.send(record.id, append(1))).await, Err(AskError::Unreachable));
-        assert!(node.heard.try_recv().is_err());
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_says_so_at_once() {
-        let World { secret, links, _tasks } = world();
-        let node = Node::start(&secret, "app_node1");
-        links.update(std::slice::from_ref(&node.record));
-        let waiting: Vec<_> =
-            (0..LANE_REQUESTS_MAX).map(|_| links.send(node.record.id, ping())).collect();
-        assert_eq!(links.send(node.record.id, ping()).await, Err(AskError::Full));
-        for pending in waiting {
-            assert!(soon(pending).await.is_ok());
-        }
-    }
-
-    #[test]
-    fn pauses_grow_to_their_bound_and_end() {
-        let target =
-            Target { name: name("app_node1"), addr: any_addr(), incarnation: Incarnation(1) };
-        let mut link = Link::new(target, true);
-        let mut now = clock::now();
-        let mut pauses = Vec::new();
-        for _ in 0..7 {
-            let (job, _pending) = Job::new(ping());
-            assert!(link.send(job, Way::Any, now));
-            assert!(link.start_dialing().is_some());
-            let stranded = link.dialed(Err(DialError::NoAnswer { addr: any_addr() }), now);
-            assert_eq!(stranded.len(), 1);
-            let State::Paused(until) = link.state else { panic!("expected a pause") };
-            let (early, _pending) = Job::new(ping());
-            assert!(!link.send(early, Way::Any, now));
-            pauses.push((until - now).as_millis());
-            now = until;
-        }
-        assert_eq!(pauses, [20, 40, 80, 160, 320, 500, 500]);
     }
 }

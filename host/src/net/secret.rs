@@ -1,275 +1,242 @@
 //! The cluster's secret and its file. Who holds it is a member; who does not is a stranger.
+//!
+//! ```text
+//!   player-host-secret-1:<64 digits>             certificates are issued with this key
+//!   player-host-secret-1:<64 digits> next        those of this key are accepted, too
+//! ```
+//!
+//! A file holds two keys only while one takes the place of the other. The word behind the second one
+//! says which way it goes: `next` will be issued with, `former` will be dropped. So each [`Step`] can
+//! be told from the file, and every two files that follow each other share a key: machines that have
+//! the one and machines that have the other talk to each other.
+
+mod file;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 
-use thiserror::Error;
+use rand::TryRngCore as _;
+use rand::rngs::OsRng;
 use zeroize::{Zeroize, Zeroizing};
 
-/// What the file starts with, so that another file is not taken for a secret.
-const PREFIX: &str = "player-host-secret-1:";
-/// Length of the secret, in bytes: as strong as the keys that are derived from it.
-const SECRET_BYTES: usize = 32;
-/// Most that is read of a file, in bytes: a secret with some white space around it.
-const FILE_BYTES_MAX: usize = 256;
-/// Permissions of others and of the group, which a secret's file must not have.
-const OTHERS: u32 = 0o077;
+pub use file::SecretError;
 
-/// Why there is no secret. No file was changed.
-#[derive(Debug, Error)]
-pub enum SecretError {
-    /// There is no such file.
-    #[error("there is no secret at {}; make one with `host secret new`", .path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is something else.
-    #[error(
-        "{} is not a secret: expected one line, `{PREFIX}` and 64 hexadecimal digits",
-        .path.display()
-    )]
-    NotASecret {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Other users may read it or write it, so it is no secret.
-    #[error(
-        "other users can access the secret (mode {mode:03o}); run: chmod 600 {}",
-        .path.display()
-    )]
-    NotPrivate {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A new secret never replaces an old one.
-    #[error("{} exists already and is left as it is", .path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file system said no.
-    #[error("cannot {action} the secret at {}", .path.display())]
-    File {
-        /// What was attempted.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+/// What each line of the file starts with, so that another file is not taken for a secret.
+const PREFIX: &str = "player-host-secret-1:";
+/// Length of a key, in bytes: as strong as the keys that are derived from it.
+const KEY_BYTES: usize = 32;
+/// Purpose of what people see of a key.
+const FINGERPRINT_PURPOSE: &str = "player-host 2025 fingerprint 1";
+
+/// What makes a process a member of the cluster: a key of 32 random bytes, or two while one takes
+/// the place of the other. Erased when dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Secret {
+    issues: Key,
+    other: Option<(Key, Role)>,
 }
 
-/// 32 random bytes that make a process a member of the cluster. Erased when dropped.
-pub struct Secret([u8; SECRET_BYTES]);
+/// What becomes of the key that certificates are not issued with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Next,
+    Former,
+}
+
+/// One step of putting a new key in the place of the old one. After each, the file goes to every
+/// machine before the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A new key is drawn; certificates of both are accepted.
+    Accept,
+    /// Certificates are issued with the new key; those of the old one are still accepted.
+    Issue,
+    /// The old key is gone: who has only that one is a stranger from now on.
+    Drop,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "accept",
+            Self::Issue => "issue",
+            Self::Drop => "drop",
+        })
+    }
+}
+
+/// A key as people see it: enough to tell two apart, and nothing to derive it from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Secret {
     /// Draws a new secret from the system's random source.
+    ///
+    /// # Panics
+    ///
+    /// When the system has no randomness.
     pub fn generate() -> Self {
-        Self(rand::random())
+        Self { issues: Key::generate(), other: None }
     }
 
-    /// Reads a secret.
-    ///
-    /// # Errors
-    ///
-    /// `Missing`, `NotASecret`, `NotPrivate` or `File`.
-    pub fn load(path: &Path) -> Result<Self, SecretError> {
-        let failed = |source| failure("read", path, source);
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(SecretError::Missing { path: path.to_owned() });
+    /// Returns the fingerprint of the key that certificates are issued with, and then of the one
+    /// whose certificates are accepted, too, if there are two.
+    pub fn fingerprints(&self) -> (Fingerprint, Option<Fingerprint>) {
+        (self.issues.fingerprint(), self.other.as_ref().map(|(key, _)| key.fingerprint()))
+    }
+
+    /// Returns the step that led here, if a rotation is under way: `Accept` or `Issue`.
+    pub fn step(&self) -> Option<Step> {
+        self.other.as_ref().map(|(_, role)| match role {
+            Role::Next => Step::Accept,
+            Role::Former => Step::Issue,
+        })
+    }
+
+    /// Returns the step that comes next.
+    pub fn next_step(&self) -> Step {
+        match self.step() {
+            None | Some(Step::Drop) => Step::Accept,
+            Some(Step::Accept) => Step::Issue,
+            Some(Step::Issue) => Step::Drop,
+        }
+    }
+
+    /// Whether members with this one and members with `other` can talk to each other: some key is in
+    /// both.
+    pub(super) fn shares_a_key(&self, other: &Self) -> bool {
+        self.accepted().any(|key| other.accepted().any(|theirs| key == theirs))
+    }
+
+    /// Derives a key for one purpose from the key that certificates are issued with. Keys of
+    /// different purposes say nothing about each other.
+    pub(super) fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        self.issues.derive(purpose)
+    }
+
+    /// Derives a key for one purpose from each key whose certificates are accepted.
+    pub(super) fn derive_each(
+        &self,
+        purpose: &str,
+    ) -> impl Iterator<Item = Zeroizing<[u8; KEY_BYTES]>> {
+        self.accepted().map(move |key| key.derive(purpose))
+    }
+
+    fn accepted(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.issues).chain(self.other.as_ref().map(|(key, _)| key))
+    }
+
+    /// Takes the next step.
+    fn advanced(self) -> Self {
+        match self.other {
+            None => Self { issues: self.issues, other: Some((Key::generate(), Role::Next)) },
+            Some((next, Role::Next)) => {
+                Self { issues: next, other: Some((self.issues, Role::Former)) }
             }
-            Err(error) => return Err(failed(error)),
+            Some((_, Role::Former)) => Self { issues: self.issues, other: None },
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let mut lines = lines.by_ref().filter(|line| !line.is_empty());
+        let issues = Key::parse(lines.next()?)?;
+        let other = match lines.next() {
+            None => None,
+            Some(line) => {
+                let space = line.iter().position(u8::is_ascii_whitespace)?;
+                let role = match line[space..].trim_ascii() {
+                    b"next" => Role::Next,
+                    b"former" => Role::Former,
+                    _ => return None,
+                };
+                Some((Key::parse(&line[..space])?, role))
+            }
         };
-        // Asked of the open file, so that the answer is about what is read.
-        let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-        if mode & OTHERS != 0 {
-            return Err(SecretError::NotPrivate { path: path.to_owned(), mode });
+        // The same key twice would let a rotation end where it began.
+        let fits = lines.next().is_none() && other.as_ref().is_none_or(|(key, _)| *key != issues);
+        fits.then_some(Self { issues, other })
+    }
+
+    fn text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(file::FILE_BYTES_MAX));
+        self.issues.write(&mut text);
+        if let Some((key, role)) = &self.other {
+            text.push('\n');
+            key.write(&mut text);
+            text.push_str(match role {
+                Role::Next => " next",
+                Role::Former => " former",
+            });
         }
-        let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
-        file.take(FILE_BYTES_MAX as u64).read_to_end(&mut text).map_err(failed)?;
-        Self::parse(&text).ok_or_else(|| SecretError::NotASecret { path: path.to_owned() })
+        text.push('\n');
+        text
+    }
+}
+
+/// One key. In a place of its own, so that moving it leaves no copy behind.
+#[derive(PartialEq, Eq)]
+struct Key(Box<[u8; KEY_BYTES]>);
+
+impl Key {
+    fn generate() -> Self {
+        let mut key = Self(Box::new([0; KEY_BYTES]));
+        OsRng.try_fill_bytes(&mut *key.0).expect("the system has randomness");
+        key
     }
 
-    /// Draws a secret and writes it to a new file that only its owner can read.
-    ///
-    /// # Errors
-    ///
-    /// `Exists` or `File`.
-    pub fn create(path: &Path) -> Result<Self, SecretError> {
-        let secret = Self::generate();
-        let name = path.file_name().ok_or_else(|| {
-            failure("create", path, io::Error::from(io::ErrorKind::InvalidFilename))
-        })?;
-        let mut draft = name.to_owned();
-        draft.push(format!(".{:016x}", rand::random::<u64>()));
-        let draft = path.with_file_name(draft);
-        let written = secret.write(&draft).and_then(|()| {
-            // A link appears whole and never replaces a file: of several processes that start at
-            // once exactly one wins, and the others read what it wrote.
-            fs::hard_link(&draft, path)
-        });
-        // Best effort: a draft left behind is a private file that nobody reads.
-        fs::remove_file(&draft).ok();
-        match written {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(SecretError::Exists { path: path.to_owned() });
-            }
-            Err(error) => return Err(failure("create", path, error)),
+    fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        Zeroizing::new(blake3::derive_key(purpose, &*self.0))
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let derived = self.derive(FINGERPRINT_PURPOSE);
+        Fingerprint(derived[..6].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let digits = line.strip_prefix(PREFIX.as_bytes())?;
+        let (pairs, rest) = digits.as_chunks::<2>();
+        if !rest.is_empty() || pairs.len() != KEY_BYTES {
+            return None;
         }
-        sync_folder(path).map_err(|error| failure("sync", path, error))?;
-        Ok(secret)
-    }
-
-    /// Reads the secret, or makes one if there is none yet. Safe for several processes that start
-    /// at once: all get the same one.
-    ///
-    /// # Errors
-    ///
-    /// As [`Secret::load`] and [`Secret::create`].
-    pub fn load_or_create(path: &Path) -> Result<Self, SecretError> {
-        match Self::load(path) {
-            Err(SecretError::Missing { .. }) => match Self::create(path) {
-                Err(SecretError::Exists { .. }) => Self::load(path),
-                other => other,
-            },
-            other => other,
+        let mut key = Self(Box::new([0; KEY_BYTES]));
+        for (byte, [high, low]) in key.0.iter_mut().zip(pairs) {
+            *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
         }
+        Some(key)
     }
 
-    /// Derives a key for one purpose. Keys of different purposes say nothing about each other.
-    pub(super) fn derive(&self, purpose: &str) -> Zeroizing<[u8; SECRET_BYTES]> {
-        Zeroizing::new(blake3::derive_key(purpose, &self.0))
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
+    fn write(&self, text: &mut String) {
         text.push_str(PREFIX);
-        for byte in self.0 {
+        for byte in *self.0 {
             for digit in [byte >> 4, byte & 0xf] {
                 text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
             }
         }
-        text.push('\n');
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let digits = text.trim_ascii().strip_prefix(PREFIX.as_bytes())?;
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if !rest.is_empty() || pairs.len() != SECRET_BYTES {
-            return None;
-        }
-        let mut secret = Self([0; SECRET_BYTES]);
-        for (byte, [high, low]) in secret.0.iter_mut().zip(pairs) {
-            *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
-        }
-        Some(secret)
     }
 }
 
-impl Drop for Secret {
+impl Drop for Key {
     fn drop(&mut self) {
         self.0.zeroize();
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        f.write_str("..")
     }
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {
     // `to_digit(16)` is below 16.
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-/// Makes the new name survive a power loss.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
-}
-
-fn failure(action: &'static str, path: &Path, source: io::Error) -> SecretError {
-    SecretError::File { action, path: path.to_owned(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn folder() -> tempfile::TempDir {
-        tempfile::tempdir().unwrap()
-    }
-
-    #[test]
-    fn a_secret_survives_its_file_and_only_its_owner_can_read_it() {
-        let folder = folder();
-        let path = folder.path().join("secret");
-        let secret = Secret::create(&path).unwrap();
-        assert_eq!(Secret::load(&path).unwrap().0, secret.0);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
-    }
-
-    #[test]
-    fn an_existing_file_is_never_replaced() {
-        let folder = folder();
-        let path = folder.path().join("secret");
-        fs::write(&path, "precious").unwrap();
-        assert!(matches!(Secret::create(&path), Err(SecretError::Exists { .. })));
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_file_is_said() {
-        let folder = folder();
-        let path = folder.path().join("secret");
-        let missing = Secret::load(&path).unwrap_err();
-        assert!(missing.to_string().contains("host secret new"), "{missing}");
-
-        drop(Secret::create(&path).unwrap());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let open = Secret::load(&path).unwrap_err().to_string();
-        assert!(open.ends_with(&format!("chmod 600 {}", path.display())), "{open}");
-
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        for text in ["", "player-host-secret-1:", "player-host-secret-1:zz", "0123"] {
-            fs::write(&path, text).unwrap();
-            assert!(matches!(Secret::load(&path), Err(SecretError::NotASecret { .. })), "{text}");
-        }
-    }
-
-    #[test]
-    fn processes_that_start_at_once_agree_on_one_secret() {
-        let folder = folder();
-        let path = folder.path().join("secret");
-        let secrets: Vec<_> = std::thread::scope(|scope| {
-            let start = || scope.spawn(|| Secret::load_or_create(&path).unwrap().0);
-            let threads: Vec<_> = (0..8).map(|_| start()).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
-    }
-
-    #[test]
-    fn a_secret_does_not_show_itself() {
-        assert_eq!(format!("{:?}", Secret::generate()), "Secret(..)");
-    }
 }

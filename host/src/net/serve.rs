@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use quinn::{ConnectionError, RecvStream, SendStream, WriteError};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use super::connection::{BULK_PRIORITY, Farewell, priority};
 use super::crew::{Crew, Work};
+use super::endpoint::Issued;
 use super::frame::{FrameError, FrameReader, OPENING_BYTES_MAX, Opening, TooLong, put};
 use super::inboxes::is_allowed;
 use super::lane::{BATCH_BYTES, BATCH_MESSAGES, CROWD, LANE_REQUESTS_MAX, gather};
@@ -37,6 +38,9 @@ use crate::protocol::{Lane, Reply, Request};
 const CONNECTIONS_MAX: usize = 256;
 /// Time for a handshake, so that silent dialers do not take all places.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(2);
+/// Time that a member whose certificate is not accepted any more has to come with another one: a
+/// rotation whose last two steps follow each other at once must not cost it what it has asked.
+const LOCKED_OUT_AFTER: Duration = Duration::from_secs(5);
 /// Time that stopping gives to requests that were taken, to be answered.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -67,11 +71,12 @@ impl Endpoint {
     ) -> impl Future<Output = ()> + Send + 'static {
         let quic = self.quic().clone();
         let listener = self.take_listener();
+        let identity = self.watch_identity();
         async move {
             // The pulse outlives the last answer: its end makes peers drop what they wait for.
             let answered = CancellationToken::new();
             let serving = async {
-                accept(quic, inboxes, cancel).await;
+                accept(quic, Server { inboxes, identity, cancel }).await;
                 answered.cancel();
             };
             tokio::join!(serving, pulse::hold(listener, answered.clone()));
@@ -79,8 +84,8 @@ impl Endpoint {
     }
 }
 
-async fn accept(quic: quinn::Endpoint, inboxes: Inboxes, cancel: CancellationToken) {
-    let server = Arc::new(Server { inboxes, cancel });
+async fn accept(quic: quinn::Endpoint, server: Server) {
+    let server = Arc::new(server);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -164,6 +169,8 @@ impl Streams {
 
 struct Server {
     inboxes: Inboxes,
+    /// Which certificates are accepted.
+    identity: watch::Receiver<Issued>,
     cancel: CancellationToken,
 }
 
@@ -185,7 +192,14 @@ impl Server {
             warn!(%addr, "dropping a connection whose certificate does not say what it is");
             return Farewell::WrongPeer.close(&quic);
         };
-        let farewell = match self.streams(&quic, &crew, &peer).await {
+        let ended = tokio::select! {
+            ended = self.streams(&quic, &crew, &peer) => ended,
+            () = locked_out(&quic, self.identity.clone()) => {
+                warn!(%peer, %addr, "closing a connection whose secret was dropped");
+                return Farewell::LockedOut.close(&quic);
+            }
+        };
+        let farewell = match ended {
             Ok(()) => Farewell::Done,
             Err(StreamError::Frame(FrameError::Lost(error))) => {
                 return debug!(%peer, %addr, %error, "a connection ended");
@@ -350,6 +364,23 @@ impl Server {
         drop(reply);
         send.write_all(&buffer).await?;
         Ok(Some(send))
+    }
+}
+
+/// Returns when a peer's certificate has not been accepted for a while.
+async fn locked_out(quic: &quinn::Connection, mut identity: watch::Receiver<Issued>) {
+    loop {
+        // The first look is at the end of the handshake, which may have begun before a change.
+        if !identity.borrow_and_update().identity.accepts(quic) {
+            time::sleep(LOCKED_OUT_AFTER).await;
+            if !identity.borrow_and_update().identity.accepts(quic) {
+                return;
+            }
+        }
+        if identity.changed().await.is_err() {
+            // The endpoint is gone, and the connection with it.
+            return std::future::pending().await;
+        }
     }
 }
 

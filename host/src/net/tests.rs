@@ -243,7 +243,7 @@ async fn answer_to(bytes: &[u8]) -> ConnectionError {
     let (_secret, server, dialer) = pair();
     let connecting = dialer
         .quic()
-        .connect_with(dialer.client_config(), server.record.addr, NODE_DNS_NAME)
+        .connect_with(dialer.client_config().0, server.record.addr, NODE_DNS_NAME)
         .unwrap();
     let connection = connecting.await.unwrap();
     let (mut stream, _replies) = connection.open_bi().await.unwrap();

@@ -16,7 +16,7 @@ use crate::gateway::{Door, Gateway};
 use crate::guest::{Engine, built_in};
 use crate::keeper::{self, Keepers, Naming};
 use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
-use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse, Relayer};
+use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse, Relayer, Renewal};
 use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, PlayerId, PlayerRecord,
@@ -55,6 +55,7 @@ impl Node {
             instances_max,
             allowance,
             secret,
+            secret_file,
         } = config;
         let store = Store::open(&data_dir)?;
         store.bind_name(&name)?;
@@ -66,6 +67,7 @@ impl Node {
         tracing::debug!(tracker = engine.tracker(), "memory is tracked");
         let endpoint = Endpoint::bind(listen, Identity::node(&secret, &name)?)?;
         let addr = endpoint.local_addr();
+        let renewal = Renewal::new(endpoint.clone(), name.clone(), secret, secret_file);
         let (links, links_driver) = Links::new(endpoint.clone());
         let mut run = Runner { tasks: &mut tasks };
 
@@ -95,6 +97,7 @@ impl Node {
         run.spawn("links", links_driver.run(stops.net.clone()));
         run.spawn("relay", relayer.run(stops.net.clone()));
         run.spawn("endpoint", endpoint.serve(inboxes, stops.net.clone()));
+        run.spawn("secret", renewal.run(stops.net.clone()));
         run.spawn("pulse", pulse_driver.run(stops.members.clone()));
         run.spawn_result("directory", directory_driver.run());
         run.spawn(

@@ -21,6 +21,7 @@ mod refusals;
 mod relay;
 mod restart;
 mod resting;
+mod rotation;
 mod settings;
 mod simulation;
 mod traps;

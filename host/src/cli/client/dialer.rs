@@ -51,6 +51,16 @@ impl Dialer {
         Ok(Self { endpoint })
     }
 
+    /// Proves with another secret from now on that it is a member's.
+    ///
+    /// # Errors
+    ///
+    /// When the secret makes no identity; then it goes on with the one that it has.
+    pub(in crate::cli) fn renew(&self, secret: &Secret) -> Result<(), IdentityError> {
+        self.endpoint.renew(Identity::client(secret)?);
+        Ok(())
+    }
+
     /// Lets the nodes that were asked know that nobody asks any more. Without it they would hold the
     /// connections until these have been idle for seconds.
     pub(in crate::cli) async fn close(self) {

@@ -114,14 +114,6 @@ pub(super) fn help(help: &str) -> String {
     line(&Help { help })
 }
 
-pub(super) fn secret_made(secret: &str) -> String {
-    #[derive(Serialize)]
-    struct Made<'a> {
-        secret: &'a str,
-    }
-    line(&Made { secret })
-}
-
 pub(super) fn key_made(key: CallKey) -> String {
     #[derive(Serialize)]
     struct Made {
