@@ -349,8 +349,13 @@ impl Directory {
         }
     }
 
-    /// Answers another node.
-    pub async fn handle(&self, request: DirectoryRequest) -> DirectoryReply {
+    /// Answers another node. `is_from` says of a number whether it may be that node's: what Raft on
+    /// one node asks in the name of another one is not done.
+    pub async fn handle(
+        &self,
+        request: DirectoryRequest,
+        is_from: impl Fn(NodeId) -> bool,
+    ) -> DirectoryReply {
         let raft_request = match request {
             DirectoryRequest::AppendEntries(bytes) => RaftRequest::AppendEntries(bytes),
             DirectoryRequest::Vote(bytes) => RaftRequest::Vote(bytes),
@@ -360,7 +365,7 @@ impl Directory {
             DirectoryRequest::Configure(change) => return self.serve_configure(change).await,
         };
         let Inner { raft, me, better, arriving, .. } = &*self.0;
-        network::serve(raft, *me, raft_request, better, arriving).await
+        network::serve(raft, *me, raft_request, is_from, better, arriving).await
     }
 
     /// Stops taking part. Changes under way may or may not be done.
@@ -412,7 +417,7 @@ impl Directory {
         let mut metrics = self.0.metrics.clone();
         let ask = async {
             if leader == self.0.me {
-                return Some(Box::pin(self.handle(request)).await);
+                return Some(Box::pin(self.handle(request, |id| id == self.0.me)).await);
             }
             match self.0.peers.ask(leader, request).await {
                 Ok(reply) => Some(reply),

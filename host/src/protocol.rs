@@ -21,8 +21,8 @@ pub use ids::{
 };
 pub use message::{
     Announcement, Append, CallReply, CallRequest, Confirm, DirectoryReply, DirectoryRequest, Fetch,
-    JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Refusal, Relay,
-    Relayed, Release, Reply, Request, Seed, Unrelayed, Version,
+    JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Passed, Refusal,
+    Relay, Relayed, Release, Reply, Request, Seed, Unrelayed, Version, may_be_number_of,
 };
 pub use record::{
     ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,

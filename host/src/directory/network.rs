@@ -22,7 +22,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{EmptyNode, Raft};
+use openraft::{EmptyNode, Raft, Vote};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -129,26 +129,39 @@ pub(super) enum Declined {
     SnapshotMismatch(SnapshotMismatch),
     /// It is not the node that was meant.
     OtherNode,
+    /// Who asks is not the node in whose name it asks.
+    OtherSender,
     /// It is stopping.
     Stopped,
     /// It cannot read what was asked, or that cannot be.
     Malformed,
 }
 
-/// Does what Raft on another node asks of Raft on this one, which is `me`.
+/// Does what Raft on another node asks of Raft on this one, which is `me`. Each of Raft's requests
+/// bears a vote, which names the node that sends it: as a leader, or to become one.
 pub(super) async fn serve(
     raft: &Raft<TypeConfig>,
     me: NodeId,
     request: RaftRequest,
+    is_from: impl Fn(NodeId) -> bool,
     better: &AtomicU64,
     arriving: &Arriving,
 ) -> DirectoryReply {
+    let check = |vote: &Vote<u64>| match is_from(NodeId(vote.leader_id().node_id)) {
+        true => Ok(()),
+        false => Err(Declined::OtherSender),
+    };
     match request {
         RaftRequest::AppendEntries(bytes) => {
-            answer(me, &bytes, async |rpc| raft.append_entries(rpc).await.map_err(stopped)).await
+            answer(me, &bytes, async |rpc: AppendEntriesRequest<TypeConfig>| {
+                check(&rpc.vote)?;
+                raft.append_entries(rpc).await.map_err(stopped)
+            })
+            .await
         }
         RaftRequest::Vote(bytes) => {
             answer(me, &bytes, async |rpc: VoteRequest<u64>| {
+                check(&rpc.vote)?;
                 let theirs = rpc.last_log_id;
                 let response = raft.vote(rpc).await.map_err(stopped)?;
                 if theirs > response.last_log_id {
@@ -159,7 +172,11 @@ pub(super) async fn serve(
             .await
         }
         RaftRequest::InstallSnapshot(bytes) => {
-            answer(me, &bytes, async |piece| arriving.take(raft, piece).await).await
+            answer(me, &bytes, async |piece: InstallSnapshotRequest<TypeConfig>| {
+                check(&piece.vote)?;
+                arriving.take(raft, piece).await
+            })
+            .await
         }
     }
 }
@@ -242,7 +259,7 @@ impl Peer {
                 Some(error) => RemoteError::new(self.target, RaftError::APIError(error)).into(),
                 None => NetworkError::new(&TransportError::Violation).into(),
             }),
-            Ok(Err(Declined::OtherNode | Declined::Stopped)) => {
+            Ok(Err(Declined::OtherNode | Declined::OtherSender | Declined::Stopped)) => {
                 Err(Unreachable::new(&TransportError::Unreachable).into())
             }
             Ok(Ok(_) | Err(Declined::Malformed)) | Err(_) => {

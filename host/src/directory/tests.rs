@@ -287,8 +287,38 @@ async fn nonsense_from_a_peer_is_answered() {
         DirectoryRequest::Vote(vec![]),
         DirectoryRequest::InstallSnapshot(vec![1, 2, 3]),
     ] {
-        assert!(matches!(directory.handle(request).await, DirectoryReply::Raft(_)));
+        assert!(matches!(directory.handle(request, |_| true).await, DirectoryReply::Raft(_)));
     }
     directory.barrier().await.unwrap();
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_leads_or_votes_in_another_nodes_name() {
+    let world = World::with_voters(3).await;
+    let leader = world.leader().id;
+    let node = world.nodes.iter().find(|node| node.id != leader).unwrap();
+    let term = 1_000;
+    // A vote that would make it forget its leader.
+    let vote = openraft::Vote::<u64>::new(term, leader.0);
+    let rpc = openraft::raft::VoteRequest::new(vote, None);
+    let bytes = postcard::to_stdvec(&(node.id, &rpc)).unwrap();
+    let ask = |is_leader: bool| {
+        let request = DirectoryRequest::Vote(bytes.clone());
+        async move {
+            let DirectoryReply::Raft(reply) =
+                node.directory.handle(request, |id| is_leader && id == leader).await
+            else {
+                panic!("expected Raft's reply");
+            };
+            postcard::from_bytes::<Result<openraft::raft::VoteResponse<u64>, network::Declined>>(
+                &reply,
+            )
+            .unwrap()
+        }
+    };
+    assert!(matches!(ask(false).await, Err(network::Declined::OtherSender)));
+    let answered = ask(true).await.unwrap();
+    assert!(answered.vote.leader_id().term < term, "it was asked for the first time");
     world.shutdown().await;
 }

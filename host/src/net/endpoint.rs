@@ -37,6 +37,8 @@ const PEER_STREAMS_MAX: u32 = 4 + 32;
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Connections of pulses that may wait to be accepted: all nodes at once, some of them twice.
 const TCP_BACKLOG: i32 = 64;
+/// QUIC's own version, as RFC 9000 numbers it.
+const QUIC_1: u32 = 1;
 /// Ports tried until one is free for both UDP and TCP.
 const PORT_ATTEMPTS: usize = 16;
 /// How long closing waits for peers to hear of it.
@@ -208,7 +210,10 @@ impl Endpoint {
         let serves = tcp.is_some();
         let server = serves.then(|| server_config(&identity));
         let runtime = Arc::new(Runtime);
-        let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), server, udp, runtime)?;
+        let mut config = quinn::EndpointConfig::default();
+        // No draft of it: a version that nobody here speaks is nobody's way in.
+        config.supported_versions(vec![QUIC_1]);
+        let quic = quinn::Endpoint::new(config, server, udp, runtime)?;
         let identity = watch::Sender::new(Issued { identity, number: 0 });
         Ok(Self(Arc::new(Inner { quic, identity, serves, local, listener: Mutex::new(tcp) })))
     }

@@ -120,6 +120,9 @@ pub struct Identity {
     verifier: Arc<dyn ClientCertVerifier>,
     /// When it was issued, in milliseconds since 1970.
     issued: u64,
+    /// For tests that change it.
+    #[cfg(test)]
+    pub(super) tls_client: rustls::ClientConfig,
 }
 
 /// When a certificate is good, as milliseconds since 1970.
@@ -187,8 +190,19 @@ impl Identity {
         let server = server_config(&provider, verifier.clone(), chain.clone(), &key, alpn)?;
         let client = client_config(&provider, &roots, chain, &key, alpn)?;
         key.zeroize();
+        #[cfg(test)]
+        let tls_client = client.clone();
+        let client = QuicClientConfig::try_from(client).map_err(tls)?;
         let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { own, server, client, verifier, issued: now })
+        Ok(Self {
+            own,
+            server,
+            client,
+            verifier,
+            issued: now,
+            #[cfg(test)]
+            tls_client,
+        })
     }
 
     /// Whether it is time to issue another one. Also if the clock has been put back behind the time
@@ -314,7 +328,7 @@ fn client_config(
     chain: Vec<CertificateDer<'static>>,
     key: &PrivatePkcs8KeyDer<'static>,
     alpn: &[u8],
-) -> Result<QuicClientConfig, IdentityError> {
+) -> Result<rustls::ClientConfig, IdentityError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
         .build()
         .map_err(tls)?;
@@ -326,9 +340,54 @@ fn client_config(
         .map_err(tls)?;
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
-    QuicClientConfig::try_from(config).map_err(tls)
+    Ok(config)
 }
 
 fn tls(error: impl std::error::Error + Send + Sync + 'static) -> IdentityError {
     IdentityError::Tls(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> PeerIdentity {
+        PeerIdentity::Node(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_members_certificate_issues_no_other() {
+        let secret = Secret::generate();
+        let now = clock::unix_millis();
+        let authority = Authority::of(&secret.derive(AUTHORITY_PURPOSE)).unwrap();
+        let valid = Validity::starting(now);
+        let (own, key) = authority.certify(&name("app_node1"), valid).unwrap();
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519).unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "app_node1");
+        // What the member's key signs chains to the authority through the member's certificate, and
+        // that is no authority.
+        let forger = Authority { key, params };
+        let (forged, _) = forger.certify(&name("app_node2"), valid).unwrap();
+        let identity = Identity::node(&secret, &"app_node3".parse().unwrap()).unwrap();
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(now));
+        let check = |end: &CertificateDer<'_>, above: &[CertificateDer<'_>]| {
+            identity.verifier.verify_client_cert(end, above, at)
+        };
+        assert!(check(&own, &[]).is_ok());
+        let error = check(&forged, std::slice::from_ref(&own)).unwrap_err();
+        assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_is_issued_again_long_before_its_end() {
+        let identity = Identity::client(&Secret::generate()).unwrap();
+        let after = |time: Duration| identity.issued + u64::try_from(time.as_millis()).unwrap();
+        assert!(!identity.is_old(identity.issued));
+        assert!(!identity.is_old(after(ISSUED_AGAIN_AFTER) - 1));
+        assert!(identity.is_old(after(ISSUED_AGAIN_AFTER)));
+        assert!(2 * ISSUED_AGAIN_AFTER < VALID_FOR, "there is time to notice that it failed");
+        assert!(identity.is_old(identity.issued - 1), "the clock was put back");
+    }
 }

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tracing::debug;
+use tokio::sync::watch;
+use tracing::{debug, warn};
 
 use super::PeerIdentity;
 use crate::protocol::{
     CallReply, CallRequest, DirectoryReply, DirectoryRequest, KeeperReply, KeeperRequest,
-    MemberReply, MemberRequest, Relay, Reply, Request,
+    MemberReply, MemberRequest, NodeName, NodeRecord, Passed, Relay, Reply, Request,
 };
 
 /// Serves calls in the task of the stream that they came on: a call waits nearly all the time, and
@@ -40,13 +41,18 @@ pub struct Inboxes {
     pub call: Arc<dyn Calls>,
     /// For the [`Relayer`](super::Relayer).
     pub relay: mpsc::Sender<Inbound<Relay, Reply>>,
+    /// All nodes, to hold against their certificates what requests say of their senders.
+    pub nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
 }
 
 /// A request from another process.
 #[derive(Debug)]
 pub struct Inbound<Q, R> {
-    /// Who asks, as TLS has proved it; for what was passed on, the node that did so.
+    /// Who asks, as TLS has proved it: to this node, or to the one that has passed it on. Numbers
+    /// of its sender in the request were held against it.
     pub from: PeerIdentity,
+    /// The node that has passed it on, if one has.
+    pub through: Option<NodeName>,
     /// What is asked.
     pub request: Q,
     /// How to answer.
@@ -91,6 +97,11 @@ impl<R> fmt::Debug for Responder<R> {
 impl Inboxes {
     /// Hands a request to its room; waits while the room is behind. A room that is gone drops the
     /// responder, which answers `Busy`.
+    ///
+    /// # Errors
+    ///
+    /// When the peer says that another node asks. What it has passed on is not its own word, and is
+    /// answered with `Busy`.
     pub(super) async fn deliver(
         &self,
         calls: Option<&mpsc::Sender<CallInbound>>,
@@ -98,24 +109,36 @@ impl Inboxes {
         request: Request,
         id: u64,
         place: OwnedPermit<(u64, Reply)>,
-    ) {
+    ) -> Result<(), OtherSender> {
+        let (from, through, request) = match (request, from) {
+            (Request::Passed(Passed { from, request }), PeerIdentity::Node(through)) => {
+                (PeerIdentity::Node(from), Some(through), Request::from(request))
+            }
+            (request, from) => (from, None, request),
+        };
+        if !self.is_from(&from, &request) {
+            let Some(through) = through else { return Err(OtherSender) };
+            warn!(peer = %from, %through, "not doing what was passed on for one node as another's");
+            place.send((id, Reply::Busy));
+            return Ok(());
+        }
         let place = Some(place);
         let gone = match request {
             Request::Member(request) => {
                 let responder = Responder { place, id, wrap: Reply::Member };
-                self.member.send(Inbound { from, request, responder }).await.is_err()
+                self.member.send(Inbound { from, through, request, responder }).await.is_err()
             }
             Request::Directory(request) => {
                 let responder = Responder { place, id, wrap: Reply::Directory };
-                self.directory.send(Inbound { from, request, responder }).await.is_err()
+                self.directory.send(Inbound { from, through, request, responder }).await.is_err()
             }
             Request::Keeper(request) => {
                 let responder = Responder { place, id, wrap: Reply::Keeper };
-                self.keeper.send(Inbound { from, request, responder }).await.is_err()
+                self.keeper.send(Inbound { from, through, request, responder }).await.is_err()
             }
             Request::Call(request) => {
                 let responder = Responder { place, id, wrap: Reply::Call };
-                let inbound = Inbound { from, request, responder };
+                let inbound = Inbound { from, through, request, responder };
                 match calls {
                     Some(calls) => calls.send(inbound).await.is_err(),
                     None => true,
@@ -123,14 +146,27 @@ impl Inboxes {
             }
             Request::Relay(request) => {
                 let responder = Responder { place, id, wrap: std::convert::identity };
-                self.relay.send(Inbound { from, request, responder }).await.is_err()
+                self.relay.send(Inbound { from, through, request, responder }).await.is_err()
             }
+            // Clients are not let pass on, and nothing is passed on twice.
+            Request::Passed(_) => true,
         };
         if gone {
             debug!(id, "a request came for a room that is gone");
         }
+        Ok(())
+    }
+
+    fn is_from(&self, from: &PeerIdentity, request: &Request) -> bool {
+        // Clients ask nothing that names a node.
+        let PeerIdentity::Node(name) = from else { return true };
+        request.is_from(name, &self.nodes.borrow())
     }
 }
+
+/// A request names another node than the one that has sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OtherSender;
 
 /// Whether this peer may ask this. Nodes may ask everything; clients, who have the cluster's secret,
 /// may ask for calls, for listings, and what an operator wants done.
@@ -148,7 +184,11 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
         },
         (
             PeerIdentity::Client,
-            Request::Member(_) | Request::Directory(_) | Request::Keeper(_) | Request::Relay(_),
+            Request::Member(_)
+            | Request::Directory(_)
+            | Request::Keeper(_)
+            | Request::Relay(_)
+            | Request::Passed(_),
         ) => false,
     }
 }

@@ -235,12 +235,18 @@ fn is_bulky(request: &Request) -> bool {
         Request::Directory(request) => is_bulky_for_directory(request),
         Request::Keeper(request) => is_bulky_for_keeper(request),
         Request::Call(request) => is_bulky_call(request),
-        Request::Relay(relay) => match &relay.request {
-            Relayed::Ping { .. } | Relayed::Leave { .. } | Relayed::Drain { .. } => false,
-            Relayed::Directory(request) => is_bulky_for_directory(request),
-            Relayed::Keeper(request) => is_bulky_for_keeper(request),
-            Relayed::Call(request) => is_bulky_call(request),
-        },
+        Request::Relay(relay) => is_bulky_on_its_way(&relay.request),
+        Request::Passed(passed) => is_bulky_on_its_way(&passed.request),
+    }
+}
+
+fn is_bulky_on_its_way(request: &Relayed) -> bool {
+    match request {
+        Relayed::Join(_) => true,
+        Relayed::Ping { .. } | Relayed::Leave { .. } | Relayed::Drain { .. } => false,
+        Relayed::Directory(request) => is_bulky_for_directory(request),
+        Relayed::Keeper(request) => is_bulky_for_keeper(request),
+        Relayed::Call(request) => is_bulky_call(request),
     }
 }
 

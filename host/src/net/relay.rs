@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame::encoded_len;
 use super::lane::Pending;
-use super::{AskError, Inbound, Links, Responder};
+use super::{AskError, Inbound, Links, PeerIdentity, Responder};
 use crate::clock;
 use crate::limits::{INBOX_REQUESTS_MAX, RELAYED_BYTES_MAX, RELAYED_IN_FLIGHT_MAX};
-use crate::protocol::{NodeId, Relay, Reply, Request, Unrelayed};
+use crate::protocol::{NodeId, Passed, Relay, Reply, Request, Unrelayed};
 
 /// Time for which a relay that could not reach a target is not asked for it again.
 const FAILED_FOR: Duration = Duration::from_millis(500);
@@ -136,7 +136,7 @@ pub struct Relayer {
 }
 
 /// A request on its way, and its bytes.
-type Passed = Pin<Box<dyn Future<Output = usize> + Send>>;
+type Passing = Pin<Box<dyn Future<Output = usize> + Send>>;
 
 impl Relayer {
     /// Returns what passes on over `links` once it runs, and its inbox.
@@ -155,14 +155,16 @@ impl Relayer {
 
     /// Passes on until `cancel`. Requests of one lane leave in the order in which they came.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut passed = FuturesUnordered::<Passed>::new();
+        let mut passed = FuturesUnordered::<Passing>::new();
         let mut bytes_passed = 0;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 Some(bytes) = passed.next(), if !passed.is_empty() => bytes_passed -= bytes,
                 inbound = self.inbox.recv() => {
-                    let Some(Inbound { request, responder, .. }) = inbound else { return };
+                    let Some(Inbound { from, request, responder, .. }) = inbound else { return };
+                    // A client's is not let in; dropped, the responder says that nothing was done.
+                    let PeerIdentity::Node(from) = from else { continue };
                     // One request may be as large as the largest guest, so their number says little.
                     let bytes = encoded_len(&request);
                     let fits = bytes_passed + bytes <= self.bytes_max;
@@ -171,7 +173,8 @@ impl Relayer {
                         continue;
                     }
                     let Relay { to, request } = request;
-                    let pending = self.links.send_directly(to, Request::from(request));
+                    let request = Request::Passed(Passed { from, request });
+                    let pending = self.links.send_directly(to, request);
                     bytes_passed += bytes;
                     let passing = pass(Owed(Some(responder)), pending);
                     passed.push(Box::pin(async move {

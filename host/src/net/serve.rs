@@ -28,7 +28,7 @@ use super::connection::{BULK_PRIORITY, Farewell, priority};
 use super::crew::{Crew, Work};
 use super::endpoint::Issued;
 use super::frame::{FrameError, FrameReader, OPENING_BYTES_MAX, Opening, TooLong, put};
-use super::inboxes::is_allowed;
+use super::inboxes::{OtherSender, is_allowed};
 use super::lane::{BATCH_BYTES, BATCH_MESSAGES, CROWD, LANE_REQUESTS_MAX, gather};
 use super::{CallInbound, Endpoint, Inboxes, PeerIdentity, pulse};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
@@ -51,6 +51,8 @@ enum StreamError {
     Frame(#[from] FrameError),
     #[error("a client asked for what only nodes may ask")]
     NotAllowed,
+    #[error("a node asked as if it were another one")]
+    OtherSender,
     #[error("a request came on the wrong lane")]
     WrongLane,
     #[error("the answer does not fit its stream")]
@@ -59,6 +61,12 @@ enum StreamError {
     Write(#[from] WriteError),
     #[error("the connection is gone")]
     Gone,
+}
+
+impl From<OtherSender> for StreamError {
+    fn from(OtherSender: OtherSender) -> Self {
+        Self::OtherSender
+    }
 }
 
 impl Endpoint {
@@ -326,7 +334,8 @@ impl Server {
             if !is_allowed(peer, &request) {
                 return Err(StreamError::NotAllowed);
             }
-            self.inboxes.deliver(calls.as_ref(), peer.clone(), request, id, place).await;
+            let delivered = self.inboxes.deliver(calls.as_ref(), peer.clone(), request, id, place);
+            delivered.await?;
         }
     }
 
@@ -354,7 +363,7 @@ impl Server {
         // A fresh channel has a place.
         let Ok(place) = places.reserve_owned().await else { return Ok(None) };
         let (calls, serving) = self.inboxes.call.open();
-        self.inboxes.deliver(Some(&calls), peer, request, 0, place).await;
+        self.inboxes.deliver(Some(&calls), peer, request, 0, place).await?;
         drop(calls);
         let ((), Some((_, reply))) = tokio::join!(biased; serving, replies.recv()) else {
             return Ok(None);

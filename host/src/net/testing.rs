@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::limits::RELAYED_BYTES_MAX;
 use crate::protocol::{
-    Append, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, DirectoryReply,
+    Append, Call, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, DirectoryReply,
     DirectoryRequest, Effect, Fetch, Generation, Incarnation, KeeperReply, KeeperRequest,
     MemberReply, MemberRequest, NodeId, NodeName, NodeRecord, NodeStatus, Operation, PlayerId,
     PlayerState, Record, Reply, Request, Seed, Seq, Writer,
@@ -37,6 +37,18 @@ pub(super) fn any_addr() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
+/// What a directory says of a node of this name that is nowhere yet.
+pub(super) fn record(text: &str) -> NodeRecord {
+    let hash = blake3::hash(text.as_bytes());
+    NodeRecord {
+        id: NodeId(u64::from_le_bytes(*hash.as_bytes().first_chunk().unwrap())),
+        name: name(text),
+        addr: any_addr(),
+        incarnation: Incarnation(1),
+        status: NodeStatus::Up,
+    }
+}
+
 /// Waits, but not for ever.
 pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
     time::timeout(Duration::from_secs(20), future).await.expect("it should have happened by now")
@@ -47,8 +59,10 @@ pub(super) struct Node {
     pub(super) endpoint: Endpoint,
     pub(super) record: NodeRecord,
     pub(super) cancel: CancellationToken,
-    /// What arrived at the keeper's inbox.
+    /// What arrived at the keeper's inbox, and which process has brought it.
     pub(super) heard: mpsc::Receiver<(PeerIdentity, KeeperRequest)>,
+    /// Which nodes there are, for all that it knows.
+    pub(super) known: watch::Sender<Arc<Vec<NodeRecord>>>,
     /// Its way to others, for what it passes on.
     pub(super) links: Links,
     tasks: JoinSet<()>,
@@ -81,16 +95,14 @@ impl Node {
         Self::serve(endpoint.await, old.name.as_str(), incarnation, RELAYED_BYTES_MAX)
     }
 
+    /// Starts one that shows this.
+    pub(super) fn start_as(identity: Identity, text: &str) -> Self {
+        Self::serve(Endpoint::bind(any_addr(), identity).unwrap(), text, 1, RELAYED_BYTES_MAX)
+    }
+
     fn serve(endpoint: Endpoint, text: &str, incarnation: u64, bytes_max: usize) -> Self {
-        let record = NodeRecord {
-            id: NodeId(u64::from_le_bytes(
-                *blake3::hash(text.as_bytes()).as_bytes().first_chunk().unwrap(),
-            )),
-            name: name(text),
-            addr: endpoint.local_addr(),
-            incarnation: Incarnation(incarnation),
-            status: NodeStatus::Up,
-        };
+        let incarnation = Incarnation(incarnation);
+        let record = NodeRecord { addr: endpoint.local_addr(), incarnation, ..record(text) };
         let (member, members) = mpsc::channel(16);
         let (directory, directories) = mpsc::channel(16);
         let (keeper, keepers) = mpsc::channel(16);
@@ -98,8 +110,9 @@ impl Node {
         let cancel = CancellationToken::new();
         let (links, links_driver) = Links::new(endpoint.clone());
         let (relayer, relay) = Relayer::bounded(links.clone(), bytes_max);
-        let inboxes =
-            Inboxes { member, directory, keeper, call: Arc::new(Rote(record.clone())), relay };
+        let call = Arc::new(Rote(record.clone()));
+        let (known, nodes) = watch::channel(Arc::default());
+        let inboxes = Inboxes { member, directory, keeper, call, relay, nodes };
         let mut tasks = JoinSet::new();
         tasks.spawn(endpoint.serve(inboxes, cancel.clone()));
         tasks.spawn(links_driver.run(CancellationToken::new()));
@@ -110,7 +123,7 @@ impl Node {
         ));
         tasks.spawn(answer_directory(directories));
         tasks.spawn(answer_keepers(keepers, hear));
-        Self { endpoint, record, cancel, heard, links, tasks }
+        Self { endpoint, record, cancel, heard, links, known, tasks }
     }
 
     /// Ends it without waiting for anything that it owes.
@@ -157,7 +170,7 @@ async fn answer_keepers(
     hear: mpsc::Sender<(PeerIdentity, KeeperRequest)>,
 ) {
     let mut unanswered = Vec::new();
-    while let Some(Inbound { from, request, responder }) = inbox.recv().await {
+    while let Some(Inbound { from, through, request, responder }) = inbox.recv().await {
         match &request {
             KeeperRequest::Append(append) => {
                 responder.send(KeeperReply::Acknowledged { seq: append.record.seq });
@@ -171,7 +184,8 @@ async fn answer_keepers(
             KeeperRequest::Confirm(_) => unanswered.push(responder),
             KeeperRequest::Release(_) => drop(responder),
         }
-        hear.send((from, request)).await.unwrap();
+        let brought_by = through.map_or(from, PeerIdentity::Node);
+        hear.send((brought_by, request)).await.unwrap();
     }
 }
 
@@ -207,6 +221,10 @@ pub(super) fn ping() -> Request {
 
 pub(super) fn nodes() -> Request {
     Request::Call(CallRequest::Nodes)
+}
+
+pub(super) fn call() -> Call {
+    Call { player: player(), key: CallKey(1), operation: Operation::Points }
 }
 
 pub(super) fn append(seq: u64) -> Request {

@@ -1,7 +1,9 @@
 //! What two real endpoints do to each other.
 
+mod claims;
 mod relays;
 mod violations;
+mod strangers;
 
 use std::sync::Arc;
 

@@ -27,8 +27,8 @@ use crate::limits::HEARTBEAT_INTERVAL;
 use crate::membership::{Detector, Places, Turn, better_voters};
 use crate::net::{AskError, Inbound, Links, PeerIdentity, Pulse, PulseEvent};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeId, NodeRecord, NodeStatus, Reply,
-    Request, Writer,
+    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeId, NodeRecord, NodeStatus, Passed,
+    Relayed, Reply, Request, Writer,
 };
 
 /// Time that a node which leaves has to tell the leader.
@@ -43,8 +43,8 @@ const CUT_OFF: &str = "lives but does not answer here: asked through others unti
 
 type Nodes = watch::Receiver<Arc<Vec<NodeRecord>>>;
 type MemberInbound = Inbound<MemberRequest, MemberReply>;
-/// An answer to a heartbeat, and the way that it takes.
-type Pong = Pin<Box<dyn Future<Output = (Way, Result<Reply, AskError>)> + Send>>;
+/// An answer to a heartbeat, from which node, and the way that it takes.
+type Pong = Pin<Box<dyn Future<Output = (NodeId, Way, Result<Reply, AskError>)> + Send>>;
 /// Something that the leader does; whether it was done.
 type Duty = Pin<Box<dyn Future<Output = bool> + Send>>;
 
@@ -175,7 +175,9 @@ impl Members {
                 Some(event) = self.pulse_events.recv() => self.handle_pulse(event),
                 Some(inbound) = self.inbox.recv() => self.handle_request(inbound, &mut answering),
                 Some(_) = answering.join_next() => {}
-                Some((way, pong)) = pongs.next(), if !pongs.is_empty() => self.handle_pong(way, pong),
+                Some((asked, way, pong)) = pongs.next(), if !pongs.is_empty() => {
+                    self.handle_pong(asked, way, pong);
+                }
                 Some(done) = OptionFuture::from(duty.as_mut()) => {
                     duty = None;
                     resting = !done;
@@ -226,16 +228,20 @@ impl Members {
         let ping = || Request::Member(MemberRequest::Ping { from: self.me });
         for node in self.nodes.borrow().iter().filter(|node| node.id != self.me.node) {
             let direct = self.links.send_directly(node.id, ping());
-            pongs.push(Box::pin(async move { (Way::Direct, direct.await) }));
+            let asked = node.id;
+            pongs.push(Box::pin(async move { (asked, Way::Direct, direct.await) }));
             if self.detector.is_quiet(node.id, now) {
                 let around = self.links.send_around(node.id, ping());
-                pongs.push(Box::pin(async move { (Way::Around, around.await) }));
+                pongs.push(Box::pin(async move { (asked, Way::Around, around.await) }));
             }
         }
     }
 
-    fn handle_pong(&mut self, way: Way, pong: Result<Reply, AskError>) {
-        if let Ok(Reply::Member(MemberReply::Pong { from })) = pong {
+    fn handle_pong(&mut self, asked: NodeId, way: Way, pong: Result<Reply, AskError>) {
+        // A node answers for itself alone; its link has seen its certificate.
+        if let Ok(Reply::Member(MemberReply::Pong { from })) = pong
+            && from.node == asked
+        {
             match way {
                 Way::Direct => self.detector.handle_answered(from, clock::now()),
                 Way::Around => self.detector.handle_heard(from, clock::now()),
@@ -244,7 +250,7 @@ impl Members {
     }
 
     fn handle_request(&mut self, inbound: MemberInbound, answering: &mut JoinSet<()>) {
-        let Inbound { from: peer, request, responder } = inbound;
+        let Inbound { from: peer, through, request, responder } = inbound;
         match request {
             MemberRequest::Ping { from } => {
                 self.detector.handle_heard(from, clock::now());
@@ -255,7 +261,8 @@ impl Members {
             MemberRequest::Join(announcement) => {
                 let (directory, links) = (self.directory.clone(), self.links.clone());
                 let admitting = async move {
-                    responder.send(admit(&directory, &links, peer, announcement).await);
+                    let passed_on = through.is_some();
+                    responder.send(admit(&directory, &links, peer, passed_on, announcement).await);
                 };
                 answering.spawn(admitting.in_current_span());
             }
@@ -389,17 +396,14 @@ async fn admit(
     directory: &Directory,
     links: &Links,
     peer: PeerIdentity,
+    passed_on: bool,
     announcement: Announcement,
 ) -> MemberReply {
     let not_now = |reason: String| MemberReply::Refused(JoinRefusal::NotNow { reason });
+    // Whose name it announces was held against its certificate.
     let PeerIdentity::Node(peer) = peer else {
         return not_now("only nodes can join".to_owned());
     };
-    // A node speaks for itself; a member may pass on what another node has asked it.
-    let member = directory.nodes().iter().any(|node| node.name == peer);
-    if peer != announcement.name && !member {
-        return not_now(format!("the certificate is {peer}'s, the name {}", announcement.name));
-    }
     match directory.announce(announcement.clone()).await {
         Ok(nodes) => {
             let Announcement { name, addr, .. } = announcement;
@@ -407,9 +411,9 @@ async fn admit(
             MemberReply::Joined { nodes }
         }
         Err(AnnounceError::Refused(refusal)) => MemberReply::Refused(refusal),
-        Err(AnnounceError::NotLeader(Some(leader))) if peer == announcement.name => {
-            let request = Request::Member(MemberRequest::Join(announcement));
-            match links.send(leader, request).await {
+        Err(AnnounceError::NotLeader(Some(leader))) if !passed_on => {
+            let request = Passed { from: peer, request: Relayed::Join(announcement) };
+            match links.send(leader, Request::Passed(request)).await {
                 Ok(Reply::Member(reply)) => reply,
                 Ok(_) | Err(_) => not_now("the directory's leader does not answer".to_owned()),
             }

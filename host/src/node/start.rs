@@ -16,11 +16,13 @@ use crate::gateway::{Door, Gateway};
 use crate::guest::{Engine, built_in};
 use crate::keeper::{self, Keepers, Naming};
 use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
-use crate::net::{Endpoint, Identity, Inbound, Inboxes, Links, Pulse, Relayer, Renewal};
+use crate::net::{
+    Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Pulse, Relayer, Renewal,
+};
 use crate::player::{Codes, Context, Guardian, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, PlayerId, PlayerRecord,
-    Writer, sentence,
+    Writer, may_be_number_of, sentence,
 };
 use crate::storage::Store;
 
@@ -90,6 +92,7 @@ impl Node {
             keeper: keeper_inboxes.remote,
             call: Arc::new(door.clone()),
             relay: relay_inbox,
+            nodes: directory.watch_nodes(),
         };
 
         let (pulse_events, pulse_inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
@@ -259,9 +262,15 @@ async fn serve_directory(
             () = cancel.cancelled() => return,
             Some(_) = serving.join_next() => {}
             inbound = inbox.recv(), if serving.len() < RAFT_AT_ONCE => {
-                let Some(Inbound { request, responder, .. }) = inbound else { return };
+                let Some(Inbound { from, request, responder, .. }) = inbound else { return };
+                // A client's is not let in.
+                let PeerIdentity::Node(name) = from else { continue };
                 let directory = directory.clone();
-                serving.spawn(async move { responder.send(directory.handle(request).await) });
+                serving.spawn(async move {
+                    let nodes = directory.nodes();
+                    let is_from = |id| may_be_number_of(&nodes, id, &name);
+                    responder.send(directory.handle(request, is_from).await);
+                });
             }
         }
     }

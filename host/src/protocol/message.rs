@@ -3,12 +3,14 @@
 #[cfg(test)]
 mod golden;
 mod relay;
+mod sender;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use relay::{Relay, Relayed, Unrelayed};
+pub use relay::{Passed, Relay, Relayed, Unrelayed};
+pub use sender::may_be_number_of;
 
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
@@ -61,6 +63,8 @@ pub enum Request {
     Call(CallRequest),
     /// Any of these for another node.
     Relay(Relay),
+    /// Any of these from another node.
+    Passed(Passed),
 }
 
 impl Request {
@@ -72,6 +76,7 @@ impl Request {
             Self::Keeper(_) => Lane::Keeper,
             Self::Call(_) => Lane::Call,
             Self::Relay(relay) => relay.request.lane(),
+            Self::Passed(passed) => passed.request.lane(),
         }
     }
 }

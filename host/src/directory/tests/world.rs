@@ -48,7 +48,8 @@ impl Transport for Link {
             std::future::pending::<()>().await;
         }
         let target = self.net.0.lock().unwrap().directories.get(&to).cloned();
-        let reply = target.ok_or(TransportError::Unreachable)?.handle(request).await;
+        let reply = target.ok_or(TransportError::Unreachable)?;
+        let reply = reply.handle(request, |id| id == self.from).await;
         if self.is_cut(to) {
             std::future::pending::<()>().await;
         }

@@ -88,6 +88,7 @@ fn requests_have_their_golden_bytes() {
     let fetch = Fetch { player: player.clone(), copy, generation, writer, accept: None };
     let release = Release { player: player.clone(), copy, generation, writer };
     let relay = |request| Request::Relay(Relay { to: NodeId(3), request });
+    let passed = |request| Request::Passed(Passed { from: name(), request });
     let settings = SettingsChange { keepers: Some(2), ack: Some(Ack::Disk) };
     check(vec![
         (Request::Member(MemberRequest::Ping { from: writer }), "00000102"),
@@ -131,6 +132,8 @@ fn requests_have_their_golden_bytes() {
         (relay(Relayed::Directory(DirectoryRequest::ReadIndex)), "04030304"),
         (relay(Relayed::Keeper(KeeperRequest::Fetch(fetch))), "040304030270310704010200"),
         (relay(Relayed::Call(CallRequest::Nodes)), "04030503"),
+        (passed(Relayed::Ping { from: writer }), "05026e31000102"),
+        (passed(Relayed::Join(announcement())), "05026e310601026e31007f000001d12202"),
     ]);
 }
 

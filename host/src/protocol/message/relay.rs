@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallRequest, DirectoryRequest, KeeperRequest, Lane, MemberRequest, NodeId, Request, Writer,
+    Announcement, CallRequest, DirectoryRequest, KeeperRequest, Lane, MemberRequest, NodeId,
+    NodeName, Request, Writer,
 };
 
 /// A request for a third node, which the asking one cannot reach itself. The reply is the third
@@ -16,11 +17,19 @@ pub struct Relay {
     pub request: Relayed,
 }
 
+/// A request that the sending node passes on for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Who asks, as its certificate has proved it to the node that passes on. That one is believed.
+    pub from: NodeName,
+    /// What is asked.
+    pub request: Relayed,
+}
+
 /// What may be asked through another node.
 ///
-/// All of these name who asks, where it matters, for the certificate that the answering node sees
-/// is the relay's. `Join` is not among them: it is believed because of its certificate, and members
-/// pass it on themselves. Nor is a relay: nothing is passed on twice.
+/// The certificate that the answering node sees is the relay's, so a relay says for whom it passes
+/// on ([`Passed`]). A relay is not among them: nothing is passed on twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relayed {
     /// As [`MemberRequest::Ping`]. The answer proves that the process lives, whoever brings it.
@@ -44,6 +53,9 @@ pub enum Relayed {
     Keeper(KeeperRequest),
     /// About players.
     Call(CallRequest),
+    /// As [`MemberRequest::Join`]. Not for a relay: the member that is asked passes it on to the
+    /// leader itself.
+    Join(Announcement),
 }
 
 impl Relayed {
@@ -61,14 +73,18 @@ impl Relayed {
             Request::Directory(request) => Ok(Self::Directory(request)),
             Request::Keeper(request) => Ok(Self::Keeper(request)),
             Request::Call(request) => Ok(Self::Call(request)),
-            Request::Member(MemberRequest::Join(_)) | Request::Relay(_) => Err(request),
+            Request::Member(MemberRequest::Join(_)) | Request::Relay(_) | Request::Passed(_) => {
+                Err(request)
+            }
         }
     }
 
     /// Returns the lane that carries the request.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Ping { .. } | Self::Leave { .. } | Self::Drain { .. } => Lane::Member,
+            Self::Ping { .. } | Self::Leave { .. } | Self::Drain { .. } | Self::Join(_) => {
+                Lane::Member
+            }
             Self::Directory(_) => Lane::Directory,
             Self::Keeper(_) => Lane::Keeper,
             Self::Call(_) => Lane::Call,
@@ -82,6 +98,7 @@ impl From<Relayed> for Request {
             Relayed::Ping { from } => Self::Member(MemberRequest::Ping { from }),
             Relayed::Leave { from } => Self::Member(MemberRequest::Leave { from }),
             Relayed::Drain { from } => Self::Member(MemberRequest::Drain { from }),
+            Relayed::Join(announcement) => Self::Member(MemberRequest::Join(announcement)),
             Relayed::Directory(request) => Self::Directory(request),
             Relayed::Keeper(request) => Self::Keeper(request),
             Relayed::Call(request) => Self::Call(request),
