@@ -58,6 +58,48 @@ pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// goes with it, of which a player's keys are the largest part.
 pub const MESSAGE_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX + 4 * 1024 * 1024;
 
+/// Handshakes at the same time, of which nobody knows yet who begins them. A member's takes
+/// milliseconds; of more, the oldest is given up. Each takes some 100 KiB.
+pub const HANDSHAKES_MAX: usize = 64;
+/// Handshakes from which on a dialer must first show that it hears what is sent to its address: all
+/// nodes at once dial without that.
+pub const HANDSHAKES_TRUSTED_MAX: usize = 16;
+/// Time for a handshake: several lost packets are repeated within it.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Connections that may wait to be taken, before a node's task has its turn: as many as arrive in a
+/// few milliseconds. Each waits with one packet, and with what it sends after it, in bytes.
+pub const INCOMING_MAX: usize = 1024;
+/// What one connection that waits to be taken may send after its first packet, in bytes: nothing of a
+/// handshake, whose first packet is all until it is answered, but what was lost and sent again.
+pub const INCOMING_BYTES_MAX: u64 = 8 * 1024;
+/// Connections of clients at the same time, all of them together. Each may cost what
+/// `CLIENT_WINDOW_BYTES` and `CLIENT_REQUESTS_MAX` say.
+pub const CLIENT_CONNECTIONS_MAX: usize = 256;
+/// Connections that one node has with another at the same time: one, two while it is replaced, those
+/// of its former start, and of its commands that join.
+pub const NODE_CONNECTIONS_MAX: usize = 8;
+/// Streams that a node may have open on one connection: its lanes, and large messages that wait for
+/// their answers.
+pub const NODE_STREAMS_MAX: u32 = 4 + 32;
+/// Streams that a client may have open on one connection: its lane, and lists.
+pub const CLIENT_STREAMS_MAX: u32 = 8;
+/// Bytes of one stream that may be on the way, 8 frames: what a fast network (1 ms, 2 GB/s) needs.
+pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes of one connection between nodes that may be on the way: four lanes that all wait for a full
+/// inbox must leave room for large messages, which are always read at once.
+pub const NODE_WINDOW_BYTES: u32 = 8 * STREAM_WINDOW_BYTES;
+/// Bytes that a client's connection may have on the way to it, and from it: ten thousand answers.
+pub const CLIENT_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Requests of a client that were taken and whose answers it has not: as many as most have callers.
+/// An answer has 1.5 KiB at most, a trap's; more requests wait where they are.
+pub const CLIENT_REQUESTS_MAX: usize = 4096;
+/// Time in which a client takes a batch of answers, 64 KiB, or a list: longer than a machine that is
+/// held up for a moment.
+pub const CLIENT_WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time in which a client asks something. Longer than the longest deadline of a call, so no answer is
+/// due to one that does not.
+pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// Calls whose keys a player remembers however old they are.
 pub const KEY_WINDOW_CALLS: usize = 1024;
 /// Time for which it remembers more keys than that, by the keys' own times. As long as the longest

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quinn::VarInt;
+use quinn::{ConnectionError, VarInt};
 
 use super::crew::{Crew, Work};
 use super::lane::{Job, LaneQueue, Pending};
@@ -34,6 +34,8 @@ pub(super) enum Farewell {
     Broken = 3,
     /// The peer's certificate is not accepted any more: its secret was dropped.
     LockedOut = 4,
+    /// There are too many connections of its kind. Nothing was taken on this one.
+    Full = 5,
 }
 
 impl Farewell {
@@ -41,15 +43,27 @@ impl Farewell {
         VarInt::from_u32(self as u32)
     }
 
+    /// Closes a connection. One that is closed already keeps its reason.
     pub(super) fn close(self, connection: &quinn::Connection) {
+        if connection.close_reason().is_some() {
+            return;
+        }
         let words: &[u8] = match self {
             Self::Done => b"done",
             Self::Violation => b"protocol violation",
             Self::WrongPeer => b"wrong peer",
             Self::Broken => b"broken",
+            Self::Full => b"too many connections",
             Self::LockedOut => b"the secret was dropped",
         };
         connection.close(self.code(), words);
+    }
+
+    /// Whether it is what the peer has closed a connection with.
+    pub(super) fn was_heard(self, connection: &quinn::Connection) -> bool {
+        let code = self.code();
+        let reason = connection.close_reason();
+        matches!(reason, Some(ConnectionError::ApplicationClosed(close)) if close.error_code == code)
     }
 }
 

@@ -15,6 +15,10 @@ use tracing::{debug, warn};
 use super::Identity;
 use super::connection::Farewell;
 use super::crew::Runtime;
+use crate::limits::{
+    CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, INCOMING_BYTES_MAX, INCOMING_MAX, NODE_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+};
 
 /// Silence after which a connection is given up. A killed process is felt by the pulse and a hung
 /// one by heartbeats; this is for what is left, and it must outlast a pause of a busy machine.
@@ -25,13 +29,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// after three times this. QUIC's own 333 ms would outlast a dial; a network that is slower than
 /// this costs one packet sent twice.
 const INITIAL_RTT: Duration = Duration::from_millis(20);
-/// Bytes of one stream that may be on the way, 8 frames: what a fast network (1 ms, 2 GB/s) needs.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-/// Bytes of one connection that may be on the way: four lanes that all wait for a full inbox must
-/// leave room for large messages, which are always read at once.
-const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
-/// Streams that a peer may have open: its lanes, and large messages that wait for their answers.
-const PEER_STREAMS_MAX: u32 = 4 + 32;
 /// Wished size of the kernel's buffers for the socket, in bytes. The default (208 KiB) overflows
 /// when several peers send at once; the kernel gives less if its own limit is lower.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -176,7 +173,7 @@ impl Endpoint {
         let issued = self.0.identity.borrow();
         let mut config = quinn::ClientConfig::new(issued.identity.client.clone());
         // A dialed node asks nothing back: it dials itself when it wants something.
-        config.transport_config(Arc::new(transport(0)));
+        config.transport_config(Arc::new(transport(0, NODE_WINDOW_BYTES)));
         (config, issued.number)
     }
 
@@ -221,11 +218,16 @@ impl Endpoint {
 
 fn server_config(identity: &Identity) -> quinn::ServerConfig {
     let mut config = quinn::ServerConfig::with_crypto(identity.server.clone());
-    config.transport_config(Arc::new(transport(PEER_STREAMS_MAX)));
+    // Until the handshake has told that the peer is a node: then it gets more.
+    config.transport_config(Arc::new(transport(CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES)));
+    config
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_MAX * INCOMING_MAX as u64);
     config
 }
 
-fn transport(peer_streams: u32) -> TransportConfig {
+fn transport(peer_streams: u32, window: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(peer_streams))
@@ -234,9 +236,9 @@ fn transport(peer_streams: u32) -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(u64::from(CONNECTION_WINDOW));
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(window))
+        .send_window(u64::from(window));
     config
 }
 

@@ -61,8 +61,8 @@ pub enum AskError {
     /// The connection was lost after the request was sent: it may have been done.
     #[error("the connection was lost before the reply came")]
     Lost,
-    /// Too many requests to that node wait already. Nothing was sent, so nothing was done.
-    #[error("too many requests wait for the node")]
+    /// Too many requests to that node wait already, or it has too many connections. Nothing was done.
+    #[error("the node has too many requests or connections")]
     Full,
     /// No node of that number is known. Nothing was sent, so nothing was done.
     #[error("the node is not known")]
@@ -161,6 +161,12 @@ struct Sent {
 }
 
 impl Sent {
+    /// Says that nothing was done, for there was no room.
+    fn refuse(self) {
+        // Nobody waits any more; then nobody needs to know.
+        self.answer.send(Err(AskError::Full)).ok();
+    }
+
     fn reply(self, reply: Reply) {
         let answer = match self.through {
             Some(through) => through.answer(reply),
@@ -224,7 +230,7 @@ impl LaneQueue {
 }
 
 /// Whether a request or its reply can be so long that it would hold up a lane.
-fn is_bulky(request: &Request) -> bool {
+pub(super) fn is_bulky(request: &Request) -> bool {
     match request {
         Request::Member(request) => match request {
             MemberRequest::Join(_) => true,
@@ -316,6 +322,9 @@ async fn run(connection: quinn::Connection, lane: Lane, queue: mpsc::Receiver<Jo
     if let Err(error) = ended {
         blame(&connection, &error);
     }
+    if Farewell::Full.was_heard(&connection) {
+        awaited.refuse();
+    }
     // A lane is not opened twice: a connection without one of its lanes is of no use.
     Farewell::Broken.close(&connection);
 }
@@ -338,6 +347,15 @@ impl Awaited {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Sent>> {
         // The table is whole between any two operations, whoever panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Awaited {
+    /// Says of all that nothing was done: the node took nothing on this connection.
+    fn refuse(&self) {
+        for (_, sent) in self.lock().drain() {
+            sent.refuse();
+        }
     }
 }
 
@@ -444,12 +462,31 @@ async fn try_ask_alone(connection: &quinn::Connection, job: Job) -> Result<(), S
         return Ok(());
     }
     let Some(sent) = job.sent() else { return Ok(()) };
+    let mut owed = Owed { connection, sent: Some(sent) };
     stream.write_all(&buffer).await?;
     drop(buffer);
     // Fails only for a stream that the peer stopped; it may have answered all the same.
     stream.finish().ok();
-    if let Some(reply) = FrameReader::new(replies).next(MESSAGE_BYTES_MAX).await? {
+    if let Some(reply) = FrameReader::new(replies).next(MESSAGE_BYTES_MAX).await?
+        && let Some(sent) = owed.sent.take()
+    {
         sent.reply(reply);
     }
     Ok(())
+}
+
+/// A request on a stream of its own. Given up, it tells a node that took nothing from one that may have.
+struct Owed<'a> {
+    connection: &'a quinn::Connection,
+    sent: Option<Sent>,
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take()
+            && Farewell::Full.was_heard(self.connection)
+        {
+            sent.refuse();
+        }
+    }
 }

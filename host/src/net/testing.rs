@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -9,16 +10,17 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use super::serve::Bounds;
 use super::{
     CallInbound, Calls, Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Relayer, Secret,
     Serving,
 };
-use crate::limits::RELAYED_BYTES_MAX;
+use crate::limits::{GUEST_MESSAGE_BYTES_MAX, RELAYED_BYTES_MAX};
 use crate::protocol::{
-    Append, Call, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, DirectoryReply,
-    DirectoryRequest, Effect, Fetch, Generation, Incarnation, KeeperReply, KeeperRequest,
-    MemberReply, MemberRequest, NodeId, NodeName, NodeRecord, NodeStatus, Operation, PlayerId,
-    PlayerState, Record, Reply, Request, Seed, Seq, Writer,
+    Answer, Append, Call, CallKey, CallReply, CallRequest, CodeHash, Confirm, CopyId, Crash,
+    DirectoryReply, DirectoryRequest, Effect, Fetch, Generation, Incarnation, KeeperReply,
+    KeeperRequest, MemberReply, MemberRequest, NodeId, NodeName, NodeRecord, NodeStatus, Operation,
+    PlayerId, PlayerState, Record, Reply, Request, Seed, Seq, Writer,
 };
 use crate::snapshot::{Delta, MemoryDelta, RUN_BYTES_MAX, Run, Snapshot};
 
@@ -61,6 +63,8 @@ pub(super) struct Node {
     pub(super) cancel: CancellationToken,
     /// What arrived at the keeper's inbox, and which process has brought it.
     pub(super) heard: mpsc::Receiver<(PeerIdentity, KeeperRequest)>,
+    /// How many calls it has answered.
+    pub(super) calls: Arc<AtomicUsize>,
     /// Which nodes there are, for all that it knows.
     pub(super) known: watch::Sender<Arc<Vec<NodeRecord>>>,
     /// Its way to others, for what it passes on.
@@ -100,7 +104,23 @@ impl Node {
         Self::serve(Endpoint::bind(any_addr(), identity).unwrap(), text, 1, RELAYED_BYTES_MAX)
     }
 
+    /// Starts one that others may take so much of.
+    pub(super) fn start_within(secret: &Secret, text: &str, bounds: Bounds) -> Self {
+        let endpoint = Endpoint::bind(any_addr(), node_identity(secret, text)).unwrap();
+        Self::serve_within(endpoint, text, 1, RELAYED_BYTES_MAX, bounds)
+    }
+
     fn serve(endpoint: Endpoint, text: &str, incarnation: u64, bytes_max: usize) -> Self {
+        Self::serve_within(endpoint, text, incarnation, bytes_max, Bounds::default())
+    }
+
+    fn serve_within(
+        endpoint: Endpoint,
+        text: &str,
+        incarnation: u64,
+        bytes_max: usize,
+        bounds: Bounds,
+    ) -> Self {
         let incarnation = Incarnation(incarnation);
         let record = NodeRecord { addr: endpoint.local_addr(), incarnation, ..record(text) };
         let (member, members) = mpsc::channel(16);
@@ -110,11 +130,12 @@ impl Node {
         let cancel = CancellationToken::new();
         let (links, links_driver) = Links::new(endpoint.clone());
         let (relayer, relay) = Relayer::bounded(links.clone(), bytes_max);
-        let call = Arc::new(Rote(record.clone()));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let call = Arc::new(Rote(record.clone(), calls.clone()));
         let (known, nodes) = watch::channel(Arc::default());
         let inboxes = Inboxes { member, directory, keeper, call, relay, nodes };
         let mut tasks = JoinSet::new();
-        tasks.spawn(endpoint.serve(inboxes, cancel.clone()));
+        tasks.spawn(endpoint.serve_within(inboxes, cancel.clone(), bounds));
         tasks.spawn(links_driver.run(CancellationToken::new()));
         tasks.spawn(relayer.run(CancellationToken::new()));
         tasks.spawn(answer_members(
@@ -123,7 +144,7 @@ impl Node {
         ));
         tasks.spawn(answer_directory(directories));
         tasks.spawn(answer_keepers(keepers, hear));
-        Self { endpoint, record, cancel, heard, links, known, tasks }
+        Self { endpoint, record, cancel, heard, calls, links, known, tasks }
     }
 
     /// Ends it without waiting for anything that it owes.
@@ -189,24 +210,42 @@ async fn answer_keepers(
     }
 }
 
-/// Answers who asks for the nodes, and nobody else.
+/// Answers who asks for the nodes, and every call with a long trap.
 #[derive(Debug)]
-struct Rote(NodeRecord);
+struct Rote(NodeRecord, Arc<AtomicUsize>);
 
 impl Calls for Rote {
     fn open(&self) -> (mpsc::Sender<CallInbound>, Serving) {
         let (calls, inbox) = mpsc::channel(16);
-        (calls, Box::pin(answer_calls(inbox, self.0.clone())))
+        (calls, Box::pin(answer_calls(inbox, self.0.clone(), self.1.clone())))
     }
 }
 
-async fn answer_calls(mut inbox: mpsc::Receiver<CallInbound>, record: NodeRecord) {
+async fn answer_calls(
+    mut inbox: mpsc::Receiver<CallInbound>,
+    record: NodeRecord,
+    calls: Arc<AtomicUsize>,
+) {
     while let Some(inbound) = inbox.recv().await {
-        if inbound.request == CallRequest::Nodes {
-            let nodes = vec![record.clone()];
-            let asked = record.name.clone();
-            let reply = CallReply::Nodes { nodes, asked, leader: None, voters: Vec::new() };
-            inbound.responder.send(reply);
+        match inbound.request {
+            CallRequest::Nodes => {
+                let nodes = vec![record.clone()];
+                let asked = record.name.clone();
+                let reply = CallReply::Nodes { nodes, asked, leader: None, voters: Vec::new() };
+                inbound.responder.send(reply);
+            }
+            CallRequest::Call { .. } => {
+                calls.fetch_add(1, Ordering::Relaxed);
+                let crash = Crash {
+                    message: "x".repeat(GUEST_MESSAGE_BYTES_MAX),
+                    restored_seq: Seq(0),
+                    restore_micros: 0,
+                    node: record.name.clone(),
+                    keepers: Vec::new(),
+                };
+                inbound.responder.send(CallReply::Called(Ok(Answer::Trapped(crash))));
+            }
+            _ => drop(inbound),
         }
     }
 }

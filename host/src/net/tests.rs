@@ -1,5 +1,6 @@
 //! What two real endpoints do to each other.
 
+mod bounds;
 mod claims;
 mod relays;
 mod violations;
