@@ -37,6 +37,8 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -59,6 +61,9 @@ const RUNTIME_STOP_MAX: Duration = Duration::from_millis(100);
 
 /// Runs the program with this process's arguments and environment.
 pub fn run() -> ExitCode {
+    // Before anything is written: files of nodes, of the store's library and of the prompt are nobody
+    // else's, whatever the shell says.
+    umask(Mode::from_raw_mode(0o077));
     let args = match Args::read(env::args_os()) {
         Ok(args) => args,
         Err(error) => {

@@ -12,6 +12,7 @@ mod message;
 mod record;
 mod settings;
 mod state;
+mod text;
 mod window;
 
 pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Recovery, Term, sentence};
@@ -30,4 +31,5 @@ pub use record::{
 };
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Effect, PlayerState, Record, StateMismatch};
+pub use text::{harmless, is_plain};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

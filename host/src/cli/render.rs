@@ -11,7 +11,7 @@ use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
 use crate::protocol::{
-    Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
+    self, Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
     Recovery, SettingsReport,
 };
 
@@ -234,15 +234,8 @@ fn trapped(player: &PlayerId, crash: &Crash) -> String {
 
 /// Returns words from a guest or a peer without what could move the cursor or fake another line.
 fn harmless(words: &str) -> String {
-    let mut safe = String::with_capacity(words.len());
-    for c in words.trim_end().chars() {
-        match c {
-            '\n' => safe.push_str("\n        "),
-            c if c.is_control() => safe.extend(c.escape_default()),
-            c => safe.push(c),
-        }
-    }
-    safe
+    let lines: Vec<_> = words.trim_end().split('\n').map(protocol::harmless).collect();
+    lines.join("\n        ")
 }
 
 fn players_table(list: &Players) -> String {

@@ -16,6 +16,7 @@ mod keys;
 mod load;
 mod membership;
 mod neighbours;
+mod modes;
 mod recover;
 mod refusals;
 mod relay;

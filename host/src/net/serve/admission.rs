@@ -14,6 +14,7 @@ use super::super::PeerIdentity;
 use super::super::crew::Crew;
 use super::Bounds;
 use crate::clock;
+use crate::protocol::harmless;
 
 /// Handshakes that failed and are named in the log in each [`NAMED_TIME`]; others are counted, for a
 /// stranger must not be able to fill a disk.
@@ -87,7 +88,8 @@ async fn handshake(
     };
     match time::timeout(deadline, handshake).await {
         Ok(Ok((quic, crew))) => Ok(Opened { quic, crew, addr }),
-        Ok(Err::<_, ConnectionError>(error)) => Err((addr, error.to_string())),
+        // It may hold words of the stranger.
+        Ok(Err::<_, ConnectionError>(error)) => Err((addr, harmless(&error.to_string()))),
         Err(_) => Err((addr, "it was not done in time".to_owned())),
     }
 }
