@@ -183,19 +183,44 @@ fn named_tests(text: &str) -> Vec<String> {
 
 #[test]
 fn each_invariant_names_a_test_that_exists() {
-    let path = root().join("ARCHITECTURE.md");
-    let text = fs::read_to_string(&path).expect("read ARCHITECTURE.md");
-    let named = named_tests(&text);
-    assert!(!named.is_empty(), "{} names no test", path.display());
     let codes: Vec<_> = Source::all().iter().map(Source::code).collect();
-    let missing: Vec<_> = named
-        .into_iter()
-        .filter(|name| {
-            let function = format!("fn {name}(");
-            !codes.iter().any(|code| code.contains(&function))
-        })
-        .collect();
-    assert_eq!(missing, Vec::<String>::new(), "tests that ARCHITECTURE.md names");
+    for file in ["ARCHITECTURE.md", "docs/security.md"] {
+        let text = fs::read_to_string(root().join(file)).expect("read a document");
+        let named = named_tests(&text);
+        assert!(named.len() > 10, "{file} names no tests");
+        let missing: Vec<_> = named
+            .into_iter()
+            .filter(|name| {
+                let function = format!("fn {name}(");
+                !codes.iter().any(|code| code.contains(&function))
+            })
+            .collect();
+        assert_eq!(missing, Vec::<String>::new(), "tests that {file} names");
+    }
+}
+
+/// Returns what of a file is not for tests.
+fn without_tests(code: &str) -> &str {
+    code.split("#[cfg(test)]").next().unwrap_or(code)
+}
+
+#[test]
+fn each_file_with_unsafe_is_in_the_threat_model() {
+    let text = fs::read_to_string(root().join("docs/security.md")).expect("read the threat model");
+    let (_, listed) = text.split_once("## Unsafe code").expect("it has a section on unsafe code");
+    let has_unsafe = |source: &Source| {
+        let code = source.code();
+        let mut words = without_tests(&code).split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| word == "unsafe")
+    };
+    let mut count = 0;
+    for source in Source::all().iter().filter(|source| has_unsafe(source)) {
+        let file = source.path.strip_prefix("host/src/").unwrap_or(&source.path);
+        assert!(listed.contains(&format!("| `{file}` |")), "{file} is not listed");
+        count += 1;
+    }
+    let rows = listed.lines().filter(|line| line.starts_with("| `memory/")).count();
+    assert_eq!(rows, count, "files that are listed, and those that there are");
 }
 
 #[test]
