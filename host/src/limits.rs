@@ -75,9 +75,10 @@ pub const INCOMING_BYTES_MAX: u64 = 8 * 1024;
 /// Connections of clients at the same time, all of them together. Each may cost what
 /// `CLIENT_WINDOW_BYTES` and `CLIENT_REQUESTS_MAX` say.
 pub const CLIENT_CONNECTIONS_MAX: usize = 256;
-/// Connections that one node has with another at the same time: one, two while it is replaced, those
-/// of its former start, and of its commands that join.
-pub const NODE_CONNECTIONS_MAX: usize = 8;
+/// Connections that one node has with another at the same time. It needs one, and two while that is
+/// replaced; but each start of it leaves two for the 5 s until they are given up, and a node that
+/// something starts again and again may have ten starts in that time.
+pub const NODE_CONNECTIONS_MAX: usize = 32;
 /// Streams that a node may have open on one connection: its lanes, and large messages that wait for
 /// their answers.
 pub const NODE_STREAMS_MAX: u32 = 4 + 32;

@@ -73,7 +73,7 @@ fn shown(format: Format, file: &Path, secret: &Secret) -> Rendered {
 
 fn what_to_do(file: &str, secret: &Secret, issues: &str, accepts: Option<&str>) -> String {
     let everywhere = format!(
-        "copy it to every machine (mode 600) and wait until each node has logged \
+        "copy it to every node and every client (mode 600) and wait until each node has logged \
          \"{EXCHANGED} issues={issues}"
     );
     let accepts = accepts.unwrap_or_default();
@@ -82,8 +82,7 @@ fn what_to_do(file: &str, secret: &Secret, issues: &str, accepts: Option<&str>) 
             "step 1 of 3: {everywhere} accepts={accepts}\"; then: host secret rotate {file} issue"
         ),
         Some(Step::Issue) => format!(
-            "step 2 of 3: {everywhere} accepts={accepts}\", and give it to every client; then: host \
-             secret rotate {file} drop"
+            "step 2 of 3: {everywhere} accepts={accepts}\"; then: host secret rotate {file} drop"
         ),
         Some(Step::Drop) | None => format!(
             "after step 3 of 3: {everywhere}\"; whoever has only another key is refused then. To put \
