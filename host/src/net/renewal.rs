@@ -177,7 +177,39 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+
+    use super::super::PeerIdentity;
+    use super::super::identity::Validity;
+    use super::super::testing::{any_addr, name};
     use super::*;
+    use crate::protocol::Version;
+
+    #[tokio::test]
+    async fn a_node_that_runs_for_long_shows_another_certificate_before_its_own_ends() {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let secret = Secret::create(&file).unwrap();
+        // Issued eleven days ago.
+        let (own, now) = (PeerIdentity::Node(name("app_node1")), clock::unix_millis());
+        let (issued, alpn) = (now - 11 * DAY, Version::CURRENT.alpn());
+        let validity = Validity { from: issued, until: now + 19 * DAY };
+        let identity = Identity::issue_for(&secret, own, alpn, issued, validity).unwrap();
+        let endpoint = Endpoint::bind(any_addr(), identity).unwrap();
+        let mut shown = endpoint.watch_identity();
+        assert!(shown.borrow_and_update().identity.is_old(now));
+        let renewal = Renewal::new(endpoint, name("app_node1"), secret, file);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(renewal.run(CancellationToken::new()));
+        timeout(Duration::from_secs(20), shown.changed()).await.unwrap().unwrap();
+        assert!(!shown.borrow_and_update().identity.is_old(clock::unix_millis()));
+        // Once is enough.
+        assert!(timeout(2 * LOOK_INTERVAL, shown.changed()).await.is_err());
+    }
 
     /// A secret in each state of a rotation, and the file that they were in.
     fn rotation() -> [Secret; 4] {
