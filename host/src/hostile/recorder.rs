@@ -71,6 +71,7 @@ async fn start(folder: &Path, name: &str, joins: Vec<String>) -> Node {
         instances_max: INSTANCES_MAX,
         allowance: Allowance::default(),
         secret: Secret::load(&folder.join("secret")).unwrap(),
+        secret_file: folder.join("secret"),
     };
     Node::start(config).await.unwrap()
 }

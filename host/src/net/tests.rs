@@ -3,8 +3,8 @@
 mod bounds;
 mod claims;
 mod relays;
-mod violations;
 mod strangers;
+mod violations;
 
 use std::sync::Arc;
 

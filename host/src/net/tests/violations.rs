@@ -85,7 +85,7 @@ fn violations() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Opens a connection that sends what it likes.
 async fn raw(dialer: &Endpoint, to: &Node) -> quinn::Connection {
-    let config = dialer.client_config();
+    let (config, _) = dialer.client_config();
     let connecting = dialer.quic().connect_with(config, to.record.addr, NODE_DNS_NAME);
     connecting.unwrap().await.unwrap()
 }
