@@ -45,10 +45,17 @@ use std::sync::Arc;
 
 pub use home::Home;
 pub use image::Image;
-use nursery::Creator;
+use nursery::{Born, Creator};
+use thiserror::Error;
 use tracker::Tracker;
 use wasmtime::MemoryCreator;
 use wasmtime::component::{Instance, InstancePre};
+
+/// In the chain of an error of wasmtime: the system has refused a memory. It says nothing about the
+/// guest, and another machine or a later moment may have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the system gives no memory")]
+pub struct NoMemory;
 
 /// What one memory of an instance begins with.
 #[derive(Debug, Clone)]
@@ -101,8 +108,8 @@ impl Memories {
     /// # Errors
     ///
     /// Wasmtime's error when the component traps while it starts, or a memory cannot be created:
-    /// the system refuses, the budget is exceeded, or a length is not between the memory's minimum
-    /// and its maximum.
+    /// the system refuses (then it is [`NoMemory`], too), the budget is exceeded, or a length is not
+    /// between the memory's minimum and its maximum.
     pub fn instantiate<T: 'static>(
         &self,
         mut store: wasmtime::Store<T>,
@@ -112,8 +119,10 @@ impl Memories {
         // One that comes from a node which allows more has at least what it had.
         let begins_with = beginnings.iter().map(|beginning| beginning.len).sum();
         let budget_bytes = self.budget_bytes.max(begins_with);
-        let (instance, regions) =
+        let (instance, Born { regions, refused }) =
             nursery::collect(beginnings, budget_bytes, || component.instantiate(&mut store));
+        let instance =
+            instance.map_err(|error| if refused { error.context(NoMemory) } else { error });
         (Home::new(store, regions, self.tracker.clone()), instance)
     }
 }

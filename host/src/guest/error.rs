@@ -130,7 +130,20 @@ pub enum RestoreError {
         /// Its length in the snapshot, in bytes.
         bytes: u64,
     },
-    /// The instance trapped while it started, or the system has no memory for it.
+    /// The instance trapped while it started, or needs more than a guest may have.
     #[error("the instance does not start: {0}")]
     Start(String),
+    /// The system has no memory or no time for it now. It says nothing about the snapshot.
+    #[error("this machine cannot make an instance now: {0}")]
+    System(String),
+}
+
+impl RestoreError {
+    /// Whether the snapshot itself is what cannot be restored, here or anywhere else.
+    pub fn is_of_snapshot(&self) -> bool {
+        match self {
+            Self::Memories { .. } | Self::Length { .. } | Self::Start(_) => true,
+            Self::System(_) => false,
+        }
+    }
 }

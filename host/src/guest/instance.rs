@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::{fmt, mem};
 
 use wasmtime::component::TypedFunc;
-use wasmtime::{Trap, component};
+use wasmtime::{OutOfMemory, Trap, component};
 
 use super::bindings::{POINTS, REWARD, TermArgument};
 use super::capture::changes;
@@ -14,7 +14,7 @@ use super::journal::{Journal, printable};
 use super::ledger::{NOTE, RECALL};
 use super::{LoadError, RestoreError};
 use crate::limits::{CHANGED_BYTES_WHEN_FULL, GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
-use crate::memory::Home;
+use crate::memory::{Home, NoMemory};
 use crate::protocol::Operation;
 use crate::snapshot::{Delta, MemoryDelta, Snapshot};
 
@@ -105,15 +105,14 @@ impl Instance {
     /// Makes the instance that `snapshot` describes.
     pub(super) fn restore(code: Arc<Code>, snapshot: &Snapshot) -> Result<Self, RestoreError> {
         let lens = code.lens(snapshot)?;
-        let (mut home, instance) =
-            code.begin(lens).map_err(|error| RestoreError::Start(reason(&error)))?;
+        let (mut home, instance) = code.begin(lens).map_err(|error| unrestored(&error))?;
         let exports = Exports::of(&mut home, instance, code.has_ledgers())
             .expect("the exports of this code were looked up when it was loaded");
         let (dirty, new_for, takes_long) = (Vec::new(), NEW_CALLS, false);
         let mut instance = Self { code, home, exports, dirty, new_for, takes_long };
         instance.write(snapshot)?;
         let Self { exports, home, .. } = &mut instance;
-        exports.recall(home).map_err(|error| RestoreError::Start(reason(&error)))?;
+        exports.recall(home).map_err(|error| unrestored(&error))?;
         home.data_mut().end_turn();
         Ok(instance)
     }
@@ -270,6 +269,15 @@ impl fmt::Debug for Instance {
         let Self { code, home, .. } = self;
         f.debug_struct("Instance").field("code", code).field("home", home).finish_non_exhaustive()
     }
+}
+
+/// Says whose fault it is that no instance could be made. What one does at its start is little and
+/// bounded: if that takes too long, the machine has other things to do.
+fn unrestored(error: &wasmtime::Error) -> RestoreError {
+    let took_too_long = matches!(error.downcast_ref(), Some(Trap::Interrupt));
+    let of_system = took_too_long || error.is::<NoMemory>() || error.is::<OutOfMemory>();
+    let variant = if of_system { RestoreError::System } else { RestoreError::Start };
+    variant(reason(error))
 }
 
 /// Says why a call that returned is not kept: no keeper could be sent what it left.

@@ -21,14 +21,25 @@ struct Nursery {
     beginnings: Vec<Beginning>,
     budget: Budget,
     born: Vec<Arc<Region>>,
+    /// Whether the system has refused a memory, and not a limit of the guest's.
+    refused: bool,
 }
 
-/// Runs `instantiate` and returns its result with the memories that it created on this thread.
+/// What an instantiation has created on its thread.
+#[derive(Debug, Default)]
+pub(super) struct Born {
+    /// The memories, in order.
+    pub(super) regions: Vec<Arc<Region>>,
+    /// Whether the system has refused one.
+    pub(super) refused: bool,
+}
+
+/// Runs `instantiate` and returns its result with what that has created on this thread.
 pub(super) fn collect<R>(
     beginnings: Vec<Beginning>,
     budget_bytes: usize,
     instantiate: impl FnOnce() -> R,
-) -> (R, Vec<Arc<Region>>) {
+) -> (R, Born) {
     /// Closes the nursery also when `instantiate` panics.
     struct Closing(Option<Nursery>);
     impl Drop for Closing {
@@ -38,11 +49,11 @@ pub(super) fn collect<R>(
     }
 
     let budget = Budget::new(budget_bytes);
-    let nursery = Nursery { beginnings, budget, born: vec![] };
+    let nursery = Nursery { beginnings, budget, born: vec![], refused: false };
     let _closing = Closing(OPEN.replace(Some(nursery)));
     let result = instantiate();
-    let born = OPEN.take().map(|nursery| nursery.born).unwrap_or_default();
-    (result, born)
+    let born = OPEN.take().map(|Nursery { born: regions, refused, .. }| Born { regions, refused });
+    (result, born.unwrap_or_default())
 }
 
 /// Wasmtime's source of memories.
@@ -80,9 +91,11 @@ impl Creator {
             Some(Beginning { image, .. }) => Region::begin(&self.tracker, budget, room, image, len),
             None => Region::new(&*self.tracker, budget, room, None, len),
         };
-        let region = region
-            .map(Arc::new)
-            .map_err(|error| format!("cannot create a memory of {len} bytes: {error}"))?;
+        let region = region.map(Arc::new).map_err(|error| {
+            // Limits of the guest's own have no number of the system's.
+            nursery.refused |= error.raw_os_error().is_some();
+            format!("cannot create a memory of {len} bytes: {error}")
+        })?;
         nursery.born.push(region.clone());
         Ok(region)
     }
@@ -132,5 +145,27 @@ unsafe impl LinearMemory for Handle {
 
     fn as_ptr(&self) -> *mut u8 {
         self.0.as_ptr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::Compare;
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_told_from_what_the_guest_may_not_have() {
+        let creator = Creator::new(Arc::new(Compare));
+        let create = |minimum, reserved| {
+            let (created, Born { refused, .. }) = collect(Vec::new(), 2 * 65_536, || {
+                OPEN.with_borrow_mut(|open| {
+                    creator.create(open.as_mut().unwrap(), minimum, None, Some(reserved), 0)
+                })
+            });
+            (created.is_ok(), refused)
+        };
+        assert_eq!(create(65_536, 65_536), (true, false));
+        assert_eq!(create(3 * 65_536, 3 * 65_536), (false, false), "beyond its budget");
+        assert_eq!(create(65_536, 1 << 60), (false, true), "beyond any address space");
     }
 }

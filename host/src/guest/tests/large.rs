@@ -4,9 +4,10 @@ use wasmtime::component::TypedFunc;
 
 use super::super::bindings::{REWARD, TermArgument};
 use super::super::journal::Journal;
-use super::super::{Engine, code, strip, world};
+use super::super::{Engine, RestoreError, code, strip, world};
 use super::*;
 use crate::clock;
+use crate::limits::GUEST_MEMORY_BYTES_MAX;
 use crate::memory::Home;
 
 /// An instance that was started as the component says, without an image.
@@ -214,4 +215,22 @@ fn a_large_guest_does_not_pay_for_its_size() {
         player.call(&reward(0)).unwrap();
     });
     assert!(called < 8.0, "a call takes {called} times as long");
+}
+
+#[test]
+fn a_snapshot_that_does_not_fit_its_code_is_told_so_and_is_not_the_machines_fault() {
+    let code = load(&composed()).unwrap();
+    let lens: Vec<u64> = code.initial().memories.iter().map(|memory| memory.len()).collect();
+    let failed = |lens: &[u64]| {
+        let error = code.instantiate(&Snapshot::initial(lens.iter().copied())).unwrap_err();
+        assert!(error.is_of_snapshot(), "{error}");
+        error
+    };
+    assert!(matches!(failed(&lens[1..]), RestoreError::Memories { .. }));
+    let odd = [lens[0] + 1, lens[1], lens[2]];
+    assert!(matches!(failed(&odd), RestoreError::Length { memory: 0, .. }));
+    let beyond_its_maximum = [4 * 65_536, lens[1], lens[2]];
+    assert!(matches!(failed(&beyond_its_maximum), RestoreError::Start(_)));
+    let beyond_all = [lens[0], lens[1], GUEST_MEMORY_BYTES_MAX as u64 + 65_536];
+    assert!(matches!(failed(&beyond_all), RestoreError::Length { memory: 2, .. }));
 }
