@@ -5,6 +5,7 @@
 //!   (typed)  (checked)├─► dev  ── prompt ──┼─► session ──► client ──► a node
 //!                     ├─► one question ────┘      │
 //!                     ├─► bench                   └─► render ──► text or JSON, exit code
+//!                     ├─► replay ── an instance of its own
 //!                     └─► a secret, a key
 //! ```
 //!
@@ -26,6 +27,7 @@ mod node;
 mod prompt;
 mod question;
 mod render;
+mod replay;
 mod screen;
 mod secret;
 mod session;
@@ -48,6 +50,7 @@ use self::client::{Client, Dialer};
 use self::config::{AskSettings, Config, Task};
 use self::render::{Exit, Format, Rendered};
 use self::screen::Screen;
+use self::session::Told;
 use crate::clock;
 use crate::protocol::CallKey;
 
@@ -87,10 +90,23 @@ fn perform(config: Config) -> Exit {
         Task::NewKey => {
             finish(format, render::key_made(format, CallKey::random(clock::unix_millis())))
         }
+        Task::Replay(replay) => {
+            start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);
+            finish(format, replay.run(format))
+        }
+        Task::Ask(settings) if settings.question.is_for_a_file() && io::stdout().is_terminal() => {
+            let message =
+                "a bundle is no text: write it to a file, with `> FILE` behind the command";
+            finish(format, render::usage(format, message))
+        }
         Task::Ask(settings) => {
             start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);
             match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => finish(format, block_on(runtime, ask(settings, format))),
+                Ok(runtime) => {
+                    let for_a_file = settings.question.is_for_a_file();
+                    let told = block_on(runtime, ask(settings, format));
+                    if for_a_file { hand_out(format, told) } else { finish(format, told.rendered) }
+                }
                 Err(error) => cannot_start(format, &error),
             }
         }
@@ -166,16 +182,16 @@ fn is_attended() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-async fn ask(settings: AskSettings, format: Format) -> Rendered {
+async fn ask(settings: AskSettings, format: Format) -> Told {
     let AskSettings { question, key, reach, secret } = settings;
     let dialer = match Dialer::new(&secret) {
         Ok(dialer) => dialer,
-        Err(error) => return render::not_done(format, &render::sentence(&error)),
+        Err(error) => return render::not_done(format, &render::sentence(&error)).into(),
     };
     let mut client = Client::new(dialer);
     let told = session::ask(&mut client, &reach, question, key, format).await;
     client.into_way().close().await;
-    told.rendered
+    told
 }
 
 fn block_on<T>(runtime: Runtime, task: impl Future<Output = T>) -> T {
@@ -183,6 +199,21 @@ fn block_on<T>(runtime: Runtime, task: impl Future<Output = T>) -> T {
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_timeout(RUNTIME_STOP_MAX);
     result
+}
+
+/// Ends a question for a file. Standard output is for its bytes alone: all words go elsewhere.
+fn hand_out(format: Format, told: Told) -> Exit {
+    let Told { rendered, file, .. } = told;
+    let written = file.map_or(Ok(()), |file| prompt::write_out(&file));
+    let Rendered { text, exit } = match written {
+        Ok(()) => rendered,
+        Err(error) => render::not_done(
+            format,
+            &format!("cannot write the bundle, which is not whole: {error}"),
+        ),
+    };
+    prompt::complain(&text);
+    exit
 }
 
 /// Prints the end of a command where its reader looks for it.

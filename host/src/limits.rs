@@ -125,6 +125,19 @@ pub const INSTANCES_MAX: usize = 10_000;
 pub const MAILBOX_CALLS_MAX: usize = 1024;
 /// Requests that may wait in front of each room of a node.
 pub const INBOX_REQUESTS_MAX: usize = 4096;
+/// Restores of a player's state that may fail in a row before nobody tries any more. The same bytes fail
+/// the same way everywhere; more than one try is for what nobody has thought of.
+pub const FAILED_RESTORES_MAX: u32 = 3;
+/// Longest reason that the directory keeps of a failed restore, in bytes; the rest is cut. It is in the
+/// memory of every node.
+pub const RESTORE_REASON_BYTES_MAX: usize = 256;
+/// Players whose last trap a node remembers: those that trapped last.
+pub const LAST_TRAPS_MAX: usize = 256;
+/// What those traps may take together in a node's memory, in bytes, about: a player of the largest
+/// kind, or all of them with a quarter of a million bytes each.
+pub const LAST_TRAPS_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX;
+/// Largest bundle in a file, in bytes: a node answers with it.
+pub const BUNDLE_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// Calls that one node serves at the same time, its own and forwarded ones.
 pub const CALLS_IN_FLIGHT_MAX: usize = 8192;
 /// Requests that one node passes on for others at the same time: as many as it serves itself.
@@ -172,6 +185,9 @@ pub const APPEND_DEADLINE: Duration = Duration::from_secs(1);
 pub const STEP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pause before a failed recovery step is tried again.
 pub const STEP_RETRY: Duration = Duration::from_millis(50);
+/// Pause after the first restore of a player that failed. The next one is four times as long: a player
+/// that cannot be restored is in quarantine before its caller gives up.
+pub const RESTORE_RETRY: Duration = Duration::from_millis(500);
 /// Time between two heartbeats to the same node.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// Silence after which a node is suspected.

@@ -12,7 +12,7 @@
 //! its server ends, its state is the copy on its own node, and the next call opens it again. [`Codes`] finds the component
 //! that a player's memory belongs to. The [`Guardian`] opens players that nobody calls when nodes
 //! have gone, so that they have their copies again. [`Shunned`] is what all of them know about nodes
-//! that take no copies.
+//! that take no copies. [`LastTraps`] is what is left of traps, for those who want to see one again.
 //!
 //! What this room does not do: choose which node should run a player (`gateway`), or hold copies
 //! for others (`keeper`).
@@ -23,13 +23,17 @@ mod machine;
 mod mailboxes;
 mod resting;
 mod roster;
+mod sabotage;
 mod server;
 mod shunned;
+mod traps;
 mod words;
 
 pub use codes::{CodeError, Codes};
 pub use guardian::{Around, Attendance, Guardian, open_all};
-pub use machine::{Action, Event, Machine, Origin, Rested, Story, Ticket, View};
+pub use machine::{Action, Event, Machine, Origin, Rested, RestoreFailure, Story, Ticket, View};
 pub use roster::{Players, Reply, Roster};
+pub use sabotage::sabotage_restores;
 pub use server::Context;
 pub use shunned::Shunned;
+pub use traps::LastTraps;

@@ -4,6 +4,7 @@
 //! decide what to do about them. A change of any type here is a change of the wire: it raises
 //! [`Version`], adds a line to its history and changes the golden bytes in `message/golden.rs`.
 
+mod bundle;
 mod call;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
@@ -15,7 +16,10 @@ mod state;
 mod text;
 mod window;
 
-pub use call::{Answer, Call, CallError, Crash, Operation, Outcome, Recovery, Term, sentence};
+pub use bundle::{Bundle, BundleError, Ending};
+pub use call::{
+    Answer, Call, CallError, Crash, Exhibit, Operation, Outcome, Recovery, Term, sentence,
+};
 pub use ids::{
     CallKey, CodeHash, CopyId, Generation, Incarnation, InvalidId, NodeId, NodeName, PlayerId, Seq,
     Writer, digest,
@@ -26,8 +30,8 @@ pub use message::{
     Relay, Relayed, Release, Reply, Request, Seed, Unrelayed, Version, may_be_number_of,
 };
 pub use record::{
-    ChangeOutcome, DrainReport, KeeperCopy, NodeRecord, NodeStatus, PlayerChange, PlayerListing,
-    PlayerRecord, Traffic, name_of,
+    ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,
+    PlayerListing, PlayerRecord, Quarantine, Traffic, name_of,
 };
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Effect, PlayerState, Record, StateMismatch};

@@ -110,6 +110,9 @@ impl Client {
             match result {
                 Ok(Answer::Returned { value, .. }) => return Ok(value),
                 Ok(Answer::Forgotten { .. }) => bail!("{player} was forgotten, not rewarded"),
+                Ok(Answer::Released { .. } | Answer::Bundled(_)) => {
+                    bail!("{player} was asked for something else")
+                }
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
                 Err(NoAnswer::Said(
                     error @ (CallError::KeyReused { .. } | CallError::KeyExpired { .. }),

@@ -49,6 +49,7 @@ mod operators;
 mod repeats;
 pub(crate) mod rng;
 mod server;
+mod spoiled;
 mod strandings;
 mod together;
 mod voters;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod secret;
+mod failures;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(super) use self::bench::{BenchArgs, Payload, Through};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
+pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one
@@ -151,6 +153,22 @@ pub(super) enum Command {
         #[command(flatten)]
         reach: ReachArgs,
     },
+    /// See to players whose state could not be restored
+    ///
+    /// After three restores in a row that failed nobody tries any more: the state is kept, and its
+    /// copies are seen to, until somebody releases the player.
+    Quarantine {
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
+    /// Write what is needed to see a player's failure again to standard output
+    ///
+    /// What is written is all that the player knows: its memory before the failure, and the call.
+    Bundle(BundleArgs),
+    /// Do again what is in a bundle, on this machine and without a cluster
+    ///
+    /// Exit code 0 when it fails as it did, 1 when it does not.
+    Replay(ReplayArgs),
     /// Have a node hand over its players and copies to the others, and stop
     Drain {
         /// Drain this node

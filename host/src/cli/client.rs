@@ -15,8 +15,9 @@ pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
 pub(super) use self::dialer::{Dialer, DialerError};
 use crate::clock;
 use crate::protocol::{
-    Answer, Call, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName, NodeRecord,
-    Operation, PlayerId, PlayerListing, Reply, Request, SettingsChange, SettingsReport,
+    Answer, Bundle, Call, CallKey, CallReply, CallRequest, DrainReport, Exhibit, NodeId, NodeName,
+    NodeRecord, Operation, Outcome, PlayerId, PlayerListing, Quarantine, Reply, Request,
+    SettingsChange, SettingsReport,
 };
 
 /// What to do when nobody knows whether a player was forgotten: not the same again, for the next one
@@ -27,6 +28,10 @@ const FORGET_AGAIN: &str =
 /// What to do when nobody knows whether a copy was taken.
 const RECOVER_AGAIN: &str = "look at the player with `host points`; if it is still unavailable, run \
                              `host recover` again";
+
+/// What to do when nobody knows whether a player was released.
+const RELEASE_AGAIN: &str = "look at `host quarantine list`; if the player is still there, run `host \
+                             quarantine release` again";
 
 /// The way to nodes.
 pub(super) trait Ask {
@@ -119,6 +124,9 @@ impl<A: Ask> Client<A> {
         if matches!(operation, Operation::Recover(_)) {
             attempts = attempts.advising(RECOVER_AGAIN);
         }
+        if *operation == Operation::Release {
+            attempts = attempts.advising(RELEASE_AGAIN);
+        }
         let end = self
             .exchange(&mut attempts, reach, request, |reply| {
                 let CallReply::Called(called) = reply else { return Err(Problem::Alien) };
@@ -184,6 +192,60 @@ impl<A: Ask> Client<A> {
         Ok(nodes)
     }
 
+    /// Lists the players in quarantine.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn quarantined(&mut self, reach: &Reach) -> Result<Vec<Quarantine>, Failed> {
+        let (mut list, mut after) = (Vec::new(), None);
+        let mut reach = reach.clone();
+        loop {
+            let request = |_, _| CallRequest::Quarantined { after: after.clone() };
+            let mut attempts = Attempts::of_reading(&reach, clock::now());
+            let ((mut page, next), target) = self
+                .exchange(&mut attempts, &reach, request, |reply| {
+                    let CallReply::Quarantined { players, next } = reply else {
+                        return Err(Problem::Alien);
+                    };
+                    Ok((players, next))
+                })
+                .await?;
+            // The next page has to come from the node that gave this one.
+            reach.targets = vec![target];
+            list.append(&mut page);
+            if next.is_none() {
+                return Ok(list);
+            }
+            after = next;
+        }
+    }
+
+    /// Asks for what is needed to look at a failure of a player.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn bundle(
+        &mut self,
+        reach: &Reach,
+        player: &PlayerId,
+        exhibit: Exhibit,
+    ) -> Result<Box<Bundle>, Failed> {
+        let (_, end) = self.call(reach, player, &Operation::Bundle(exhibit), None).await;
+        match end? {
+            Answer::Bundled(bundle) => Ok(bundle),
+            Answer::Returned { .. }
+            | Answer::Trapped(_)
+            | Answer::Forgotten { .. }
+            | Answer::Released { .. } => {
+                let message = "the node answered another question; is it of another version?";
+                let (message, outcome) = (message.to_owned(), Outcome::NotApplied);
+                Err(Failed { code: "alien", message, outcome })
+            }
+        }
+    }
+
     /// Has a node hand over what it has and stop.
     ///
     /// # Errors
@@ -201,6 +263,7 @@ impl<A: Ask> Client<A> {
                 | CallReply::Nodes { .. }
                 | CallReply::Settings(_)
                 | CallReply::Traffic(_)
+                | CallReply::Quarantined { .. }
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

@@ -12,20 +12,24 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 pub(super) use self::error::UsageError;
-use super::args::{Args, CallArgs, Command, KeyCommand, NodeArgs, ReachArgs, SecretCommand};
+use super::args::{
+    Args, BundleArgs, CallArgs, Command, Failure, KeyCommand, NodeArgs, QuarantineCommand,
+    ReachArgs, ReplayArgs, SecretCommand,
+};
 use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
 use super::cluster::{ClusterSettings, FirstNode};
 use super::folders;
 use super::question::Question;
 use super::render::Format;
+use super::replay::Replay;
 use crate::guest::Allowance;
 use crate::limits::{
     COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN, NODES_MAX,
 };
 use crate::net::Secret;
 use crate::node::NodeConfig;
-use crate::protocol::{CallKey, NodeName, PlayerId, SettingsChange};
+use crate::protocol::{CallKey, Exhibit, NodeName, PlayerId, SettingsChange};
 
 /// Where a node listens if nobody says otherwise, so where it is looked for.
 const DEFAULT_NODE: &str = "127.0.0.1:4433";
@@ -56,6 +60,8 @@ pub(super) enum Task {
     Secret(SecretCommand),
     /// Make a key.
     NewKey,
+    /// Do again what is in a bundle.
+    Replay(Replay),
     /// Run a throw-away cluster.
     Dev(ClusterSettings),
     /// Measure a cluster.
@@ -125,6 +131,14 @@ impl Config {
             Some(Command::Forget { player, reach }) => {
                 Task::Ask(question(Question::forget(player.parse()?), None, reach, &place)?)
             }
+            Some(Command::Quarantine { command }) => Task::Ask(quarantine(command, &place)?),
+            Some(Command::Bundle(BundleArgs { player, failure: Failure::LastTrap, reach })) => {
+                let asked = Question::bundle(player.parse()?, Exhibit::LastTrap);
+                Task::Ask(question(asked, None, reach, &place)?)
+            }
+            Some(Command::Replay(ReplayArgs { bundle, guest })) => {
+                Task::Replay(Replay { bundle, guest: read_named_guest(guest)? })
+            }
             Some(Command::Drain { node, deadline }) => {
                 let reach = ReachArgs { node: vec![node], deadline };
                 Task::Ask(question(Question::Drain, None, reach, &place)?)
@@ -193,13 +207,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     let idle_after = parse_idle_time(&args.idle_after)?;
     let instances_max = usize::try_from(args.instances_max).unwrap_or(usize::MAX);
     let allowance = allowance(&args.guest_memory, args.memory.as_deref())?;
-    let guest = match args.guest {
-        Some(path) => {
-            let code = read_guest(&path)?;
-            Some((path, code))
-        }
-        None => None,
-    };
+    let guest = read_named_guest(args.guest)?;
     let data_dir = match args.data_dir {
         Some(folder) => folder,
         None => place.state()?.join(name.as_str()),
@@ -221,6 +229,17 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         secret_file,
     };
     Ok(NodeSettings { config, stop_with_stdin: args.stop_with_stdin })
+}
+
+fn quarantine(command: QuarantineCommand, place: &Place) -> Result<AskSettings, UsageError> {
+    let (asked, reach) = match command {
+        QuarantineCommand::List { reach } => (Question::Quarantined, reach),
+        QuarantineCommand::Release { player, reach } => (Question::release(player.parse()?), reach),
+        QuarantineCommand::Export { player, reach } => {
+            (Question::bundle(player.parse()?, Exhibit::Quarantine), reach)
+        }
+    };
+    question(asked, None, reach, place)
 }
 
 fn call_question(call: Question, args: CallArgs, place: &Place) -> Result<AskSettings, UsageError> {
@@ -267,6 +286,12 @@ fn dev(
     guest.as_deref().map(read_guest).transpose()?;
     let (first, settings) = (FirstNode::Child, SettingsChange::default());
     Ok(ClusterSettings { nodes, first, guest, settings, log })
+}
+
+fn read_named_guest(path: Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, UsageError> {
+    let Some(path) = path else { return Ok(None) };
+    let code = read_guest(&path)?;
+    Ok(Some((path, code)))
 }
 
 fn read_guest(path: &Path) -> Result<Vec<u8>, UsageError> {

@@ -107,7 +107,7 @@ impl Desk<'_> {
                 Err(error) => Some(render::usage(self.format, &error.to_string()).into()),
             };
             let answer = match told {
-                Some(Told { rendered, names }) => Answer { text: rendered.text, names },
+                Some(Told { rendered, names, .. }) => Answer { text: rendered.text, names },
                 None => Answer { text: String::new(), names: Vec::new() },
             };
             self.prompt.answer(answer);

@@ -216,6 +216,16 @@ pub(super) fn print(text: &str) {
     writeln!(out, "{text}").and_then(|()| out.flush()).ok();
 }
 
+/// Writes bytes to standard output at once.
+///
+/// # Errors
+///
+/// What the system says: whoever wanted them has not got all of them.
+pub(super) fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
 /// Prints lines to standard error.
 pub(super) fn complain(text: &str) {
     // There is no other place to say that nobody reads standard error.

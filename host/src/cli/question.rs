@@ -1,6 +1,8 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
-use crate::protocol::{NodeName, Operation, PlayerId, Recovery, Seq, SettingsChange, Term};
+use crate::protocol::{
+    Exhibit, NodeName, Operation, PlayerId, Recovery, Seq, SettingsChange, Term,
+};
 
 /// A question that some node answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,15 @@ pub(super) enum Question {
     },
     /// The nodes.
     Nodes,
+    /// The players in quarantine.
+    Quarantined,
+    /// What is needed to look at a failure of a player.
+    Bundle {
+        /// The player.
+        player: PlayerId,
+        /// Which failure.
+        exhibit: Exhibit,
+    },
     /// That the asked node hand over what it has, and stop.
     Drain,
     /// A change of what holds for the whole cluster; an empty one asks for it.
@@ -40,6 +51,21 @@ impl Question {
     /// Returns the call that ends a player.
     pub(super) fn forget(player: PlayerId) -> Self {
         Self::Call { player, operation: Operation::Forget }
+    }
+
+    /// Whether its answer is no text.
+    pub(super) fn is_for_a_file(&self) -> bool {
+        matches!(self, Self::Bundle { .. })
+    }
+
+    /// Returns the call that ends a player's quarantine.
+    pub(super) fn release(player: PlayerId) -> Self {
+        Self::Call { player, operation: Operation::Release }
+    }
+
+    /// Returns the question for a failure of a player.
+    pub(super) fn bundle(player: PlayerId, exhibit: Exhibit) -> Self {
+        Self::Bundle { player, exhibit }
     }
 
     /// Returns the call that asks for the points.

@@ -1,18 +1,20 @@
 //! Answers as a person or a program reads them. Pure: what is printed, not where.
 
 mod bench;
+mod failures;
 mod json;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::bench::measured;
+pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
 use crate::protocol::{
     self, Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
-    Recovery, SettingsReport,
+    PlayerListing, Recovery, SettingsReport,
 };
 
 /// Who reads.
@@ -64,7 +66,12 @@ pub(super) fn call(
     end: &Result<Answer, Failed>,
 ) -> Rendered {
     let exit = match end {
-        Ok(Answer::Returned { .. } | Answer::Forgotten { .. }) => Exit::Done,
+        Ok(
+            Answer::Returned { .. }
+            | Answer::Forgotten { .. }
+            | Answer::Released { .. }
+            | Answer::Bundled(_),
+        ) => Exit::Done,
         Ok(Answer::Trapped(_)) => Exit::NotApplied,
         Err(failed) => Exit::of(failed.outcome),
     };
@@ -74,13 +81,25 @@ pub(super) fn call(
         }
         (Format::Json, Ok(Answer::Trapped(crash))) => json::trapped(crash, key),
         (Format::Json, Ok(Answer::Forgotten { seq, node })) => json::forgotten(*seq, node),
+        (Format::Json, Ok(Answer::Released { failed, node })) => json::released(failed, node),
+        (Format::Text, Ok(Answer::Released { failed, .. })) => format!(
+            "{player} is released from quarantine after {} failed restores; its next call tries to \
+             restore it at seq {}",
+            failed.times, failed.seq
+        ),
+        // Asked for as a file, it is never rendered as the answer of a call.
+        (_, Ok(Answer::Bundled(bundle))) => return bundled(format, bundle, bundle.encode().len()),
         (Format::Json, Err(failed)) => json::failed(failed, Some(key)),
         (Format::Text, Ok(Answer::Returned { value, seq, node })) => match operation {
             Operation::Recover(Recovery { from, .. }) => format!(
                 "{player} has {value} points at seq {seq} again, from {from}, and runs on {node}; \
                  calls that were acknowledged after seq {seq} are given up"
             ),
-            Operation::Reward(_) | Operation::Points | Operation::Forget => value.to_string(),
+            Operation::Reward(_)
+            | Operation::Points
+            | Operation::Forget
+            | Operation::Release
+            | Operation::Bundle(_) => value.to_string(),
         },
         (Format::Text, Ok(Answer::Forgotten { seq: Some(seq), .. })) => {
             format!("{player} is forgotten; it was at seq {seq}")
@@ -257,7 +276,7 @@ fn players_table(list: &Players) -> String {
             listing.owner.to_string(),
             names(&listing.keepers),
             listing.generation.to_string(),
-            if listing.running { "running" } else { "at rest" }.to_owned(),
+            state(listing).to_owned(),
         ]);
     }
     let mut text =
@@ -269,6 +288,14 @@ fn players_table(list: &Players) -> String {
         ));
     }
     text
+}
+
+fn state(listing: &PlayerListing) -> &'static str {
+    match (listing.quarantined, listing.running) {
+        (true, _) => "quarantined",
+        (false, true) => "running",
+        (false, false) => "at rest",
+    }
 }
 
 fn nodes_table(list: &Nodes) -> String {

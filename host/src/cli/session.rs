@@ -12,11 +12,13 @@ pub(super) struct Told {
     pub(super) rendered: Rendered,
     /// Players and nodes that were named.
     pub(super) names: Vec<String>,
+    /// What is written to standard output in place of the answer, which says what it is.
+    pub(super) file: Option<Vec<u8>>,
 }
 
 impl From<Rendered> for Told {
     fn from(rendered: Rendered) -> Self {
-        Self { rendered, names: Vec::new() }
+        Self { rendered, names: Vec::new(), file: None }
     }
 }
 
@@ -32,22 +34,39 @@ pub(super) async fn ask<A: Ask>(
         Question::Call { player, operation } => {
             let (key, end) = client.call(reach, &player, &operation, key).await;
             let rendered = render::call(format, &player, &operation, key, &end);
-            Told { rendered, names: vec![player.to_string()] }
+            Told { names: vec![player.to_string()], ..rendered.into() }
         }
         Question::Players { all } => match client.players(reach, all).await {
             Ok(list) => {
                 let names = list.players.iter().map(|listing| listing.player.to_string()).collect();
-                Told { rendered: render::players(format, &list), names }
+                Told { names, ..render::players(format, &list).into() }
             }
             Err(failed) => render::unanswered(format, &failed).into(),
         },
         Question::Nodes => match client.nodes(reach).await {
             Ok(list) => {
                 let names = list.nodes.iter().map(|node| node.name.to_string()).collect();
-                Told { rendered: render::nodes(format, &list), names }
+                Told { names, ..render::nodes(format, &list).into() }
             }
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Quarantined => match client.quarantined(reach).await {
+            Ok(list) => {
+                let names = list.iter().map(|listing| listing.player.to_string()).collect();
+                Told { names, ..render::quarantined(format, &list).into() }
+            }
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
+        Question::Bundle { player, exhibit } => {
+            match client.bundle(reach, &player, exhibit).await {
+                Ok(bundle) => {
+                    let file = bundle.encode();
+                    let rendered = render::bundled(format, &bundle, file.len());
+                    Told { rendered, names: vec![player.to_string()], file: Some(file) }
+                }
+                Err(failed) => render::unanswered(format, &failed).into(),
+            }
+        }
         Question::Drain => match client.drain(reach).await {
             Ok(report) => render::drained(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),

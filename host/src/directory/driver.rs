@@ -122,8 +122,8 @@ impl Batcher {
 /// Recognizes a change that an earlier attempt has done, whose reply was lost: what it conflicts
 /// with is itself.
 fn settle(change: &PlayerChange, outcome: ChangeOutcome) -> ChangeOutcome {
-    let PlayerChange { player: _, expect, by: _, owner, keepers, code } = change.clone();
-    let asked = PlayerRecord { generation: expect.next(), owner, keepers, code };
+    let PlayerChange { player: _, expect, by: _, owner, keepers, code, failed } = change.clone();
+    let asked = PlayerRecord { generation: expect.next(), owner, keepers, code, failed };
     match outcome {
         ChangeOutcome::Conflict(Some(record)) if record == asked => {
             ChangeOutcome::Changed(record.generation)
@@ -135,7 +135,9 @@ fn settle(change: &PlayerChange, outcome: ChangeOutcome) -> ChangeOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{CodeHash, CopyId, Generation, Incarnation, KeeperCopy, Writer};
+    use crate::protocol::{
+        CodeHash, CopyId, FailedRestores, Generation, Incarnation, KeeperCopy, Seq, Writer,
+    };
 
     #[test]
     fn a_change_that_conflicts_with_itself_was_done() {
@@ -149,13 +151,16 @@ mod tests {
             owner,
             keepers: keepers.clone(),
             code,
+            failed: None,
         };
-        let record = PlayerRecord { generation: Generation(5), owner, keepers, code };
+        let record = PlayerRecord { generation: Generation(5), owner, keepers, code, failed: None };
         let same = ChangeOutcome::Conflict(Some(record.clone()));
         assert_eq!(settle(&change, same), ChangeOutcome::Changed(Generation(5)));
         let later = PlayerRecord { generation: Generation(6), ..record.clone() };
-        let other = PlayerRecord { keepers: vec![], ..record };
-        for record in [later, other] {
+        let other = PlayerRecord { keepers: vec![], ..record.clone() };
+        let failed = FailedRestores { times: 1, seq: Seq(3), reason: "no".to_owned() };
+        let counted = PlayerRecord { failed: Some(Box::new(failed)), ..record };
+        for record in [later, other, counted] {
             let conflict = ChangeOutcome::Conflict(Some(record));
             assert_eq!(settle(&change, conflict.clone()), conflict);
         }

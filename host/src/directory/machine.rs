@@ -8,6 +8,7 @@
 //!   one owner;
 //! - a player is taken from an owner only when that start of its node is not alive any more, or by
 //!   that owner itself;
+//! - what is known of a player's failed restores goes with it from owner to owner;
 //! - at most one node of a name is up;
 //! - the settings are ones that a cluster can have.
 
@@ -205,9 +206,9 @@ impl DirectoryState {
         if !self.allows(change, current) {
             return ChangeOutcome::Conflict(current.cloned());
         }
-        let PlayerChange { player, expect, by: _, owner, keepers, code } = change.clone();
+        let PlayerChange { player, expect, by: _, owner, keepers, code, failed } = change.clone();
         let generation = expect.next();
-        self.players.insert(player, PlayerRecord { generation, owner, keepers, code });
+        self.players.insert(player, PlayerRecord { generation, owner, keepers, code, failed });
         ChangeOutcome::Changed(generation)
     }
 
@@ -217,6 +218,7 @@ impl DirectoryState {
         let same_code = living.is_none_or(|record| record.code == change.code);
         change.expect == seen
             && same_code
+            && allows_failed(change, living)
             && self.allows_owner(change, current)
             && if change.keepers.is_empty() {
                 // A player that exists is forgotten, or one that was forgotten is claimed.
@@ -253,6 +255,17 @@ impl DirectoryState {
             kept_before || (remote && node.is_some_and(|node| node.status == NodeStatus::Up))
         });
         nodes.len() == change.keepers.len() && known
+    }
+}
+
+/// Whether what a change says of failed restores may be said: only an owner that has the player already
+/// counts, or begins anew.
+fn allows_failed(change: &PlayerChange, living: Option<&PlayerRecord>) -> bool {
+    match living {
+        // A player that ends has nothing that could be restored.
+        _ if change.keepers.is_empty() => change.failed.is_none(),
+        Some(record) => record.owner == change.owner || record.failed == change.failed,
+        None => change.failed.is_none(),
     }
 }
 

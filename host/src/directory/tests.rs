@@ -29,6 +29,7 @@ fn change(name: &str, expect: u64, owner: Writer, keeper: NodeId) -> PlayerChang
         owner,
         keepers: vec![KeeperCopy { node: keeper, copy: CopyId(expect + 1) }],
         code: CodeHash([1; 32]),
+        failed: None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::limits::LISTING_PAGE_PLAYERS;
 use crate::protocol::{
     Answer, Call, CallKey, CallReply, CallRequest, NodeName, NodeRecord, Operation, PlayerId,
-    PlayerListing, PlayerRecord, Reply, Request,
+    PlayerListing, PlayerRecord, Quarantine, Reply, Request,
 };
 
 /// Players asked for their points at the same time.
@@ -119,11 +119,29 @@ impl Gateway {
             player,
             owner: self.name_of(record.owner.node),
             running: false,
+            quarantined: record.quarantine().is_some(),
             keepers,
             generation: record.generation,
             seq: None,
             points: None,
         }
+    }
+
+    /// Lists the players of all nodes that are in quarantine, after `after` in order. One page looks at
+    /// so many players at most that others get their turn, and may find none.
+    pub(super) async fn list_quarantined(&self, after: Option<PlayerId>) -> CallReply {
+        if after.is_none() {
+            // One that was just released through another node should not be listed. Without a leader
+            // the list is as old as what this node has heard.
+            self.catch_up().await;
+        }
+        let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
+        let more = page.len() == LISTING_PAGE_PLAYERS;
+        let next = page.last().filter(|_| more).map(|(last, _)| last.clone());
+        let nodes = self.nodes.borrow();
+        let of =
+            |(player, record): &(PlayerId, PlayerRecord)| Quarantine::of(player, record, &nodes);
+        CallReply::Quarantined { players: page.iter().filter_map(of).collect(), next }
     }
 
     /// Lists the nodes, with the directory's leader and voters.

@@ -13,8 +13,9 @@ use crate::membership::successor_for;
 use crate::net::{AskError, Links};
 use crate::player::{Codes, Players};
 use crate::protocol::{
-    Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, NodeId, NodeName,
-    NodeRecord, NodeStatus, Operation, PlayerId, Reply, Request, Writer, name_of,
+    Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, Exhibit, NodeId,
+    NodeName, NodeRecord, NodeStatus, Operation, PlayerId, PlayerRecord, Quarantine, Reply,
+    Request, Writer, name_of,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -95,8 +96,13 @@ impl Gateway {
     pub async fn call(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
         self.check_key(call.key)?;
         let forgets = call.operation == Operation::Forget;
-        // A player that this node has not heard of yet must not be taken for one that is not.
-        if forgets && !self.catch_up().await {
+        // A player that this node has not heard of yet must not be taken for one that is not, nor one
+        // for well that is in quarantine.
+        let asks_directory = matches!(
+            call.operation,
+            Operation::Forget | Operation::Release | Operation::Bundle(Exhibit::Quarantine)
+        );
+        if asks_directory && !self.catch_up().await {
             let reason = "the directory's leader does not answer".to_owned();
             return Err(CallError::Late { reason });
         }
@@ -160,22 +166,23 @@ impl Gateway {
     ///
     /// `Moved` when this node is not the owner; else as the player says.
     pub async fn forwarded(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
-        if !self.owns(&call.player) {
+        if self.owned(&call.player).is_none() {
             // It may have been handed over to this node a moment ago.
             self.catch_up().await;
         }
-        if !self.owns(&call.player) {
+        let Some(record) = self.owned(&call.player) else {
             return Err(CallError::Moved { player: call.player });
-        }
-        self.call_here(&call, deadline).await
+        };
+        self.call_here(&call, Some(&record), deadline).await
     }
 
-    fn owns(&self, player: &PlayerId) -> bool {
-        self.directory.player(player).is_some_and(|record| record.owner == self.me)
+    /// Returns what the directory says of a player that this node owns.
+    fn owned(&self, player: &PlayerId) -> Option<PlayerRecord> {
+        self.directory.player(player).filter(|record| record.owner == self.me)
     }
 
     /// Learns what the directory has acknowledged until now, if its leader answers.
-    async fn catch_up(&self) -> bool {
+    pub(super) async fn catch_up(&self) -> bool {
         matches!(timeout(BARRIER_PATIENCE, self.directory.barrier()).await, Ok(Ok(())))
     }
 
@@ -190,8 +197,9 @@ impl Gateway {
     }
 
     async fn attempt(&self, call: &Call, deadline: Instant) -> Result<Answer, Failure> {
-        match self.route(&call.player) {
-            Route::Here => self.call_here(call, deadline).await.map_err(|error| {
+        let record = self.directory.player(&call.player);
+        match self.route(&call.player, record.as_ref().map(|record| record.owner)) {
+            Route::Here => self.call_here(call, record.as_ref(), deadline).await.map_err(|error| {
                 let retry = self.retry_here(&error);
                 Failure { error, retry }
             }),
@@ -207,8 +215,7 @@ impl Gateway {
     }
 
     /// The owner if it is alive; otherwise this node takes the player over, unless it will leave.
-    fn route(&self, player: &PlayerId) -> Route {
-        let owner = self.directory.player(player).map(|record| record.owner);
+    fn route(&self, player: &PlayerId, owner: Option<Writer>) -> Route {
         let nodes = self.nodes.borrow();
         let of = |writer: Writer| {
             let start = |node: &&NodeRecord| {
@@ -239,16 +246,31 @@ impl Gateway {
             | CallError::Available { .. }
             | CallError::KeyExpired { .. }
             | CallError::KeyAhead { .. }
+            | CallError::Quarantined(_)
+            | CallError::NotQuarantined { .. }
+            | CallError::NoBundle { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }
     }
 
-    pub(super) async fn call_here(
+    /// Hands a call to its player, of which the directory says `record`.
+    async fn call_here(
         &self,
         call: &Call,
+        record: Option<&PlayerRecord>,
         deadline: Instant,
     ) -> Result<Answer, CallError> {
+        if call.operation == Operation::Bundle(Exhibit::LastTrap) {
+            // Nothing has to be opened for it.
+            let (player, node) = (call.player.clone(), self.name.clone());
+            let bundle = self.players.last_trap(&player);
+            let bundle = bundle.ok_or(CallError::NoBundle { player, node })?;
+            return Ok(Answer::Bundled(Box::new(bundle)));
+        }
+        if let Some(quarantine) = self.quarantine(call, record) {
+            return Err(CallError::Quarantined(Box::new(quarantine)));
+        }
         let (reply, answer) = oneshot::channel();
         self.players.call(call.clone(), deadline, reply).await;
         let unknown =
@@ -322,6 +344,16 @@ impl Gateway {
             // The directory is closing with this node: its other tasks end the call.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Returns why a call of a player of this node's own is refused without asking the player: however
+    /// often it is called, no server is opened for that, and no other player has to make room.
+    fn quarantine(&self, call: &Call, record: Option<&PlayerRecord>) -> Option<Quarantine> {
+        let calls = matches!(call.operation, Operation::Reward(_) | Operation::Points);
+        let record = record.filter(|record| calls && record.owner == self.me)?;
+        // Most players are in none, and the nodes are behind a lock.
+        record.quarantine()?;
+        Quarantine::of(&call.player, record, &self.nodes.borrow())
     }
 
     pub(super) fn name_of(&self, id: NodeId) -> NodeName {

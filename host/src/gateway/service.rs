@@ -123,6 +123,7 @@ impl Due {
             | CallRequest::Code(_)
             | CallRequest::Drain
             | CallRequest::Traffic
+            | CallRequest::Quarantined { .. }
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -165,6 +166,7 @@ impl Gateway {
             CallRequest::Configure(change) => CallReply::Settings(self.configure(change).await),
             CallRequest::Drain => self.drain().await,
             CallRequest::Traffic => CallReply::Traffic(self.links.traffic()),
+            CallRequest::Quarantined { after } => self.list_quarantined(after).await,
         }
     }
 

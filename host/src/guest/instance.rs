@@ -145,8 +145,8 @@ impl Instance {
         let returned = match operation {
             Operation::Reward(term) => self.exports.reward.call(&mut store, (term.into(),)),
             Operation::Points | Operation::Recover(_) => self.exports.points.call(&mut store, ()),
-            Operation::Forget => {
-                let message = "to be forgotten is nothing that a guest can do".to_owned();
+            Operation::Forget | Operation::Release | Operation::Bundle(_) => {
+                let message = "this is nothing that a guest can do".to_owned();
                 return CallOutcome::Trapped { message };
             }
         };

@@ -179,6 +179,7 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Nodes
             | CallRequest::Drain
             | CallRequest::Traffic
+            | CallRequest::Quarantined { .. }
             | CallRequest::Configure(_) => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) => false,
         },

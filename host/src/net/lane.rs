@@ -22,8 +22,8 @@ use super::frame::{FrameError, FrameReader, Opening, put};
 use super::relay::Through;
 use crate::limits::{CALLS_IN_FLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::{
-    CallRequest, DirectoryRequest, KeeperRequest, Lane, MemberRequest, Relay, Relayed, Reply,
-    Request,
+    CallRequest, DirectoryRequest, KeeperRequest, Lane, MemberRequest, Operation, Relay, Relayed,
+    Reply, Request,
 };
 
 /// Requests of one lane that may wait for their replies, and replies that its other end may owe.
@@ -278,12 +278,15 @@ fn is_bulky_for_keeper(request: &KeeperRequest) -> bool {
 
 fn is_bulky_call(request: &CallRequest) -> bool {
     match request {
-        CallRequest::Players { .. } | CallRequest::Nodes | CallRequest::Code(_) => true,
-        CallRequest::Call { .. }
-        | CallRequest::Forward { .. }
-        | CallRequest::Drain
-        | CallRequest::Traffic
-        | CallRequest::Configure(_) => false,
+        CallRequest::Players { .. }
+        | CallRequest::Nodes
+        | CallRequest::Code(_)
+        | CallRequest::Quarantined { .. } => true,
+        // Its answer is a player's whole memory.
+        CallRequest::Call { call, .. } | CallRequest::Forward { call, .. } => {
+            matches!(call.operation, Operation::Bundle(_))
+        }
+        CallRequest::Drain | CallRequest::Traffic | CallRequest::Configure(_) => false,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
 use crate::net::{
     Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Pulse, Relayer, Renewal,
 };
-use crate::player::{Codes, Context, Guardian, Roster};
+use crate::player::{Codes, Context, Guardian, LastTraps, Roster};
 use crate::protocol::{
     Announcement, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, PlayerId, PlayerRecord,
     Writer, may_be_number_of, sentence,
@@ -130,6 +130,7 @@ impl Node {
             nodes: directory.watch_nodes(),
             settings: directory.watch_settings(),
             shunned: watch::Sender::default(),
+            traps: LastTraps::default(),
             idle_after,
             instances_max,
         };

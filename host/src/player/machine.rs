@@ -14,7 +14,8 @@
 //! Calls execute only in `Active`; elsewhere they wait. Answers leave in order, each when every
 //! keeper has confirmed the generation at or after it. Any trouble with a keeper has one cure: a
 //! full copy on another one, or on the same one anew. A node that took none is tried again beside
-//! the calls, as long as another one keeps a copy.
+//! the calls, as long as another one keeps a copy. A player whose state cannot be restored goes
+//! through the same phases without an instance (`quarantine`).
 //!
 //! Invariants: `state` is what the instance holds whenever it is live; nothing executes while copies are
 //! being replaced; an answer that reports an effect is never sent before its record is on every
@@ -26,6 +27,7 @@ mod handover;
 mod mending;
 mod naming;
 mod opening;
+mod quarantine;
 mod serving;
 mod trial;
 mod waking;
@@ -33,7 +35,7 @@ mod waking;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use dialogue::{Action, Event, Origin, Story, Ticket};
+pub use dialogue::{Action, Event, Origin, RestoreFailure, Story, Ticket};
 pub use waking::Rested;
 
 use crate::limits::{APPEND_DEADLINE, MAILBOX_CALLS_MAX, STEP_RETRY};
@@ -41,7 +43,8 @@ use crate::net::AskError;
 use crate::player::shunned::Shunned;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
-    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer, name_of,
+    NodeRecord, NodeStatus, Operation, PlayerId, PlayerRecord, PlayerState, Refusal, Writer,
+    name_of,
 };
 
 const NO_MAJORITY: &str = "the directory's voters have no majority that can be reached";
@@ -156,8 +159,12 @@ pub struct Machine {
     /// Whether its keeper may count it as good from now on: nobody who waits for a recovery is told
     /// any more that nothing was done.
     may_be_recovered: bool,
-    /// The caller for whom the player is being forgotten.
-    forgetting: Option<Waiting>,
+    /// The caller for whom the directory decides: the player is being forgotten, or released.
+    deciding: Option<Waiting>,
+    /// What the directory does not know yet of the latest restore.
+    tally: Option<quarantine::Tally>,
+    /// Before then no restore is tried again.
+    restore_at: Option<Instant>,
     /// What kept the oldest caller waiting, in words.
     trouble: String,
 }
@@ -246,7 +253,9 @@ impl Machine {
             avoid: Vec::new(),
             accepted: None,
             may_be_recovered: false,
-            forgetting: None,
+            deciding: None,
+            tally: None,
+            restore_at: None,
             next_trial: None,
             trial: None,
             trouble: "the player is being opened".to_owned(),
@@ -286,7 +295,8 @@ impl Machine {
                     None if self.life == Life::Live => self.used.map(|at| at + self.idle_after),
                     None => None,
                 };
-                calls.into_iter().chain(self.trial_due()).min()
+                let pause = self.restore_at.filter(|_| self.life == Life::Unasked);
+                calls.into_iter().chain(self.trial_due()).chain(pause).min()
             }
             Phase::New
             | Phase::Claiming
@@ -305,7 +315,7 @@ impl Machine {
     pub fn handle(&mut self, event: Event, view: View<'_>, out: &mut Vec<Action>) {
         match event {
             Event::Call { ticket, call, deadline, counts } => {
-                let pointless = self.is_pointless(&call);
+                let (pointless, unfounded) = (self.is_pointless(&call), self.is_unfounded(&call));
                 let waiting = Waiting { ticket, call, deadline, counts };
                 let is_live = self.is_active() && self.life == Life::Live;
                 if !counts && !is_live {
@@ -314,8 +324,12 @@ impl Machine {
                     return out.push(waiting.refused(late, false));
                 }
                 if pointless {
-                    self.forgetting = Some(waiting);
+                    self.deciding = Some(waiting);
                     return self.answer_forgotten(None, view, out);
+                }
+                if unfounded {
+                    out.push(self.not_quarantined(&waiting));
+                    return self.end_unopened(out);
                 }
                 self.queue.push_back(waiting);
                 if matches!(self.phase, Phase::New) && !self.stopping {
@@ -326,7 +340,7 @@ impl Machine {
             Event::Returned { value, delta } => self.handle_returned(value, delta, view, out),
             Event::Trapped { message } => self.handle_trapped(message, out),
             Event::Restored { micros } => self.handle_restored(micros, view, out),
-            Event::RestoreFailed(error) => self.fail_all(&error, out),
+            Event::RestoreFailed(failure) => self.handle_restore_failed(failure, view, out),
             Event::Changed(outcome) => self.handle_changed(outcome, view, out),
             Event::Kept { copy, number, reply } => self.handle_kept(copy, number, reply, view, out),
             Event::Nodes => self.handle_nodes(view, out),
@@ -429,6 +443,7 @@ impl Machine {
 
     fn handle_tick(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         self.expire(view.now, out);
+        self.restore_at = self.restore_at.filter(|at| *at > view.now);
         match &self.phase {
             Phase::Pausing { until, .. } if *until <= view.now => self.retry(view, out),
             Phase::Fetching(fetching) if fetching.until <= view.now => {
@@ -502,7 +517,7 @@ impl Machine {
     }
 
     fn close_if_pointless(&mut self, out: &mut Vec<Action>) {
-        let waits = !self.queue.is_empty() || self.forgetting.is_some();
+        let waits = !self.queue.is_empty() || self.deciding.is_some();
         let idle = !waits && self.unanswered.is_empty();
         // Nobody waits and nothing is owned: there is no reason to go on trying.
         let exists = self.record.as_ref().filter(|record| !record.is_forgotten());
@@ -531,8 +546,11 @@ impl Machine {
         self.phase = Phase::Closed;
         self.life = Life::None;
         let crashed = self.crashed.take().map(|(waiting, _)| waiting);
-        if let Some(Waiting { ticket, call, .. }) = self.forgetting.take() {
-            let reason = "the directory did not say whether the player was forgotten";
+        if let Some(Waiting { ticket, call, .. }) = self.deciding.take() {
+            let reason = match call.operation {
+                Operation::Release => "the directory did not say whether the player was released",
+                _ => "the directory did not say whether the player was forgotten",
+            };
             let result = Err(CallError::Unknown { reason: reason.to_owned(), key: call.key });
             out.push(Action::Answer { ticket, result });
         }

@@ -16,8 +16,9 @@ use tracing::Instrument as _;
 use super::mailboxes::Mailboxes;
 use super::resting::Resting;
 use super::server::{Context, Letter, Mail, serve};
+use super::traps::LastTraps;
 use crate::limits::{INBOX_REQUESTS_MAX, MAILBOX_CALLS_MAX};
-use crate::protocol::{Answer, Call, CallError, NodeName, PlayerId};
+use crate::protocol::{Answer, Bundle, Call, CallError, NodeName, PlayerId};
 
 /// Where a call's answer goes.
 pub type Reply = oneshot::Sender<Result<Answer, CallError>>;
@@ -36,6 +37,7 @@ pub struct Players {
     mailboxes: Mailboxes,
     resting: Resting,
     roster: mpsc::Sender<Delivery>,
+    traps: LastTraps,
 }
 
 impl Players {
@@ -65,6 +67,11 @@ impl Players {
     /// Returns at most `limit` of the running players after `after`, in order.
     pub fn running(&self, after: Option<&PlayerId>, limit: usize) -> Vec<PlayerId> {
         self.mailboxes.players(after, limit)
+    }
+
+    /// Returns the last trap of a player that this node remembers.
+    pub fn last_trap(&self, player: &PlayerId) -> Option<Bundle> {
+        self.traps.bundle(player, &self.node)
     }
 
     /// Forgets where these players have stopped, for other nodes own them now.
@@ -106,6 +113,7 @@ impl Roster {
             mailboxes: mailboxes.clone(),
             resting: resting.clone(),
             roster,
+            traps: context.traps.clone(),
         };
         let roster = Self {
             context: Arc::new(context),

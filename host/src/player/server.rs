@@ -13,9 +13,11 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::codes::{CodeError, Codes};
-use super::machine::{Action, Event, Machine, Origin, Rested, Story, Ticket, View};
+use super::machine::{Action, Event, Machine, Origin, Rested, RestoreFailure, Story, Ticket, View};
 use super::roster::Reply;
+use super::sabotage;
 use super::shunned::Shunned;
+use super::traps::{LastTraps, TrappedCall};
 use super::words::Words;
 use crate::clock;
 use crate::directory::Directory;
@@ -51,6 +53,8 @@ pub struct Context {
     pub idle_after: Duration,
     /// How many players run at the same time before others rest for them.
     pub instances_max: usize,
+    /// What is remembered of traps.
+    pub traps: LastTraps,
 }
 
 /// One call in a mailbox.
@@ -111,6 +115,8 @@ struct Server {
     /// Whether the last call needed long, on whichever instance.
     takes_long: bool,
     callers: HashMap<Ticket, Reply>,
+    /// A trap on the present state that is not remembered yet.
+    trapped: Option<TrappedCall>,
     /// Those that wait until the player is served.
     openers: Vec<oneshot::Sender<()>>,
     last_ticket: Ticket,
@@ -198,6 +204,7 @@ impl Server {
             instance: None,
             takes_long: false,
             callers: HashMap::new(),
+            trapped: None,
             openers: Vec::new(),
             last_ticket: 0,
             awaited: FuturesUnordered::new(),
@@ -292,6 +299,7 @@ impl Server {
                 todo.extend(self.decide(event, &nodes));
             }
         }
+        self.remember_trap();
         if self.machine.is_active() || self.rested.is_some() {
             for done in self.openers.drain(..) {
                 // Who waited for long enough does not want to know.
@@ -311,7 +319,7 @@ impl Server {
 
     fn perform(&mut self, action: Action, nodes: &[NodeRecord]) -> Option<Event> {
         match action {
-            Action::Execute(call) => return Some(self.execute(&call)),
+            Action::Execute(call) => return Some(self.execute(call)),
             Action::Restore => return self.restore(nodes),
             Action::GiveUp => self.instance = None,
             Action::Rest(rested) => {
@@ -351,7 +359,9 @@ impl Server {
         None
     }
 
-    fn execute(&mut self, call: &Call) -> Event {
+    fn execute(&mut self, call: Call) -> Event {
+        // The state is about to change.
+        self.remember_trap();
         let (Some(instance), Some(state)) = (&mut self.instance, self.machine.state()) else {
             return Event::Trapped { message: "the instance is gone".to_owned() };
         };
@@ -363,8 +373,16 @@ impl Server {
             CallOutcome::Returned { value, delta } => Event::Returned { value, delta },
             CallOutcome::Trapped { message } => {
                 self.instance = None;
+                self.trapped = Some(TrappedCall { call, message: message.clone() });
                 Event::Trapped { message }
             }
+        }
+    }
+
+    /// Remembers a trap with the state before it. It waits until nobody waits for it.
+    fn remember_trap(&mut self) {
+        if let Some((trap, state)) = self.trapped.take().zip(self.machine.state()) {
+            self.context.traps.keep(trap, self.machine.generation(), state);
         }
     }
 
@@ -389,10 +407,12 @@ impl Server {
             Err(CodeError::Missing) => {
                 let code = self.machine.state().map(|state| state.code.to_string());
                 let code = code.unwrap_or_default();
-                Event::RestoreFailed(CallError::NoCode { player, code })
+                let error = CallError::NoCode { player, code };
+                Event::RestoreFailed(RestoreFailure::Here(error))
             }
             Err(error @ (CodeError::Load(_) | CodeError::Crashed | CodeError::Folder { .. })) => {
-                Event::RestoreFailed(CallError::Broken { player, reason: sentence(&error) })
+                let broken = CallError::Broken { player, reason: sentence(&error) };
+                Event::RestoreFailed(RestoreFailure::Here(broken))
             }
         }
     }
@@ -401,9 +421,12 @@ impl Server {
         let started = clock::now();
         let player = self.player.clone();
         let Some(state) = self.machine.state() else {
-            let reason = "its state is not known".to_owned();
-            return Event::RestoreFailed(CallError::Broken { player, reason });
+            let broken = CallError::Broken { player, reason: "its state is not known".to_owned() };
+            return Event::RestoreFailed(RestoreFailure::Here(broken));
         };
+        if let Some(reason) = sabotage::of(&player) {
+            return Event::RestoreFailed(RestoreFailure::State(reason));
+        }
         match code.instantiate(&state.snapshot) {
             Ok(mut instance) => {
                 instance.expect_long(self.takes_long);
@@ -411,13 +434,20 @@ impl Server {
                 let micros = clock::now().duration_since(started).as_micros();
                 Event::Restored { micros: u64::try_from(micros).unwrap_or(u64::MAX) }
             }
+            Err(error) if error.is_of_snapshot() => {
+                Event::RestoreFailed(RestoreFailure::State(sentence(&error)))
+            }
             Err(error) => {
-                Event::RestoreFailed(CallError::Broken { player, reason: sentence(&error) })
+                let broken = CallError::Broken { player, reason: sentence(&error) };
+                Event::RestoreFailed(RestoreFailure::Here(broken))
             }
         }
     }
 
     fn tell(&mut self, story: &Story) {
+        if matches!(story, Story::Forgotten) {
+            self.context.traps.forget(&self.player);
+        }
         let player = self.player.as_str();
         let generation = self.machine.generation();
         let seq = self.machine.state().map_or(Seq(0), |state| state.seq);

@@ -59,6 +59,23 @@ impl Words<'_> {
                     "an operator accepts a copy that may miss acknowledged calls"
                 );
             }
+            Story::NotRestored { reason } => {
+                let reason = reason.as_str();
+                tracing::error!(target: TARGET, player, %generation, %seq, reason, "its state could not be restored");
+            }
+            Story::Quarantined { times } => {
+                tracing::error!(
+                    target: TARGET,
+                    player, %generation, %seq, times,
+                    "in quarantine: its state is kept, and restored no more until it is released"
+                );
+            }
+            Story::LeftInQuarantine => {
+                say!("left in quarantine: it has its copies and no instance")
+            }
+            Story::Released => {
+                tracing::warn!(target: TARGET, player, %generation, %seq, "released from quarantine")
+            }
             Story::Forgotten => say!("forgotten: its next call begins a new one"),
             Story::HandedOver { to } => say!(peer = to.as_str(), "handed over"),
             Story::Moved => say!("another node owns it now"),

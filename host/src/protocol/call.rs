@@ -5,8 +5,8 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-use super::{CallKey, NodeName, PlayerId, Seq};
-use crate::limits::{KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME};
+use super::{Bundle, CallKey, FailedRestores, NodeName, PlayerId, Quarantine, Seq};
+use crate::limits::{KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME, LAST_TRAPS_MAX};
 
 /// An argument of a call, as the guest sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +36,19 @@ pub enum Operation {
     Recover(Recovery),
     /// Ends the player: its copies are dropped, and the next call begins a new one.
     Forget,
+    /// Ends the player's quarantine: the next call tries to restore it again.
+    Release,
+    /// Answers what is needed to look at a failure elsewhere, and changes nothing.
+    Bundle(Exhibit),
+}
+
+/// A failure that somebody wants to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Exhibit {
+    /// The player's latest trap on the node that runs it.
+    LastTrap,
+    /// The state that could not be restored.
+    Quarantine,
 }
 
 /// What an operator gives up on.
@@ -79,6 +92,15 @@ pub enum Answer {
         /// The node that has ended it.
         node: NodeName,
     },
+    /// The player is not in quarantine any more.
+    Released {
+        /// What had become of its restores.
+        failed: FailedRestores,
+        /// Its owner.
+        node: NodeName,
+    },
+    /// What is needed to look at a failure elsewhere.
+    Bundled(Box<Bundle>),
 }
 
 /// How a guest trapped and what it was restored to.
@@ -217,6 +239,31 @@ pub enum CallError {
         /// How far it is ahead, in milliseconds.
         ahead_ms: u64,
     },
+    /// The player's state could not be restored again and again.
+    #[error(
+        "quarantined: {0}; look at it with `host quarantine export {player} > FILE` and `host replay \
+         FILE`, then let it be tried again with `host quarantine release {player}`",
+        player = .0.player
+    )]
+    Quarantined(Box<Quarantine>),
+    /// The player is in no quarantine.
+    #[error("not_quarantined: {player} is not in quarantine; `host quarantine list` says who is")]
+    NotQuarantined {
+        /// The player.
+        player: PlayerId,
+    },
+    /// There is no trap of the player to look at.
+    #[error(
+        "no_bundle: {node} remembers no trap of {player}; a trap is remembered by the node on which \
+         it happened, in memory, for the {LAST_TRAPS_MAX} players that trapped last, so it is gone \
+         when the player has moved or the node has ended: make it trap again"
+    )]
+    NoBundle {
+        /// The player.
+        player: PlayerId,
+        /// The node that runs it.
+        node: NodeName,
+    },
 }
 
 impl CallError {
@@ -236,6 +283,9 @@ impl CallError {
             Self::Stopping { .. } => "stopping",
             Self::Late { .. } => "late",
             Self::Unknown { .. } => "unknown",
+            Self::Quarantined(_) => "quarantined",
+            Self::NotQuarantined { .. } => "not_quarantined",
+            Self::NoBundle { .. } => "no_bundle",
         }
     }
 
@@ -253,6 +303,9 @@ impl CallError {
             | Self::Available { .. }
             | Self::Stopping { .. }
             | Self::Late { .. }
+            | Self::Quarantined(_)
+            | Self::NotQuarantined { .. }
+            | Self::NoBundle { .. }
             | Self::KeyAhead { .. } => Outcome::NotApplied,
         }
     }

@@ -14,14 +14,14 @@ pub use sender::may_be_number_of;
 
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
-    NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Record, Seq,
-    Settings, SettingsChange, SettingsReport, Traffic, Writer,
+    NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine,
+    Record, Seq, Settings, SettingsChange, SettingsReport, Traffic, Writer,
 };
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Calls, appends, seeds, the directory, joining, relays and traffic.
+    /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine and bundles.
     V1 = 1,
 }
 
@@ -384,6 +384,11 @@ pub enum CallRequest {
     /// "How much has gone over the connections to other nodes that you have dialed and that are
     /// open?"
     Traffic,
+    /// The cluster's players that are in quarantine, after this one in order.
+    Quarantined {
+        /// The last id of the previous page.
+        after: Option<PlayerId>,
+    },
 }
 
 /// About players.
@@ -420,4 +425,11 @@ pub enum CallReply {
     Settings(Result<SettingsReport, String>),
     /// What has gone over those connections.
     Traffic(Traffic),
+    /// A page of players in quarantine, in order of their ids.
+    Quarantined {
+        /// The players.
+        players: Vec<Quarantine>,
+        /// Where the next page begins, if there are more.
+        next: Option<PlayerId>,
+    },
 }

@@ -1,11 +1,13 @@
 //! What the directory knows: nodes, players, and how a change of them ended.
 
+use std::fmt;
 use std::iter::Sum;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{CodeHash, CopyId, Generation, Incarnation, NodeId, NodeName, PlayerId, Seq, Writer};
+use crate::limits::{FAILED_RESTORES_MAX, RESTORE_REASON_BYTES_MAX};
 
 /// Whether a node takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,62 @@ pub struct KeeperCopy {
     pub copy: CopyId,
 }
 
+/// Restores of a player's state that failed one after the other, on whichever nodes.
+///
+/// They stand in the player's record, which is replicated and changes only by compare-and-set, so they
+/// outlive every owner, and no two of them are counted as one. One restore that succeeds ends the row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRestores {
+    /// How many.
+    pub times: u32,
+    /// The position of the state.
+    pub seq: Seq,
+    /// Why the latest one failed.
+    pub reason: String,
+}
+
+impl FailedRestores {
+    /// Returns as much of a reason as is kept.
+    pub fn cut(reason: &str) -> &str {
+        &reason[..reason.floor_char_boundary(RESTORE_REASON_BYTES_MAX)]
+    }
+}
+
+/// A player that nobody tries to restore any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The player.
+    pub player: PlayerId,
+    /// The node that owns it.
+    pub owner: NodeName,
+    /// The nodes that keep its state.
+    pub copies: Vec<NodeName>,
+    /// What became of its restores.
+    pub failed: FailedRestores,
+}
+
+impl Quarantine {
+    /// Returns what there is to say of a player that is in quarantine by its record.
+    pub fn of(player: &PlayerId, record: &PlayerRecord, nodes: &[NodeRecord]) -> Option<Self> {
+        let failed = record.quarantine()?.clone();
+        let copies = record.keepers.iter().map(|copy| name_of(copy.node, nodes)).collect();
+        let owner = name_of(record.owner.node, nodes);
+        Some(Self { player: player.clone(), owner, copies, failed })
+    }
+}
+
+impl fmt::Display for Quarantine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { player, copies, failed: FailedRestores { times, seq, reason }, .. } = self;
+        let copies = copies.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
+        write!(
+            f,
+            "{player} could not be restored {times} times in a row ({reason}) and is not tried any \
+             more; its state at seq {seq} is kept on {copies}"
+        )
+    }
+}
+
 /// A player as the directory knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlayerRecord {
@@ -72,9 +130,16 @@ pub struct PlayerRecord {
     pub keepers: Vec<KeeperCopy>,
     /// The component that the player's memory belongs to.
     pub code: CodeHash,
+    /// What became of the latest restores, if they failed.
+    pub failed: Option<Box<FailedRestores>>,
 }
 
 impl PlayerRecord {
+    /// Returns why nobody tries to restore the player any more, if that is so.
+    pub fn quarantine(&self) -> Option<&FailedRestores> {
+        self.failed.as_deref().filter(|failed| failed.times >= FAILED_RESTORES_MAX)
+    }
+
     /// Whether the player is no more. Its number stays, so that old owners and copies of it are
     /// fenced when it begins anew.
     pub fn is_forgotten(&self) -> bool {
@@ -102,6 +167,9 @@ pub struct PlayerChange {
     pub keepers: Vec<KeeperCopy>,
     /// The component that the player's memory belongs to.
     pub code: CodeHash,
+    /// What became of the latest restores, if they failed. A new owner repeats what the one before
+    /// has said.
+    pub failed: Option<Box<FailedRestores>>,
 }
 
 /// How a change ended.
@@ -161,6 +229,8 @@ pub struct PlayerListing {
     pub owner: NodeName,
     /// Whether it runs there now; otherwise its next call restores it.
     pub running: bool,
+    /// Whether it is in quarantine, so that no call restores it.
+    pub quarantined: bool,
     /// The nodes that keep its copies.
     pub keepers: Vec<NodeName>,
     /// Its ownership number.

@@ -200,7 +200,9 @@ fn told(answer: Answer) -> Ended {
         }
         Answer::Trapped(crash) => Ended::Trapped { message: crash.message },
         // Nobody asks for that here.
-        Answer::Forgotten { .. } => Ended::Trapped { message: "it was forgotten".to_owned() },
+        Answer::Forgotten { .. } | Answer::Released { .. } | Answer::Bundled(_) => {
+            Ended::Trapped { message: "it was asked for something else".to_owned() }
+        }
     }
 }
 

@@ -30,11 +30,13 @@ pub enum Bug {
     RecoverAnyPosition,
     /// A player that was ended begins again as what it was.
     ReturnEnded,
+    /// An owner says nothing of failed restores when it has its keepers named.
+    ForgetFailures,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AnswerBeforeAcknowledgement,
         Self::NoGenerationCheck,
         Self::RestoreStale,
@@ -47,6 +49,7 @@ impl Bug {
         Self::HandOverUnacknowledged,
         Self::RecoverAnyPosition,
         Self::ReturnEnded,
+        Self::ForgetFailures,
     ];
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Client {
     pub(super) is_done: bool,
     /// The player whose last call was told that it is unavailable.
     unavailable: Option<usize>,
+    /// The player whose last call was told that it is in quarantine.
+    quarantined: Option<usize>,
     /// The one player that it asks, and how often it will begin a call.
     visits: Option<(usize, u64)>,
     /// What its clock shows when the world begins, after the epoch.
@@ -63,6 +65,7 @@ impl Client {
             probes: None,
             is_done: false,
             unavailable: None,
+            quarantined: None,
             visits: None,
             clock,
             makes_keys,
@@ -126,9 +129,14 @@ impl World {
             None => None,
         };
         let unavailable = self.clients[client].unavailable.take();
-        let player =
-            probe.or(visited).or(unavailable).unwrap_or_else(|| self.rng.index(self.players.len()));
-        let decided = self.operation_of_operator(player, unavailable == Some(player));
+        let quarantined = self.clients[client].quarantined.take();
+        let player = probe.or(visited).or(unavailable).or(quarantined);
+        let player = player.unwrap_or_else(|| self.rng.index(self.players.len()));
+        let decided = if quarantined == Some(player) {
+            self.release_of_operator()
+        } else {
+            self.operation_of_operator(player, unavailable == Some(player))
+        };
         let operation = match self.rng.index(10) {
             _ if decided.is_some() => decided.unwrap_or(Operation::Points),
             _ if probe.is_some() => Operation::Reward(Term::Integer(1)),
@@ -247,7 +255,12 @@ impl World {
         self.tell(|| format!("client {client}: {key} {called:?}"));
         let ended = match called {
             Ok(Answer::Returned { value, .. }) => Ended::Returned(value),
-            Ok(Answer::Trapped(_) | Answer::Forgotten { .. }) => Ended::Trapped,
+            Ok(
+                Answer::Trapped(_)
+                | Answer::Forgotten { .. }
+                | Answer::Released { .. }
+                | Answer::Bundled(_),
+            ) => Ended::Trapped,
             Err(CallError::KeyExpired { horizon, .. }) if self.renews(id) => {
                 return self.renew(id, horizon);
             }
@@ -264,6 +277,9 @@ impl World {
                 let once = unknown && op.operation == Operation::Forget;
                 if matches!(error, CallError::Unavailable { .. }) {
                     self.clients[client].unavailable = Some(self.ops[id].player);
+                }
+                if matches!(error, CallError::Quarantined(_)) {
+                    self.clients[client].quarantined = Some(self.ops[id].player);
                 }
                 if !expired && !once && tried < ATTEMPTS_MAX && self.rng.percent(again) {
                     let wait = self.rng.between(1, 300) * MS;

@@ -149,6 +149,16 @@ coverage! {
     recoveries,
     /// Acknowledged calls that were given up by that, at most.
     calls_given_up,
+    /// Restores that failed because of the state.
+    restores_failed,
+    /// Restores that failed for want of memory.
+    restores_without_memory,
+    /// Players that got into quarantine.
+    quarantines,
+    /// Changes of the owner of a player in quarantine.
+    quarantines_taken_over,
+    /// Players released from it.
+    releases,
     /// Players ended.
     ends,
     /// Players that answered after the faults stopped.

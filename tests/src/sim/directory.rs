@@ -57,16 +57,23 @@ impl World {
             Command::Players(changes) => self.ended_by(changes),
             _ => Vec::new(),
         };
+        let before = match &command {
+            Command::Players(changes) => self.records_of(changes),
+            _ => Vec::new(),
+        };
         let outcome = self.log.state.apply(&command);
+        self.watch_counts(&before);
         ended.iter().for_each(|player| self.watch_end(player));
         self.tell(|| match &command {
             Command::Players(changes) => {
                 let change = |change: &PlayerChange| {
-                    let PlayerChange { player, expect, owner, keepers, .. } = change;
+                    let PlayerChange { player, expect, owner, keepers, failed, .. } = change;
                     let copies: Vec<_> =
                         keepers.iter().map(|keeper| keeper.copy.to_string()).collect();
                     let copies = copies.join(" ");
-                    format!("{player} g{expect}+1 {}/{} [{copies}]", owner.node, owner.incarnation)
+                    let failed = failed.as_ref().map_or(0, |failed| failed.times);
+                    let (node, start) = (owner.node, owner.incarnation);
+                    format!("{player} g{expect}+1 {node}/{start} [{copies}] failed {failed}")
                 };
                 let changes: Vec<_> = changes.iter().map(change).collect();
                 let short = match &outcome {
@@ -293,8 +300,8 @@ impl World {
 /// A change that conflicts with itself was done by an earlier attempt, as the directory's driver
 /// has it.
 fn settle(change: &PlayerChange, outcome: ChangeOutcome) -> ChangeOutcome {
-    let PlayerChange { player: _, expect, by: _, owner, keepers, code } = change.clone();
-    let asked = PlayerRecord { generation: expect.next(), owner, keepers, code };
+    let PlayerChange { player: _, expect, by: _, owner, keepers, code, failed } = change.clone();
+    let asked = PlayerRecord { generation: expect.next(), owner, keepers, code, failed };
     match outcome {
         ChangeOutcome::Conflict(Some(record)) if record == asked => {
             ChangeOutcome::Changed(record.generation)

@@ -3,6 +3,7 @@
 use super::happening::{Happening, MS, SECOND, Slot, Time};
 use super::operators::Operators;
 use super::rng::Rng;
+use super::spoiled::Spoils;
 use super::together::Together;
 use super::world::World;
 
@@ -35,6 +36,7 @@ pub(super) struct Plan {
     /// What may still fail at the same moment.
     pub(super) together: Together,
     pub(super) operators: Operators,
+    pub(super) spoils: Spoils,
     /// From when until when nobody calls and hardly anything goes wrong, in a few worlds.
     pub(super) calm: Option<(Time, Time)>,
     /// Rewards that change a lot, of a hundred.
@@ -76,6 +78,7 @@ impl Plan {
             losses: u64::from(rng.percent(15)),
             together: Together::draw(rng),
             operators: Operators::draw(rng),
+            spoils: Spoils::draw(rng),
             lost_outcomes: rng.between(0, 15),
             repeats: if rng.percent(50) { rng.between(1, 12) } else { 0 },
         }
@@ -102,7 +105,7 @@ impl World {
             self.plan.reboots -= 1;
             return self.reboot(slot);
         }
-        if self.fail_together() {
+        if self.fail_together() || self.perhaps_spoil() {
             return;
         }
         if self.plan.losses > 0 && self.can_spare(slot) && self.rng.percent(5) {

@@ -57,7 +57,7 @@ impl World {
             self.coverage.ahead += 1;
             return self.answer_client(slot, op, client_attempt, Err(error));
         }
-        if call.operation == Operation::Forget {
+        if matches!(call.operation, Operation::Forget | Operation::Release) {
             // A player that this node has not heard of yet must not be taken for one that is not.
             if !self.can_commit(slot) {
                 let reason = "the directory's leader does not answer".to_owned();

@@ -72,7 +72,11 @@ pub(super) fn bulk_bytes(points: i64) -> Option<usize> {
 pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call) -> Event {
     let before = total_of(memory);
     let points = match &call.operation {
-        Operation::Points | Operation::Recover(_) | Operation::Forget => {
+        Operation::Points
+        | Operation::Recover(_)
+        | Operation::Forget
+        | Operation::Release
+        | Operation::Bundle(_) => {
             return Event::Returned { value: before, delta: Delta::default() };
         }
         Operation::Reward(Term::Integer(points)) => *points,

@@ -8,6 +8,7 @@ mod linearizable;
 mod liveness;
 mod one_owner;
 mod order;
+mod quarantine;
 mod restored;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -159,7 +159,8 @@ impl World {
                 | Bug::AnswerBeforeSync
                 | Bug::HandOverUnacknowledged
                 | Bug::RecoverAnyPosition
-                | Bug::ReturnEnded,
+                | Bug::ReturnEnded
+                | Bug::ForgetFailures,
             )
             | None => {}
         }

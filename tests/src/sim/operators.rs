@@ -43,6 +43,12 @@ impl World {
         None
     }
 
+    /// What an operator asks of a player in quarantine.
+    pub(super) fn release_of_operator(&mut self) -> Option<Operation> {
+        let releases = self.healed.is_some() || self.rng.percent(60);
+        releases.then_some(Operation::Release)
+    }
+
     /// A doubtful copy that the directory names, sometimes with the position that it has.
     fn recovery(&mut self, player: usize) -> Option<Recovery> {
         let record = self.log.state.player(&self.players[player])?;

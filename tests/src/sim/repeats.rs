@@ -76,10 +76,12 @@ impl World {
     }
 }
 
-/// Not so the end of a player: nobody remembers its key, so nobody who lost the reply asks again.
+/// Not so what operators ask: nobody remembers its key, so nobody who lost the reply asks again.
 fn may_come_twice(request: &Request) -> bool {
     match request {
         Request::Keeper(_) => true,
-        Request::Forward { call, .. } => call.operation != Operation::Forget,
+        Request::Forward { call, .. } => {
+            !matches!(call.operation, Operation::Forget | Operation::Release)
+        }
     }
 }

@@ -7,8 +7,8 @@ use host::limits::IDLE_AFTER;
 use host::net::AskError;
 use host::player::{Action, Around, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
-    Answer, Call, CallError, CallKey, ChangeOutcome, Generation, KeeperCopy, KeeperReply,
-    KeyWindow, NodeId, NodeStatus, PlayerId, Seq,
+    Answer, Call, CallError, CallKey, ChangeOutcome, FailedRestores, Generation, KeeperCopy,
+    KeeperReply, KeyWindow, NodeId, NodeStatus, PlayerChange, PlayerId, Seq,
 };
 
 use super::Bug;
@@ -241,6 +241,9 @@ impl World {
             }
             Action::Change(mut change) => {
                 change.expect.0 += self.server(slot, player, id)?.hidden;
+                if self.has(Bug::ForgetFailures) {
+                    self.forget_failures(&mut change);
+                }
                 let job = Job { id: self.number(), player: player.clone(), server: id, change };
                 self.change(slot, job);
             }
@@ -326,6 +329,18 @@ impl World {
         }
     }
 
+    /// [`Bug::ForgetFailures`]: one that counts is as it should be.
+    fn forget_failures(&self, change: &mut PlayerChange) {
+        let record = self.log.state.player(&change.player);
+        let repeats = record.is_some_and(|record| {
+            let times = |failed: &Option<Box<FailedRestores>>| failed.as_ref().map(|f| f.times);
+            record.owner == change.owner && times(&record.failed) == times(&change.failed)
+        });
+        if repeats {
+            change.failed = None;
+        }
+    }
+
     /// [`Bug::ForgetHorizon`].
     fn as_if_new(
         &self,
@@ -354,6 +369,10 @@ impl World {
     }
 
     fn instantiate(&mut self, slot: Slot, player: &PlayerId, id: u64) -> Option<Event> {
+        self.watch_restore(slot, player, id);
+        if let Some(failed) = self.restore_fails(slot, player) {
+            return Some(failed);
+        }
         let server = self.server(slot, player, id)?;
         let state = server.machine.state()?;
         server.memory = Some(memory_of(state));

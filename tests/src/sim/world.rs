@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) ops: Vec<Op>,
     pub(super) watch: Watch,
     pub(super) coverage: Coverage,
+    /// Players whose states cannot be restored until then.
+    pub(super) spoiled: BTreeMap<PlayerId, Time>,
     pub(super) healed: Option<Time>,
     trace: Vec<String>,
     violation: Option<(&'static str, String)>,
@@ -88,6 +90,7 @@ impl World {
             ops: Vec::new(),
             watch: Watch::default(),
             coverage: Coverage { runs: 1, ..Coverage::default() },
+            spoiled: BTreeMap::new(),
             healed: None,
             trace: Vec::new(),
             violation: None,

@@ -59,6 +59,9 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(!repeats.contains(&0), "requests are done twice");
     assert!(seen.recoveries > 0 && seen.calls_given_up > 0, "doubtful copies are taken");
     assert!(seen.ends > 0, "players are ended");
+    assert!(seen.restores_failed > 0 && seen.restores_without_memory > 0, "restores fail");
+    assert!(seen.quarantines_taken_over > 0, "owners of players in quarantine change");
+    assert!(seen.releases > 0, "players are released");
     assert!(seen.rests > 0 && seen.wakes > 0, "players rest and are called again");
     assert!(seen.changes_alone > 0, "changes are too large for a frame");
     assert!(seen.deaths_after_handover > 0, "nodes die in the middle of a handover");
@@ -148,4 +151,9 @@ fn a_doubtful_copy_that_is_trusted_at_any_position_is_noticed() {
 #[test]
 fn a_player_that_returns_after_its_end_is_noticed() {
     is_found_by(Bug::ReturnEnded, "nothing of a player that was ended returns");
+}
+
+#[test]
+fn failed_restores_that_an_owner_forgets_are_noticed() {
+    is_found_by(Bug::ForgetFailures, "only a person's word ends a quarantine");
 }

@@ -383,6 +383,9 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::NoCode { .. }
         | CallError::Broken { .. }
         | CallError::KeyReused { .. }
+        | CallError::Quarantined(_)
+        | CallError::NotQuarantined { .. }
+        | CallError::NoBundle { .. }
         | CallError::Available { .. }
         | CallError::KeyExpired { .. } => false,
     }

@@ -240,6 +240,7 @@ async fn pages_of_a_listing_come_from_one_node() {
         player: player.parse().unwrap(),
         owner: name("b"),
         running: true,
+        quarantined: false,
         keepers: vec![],
         generation: Generation(1),
         seq: None,

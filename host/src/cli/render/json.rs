@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::status;
 use crate::cli::client::{Failed, Nodes, Players};
 use crate::protocol::{
-    CallKey, Crash, DrainReport, NodeName, Outcome, PlayerId, Seq, SettingsReport,
+    CallKey, Crash, DrainReport, FailedRestores, NodeName, Outcome, PlayerId, Seq, SettingsReport,
 };
 
 pub(super) fn returned(points: i64, seq: Seq, node: &NodeName, key: CallKey) -> String {
@@ -84,6 +84,19 @@ pub(super) fn forgotten(seq: Option<Seq>, node: &NodeName) -> String {
     line(&Forgotten { forgotten: true, seq: seq.map(|seq| seq.0), node })
 }
 
+pub(super) fn released(failed: &FailedRestores, node: &NodeName) -> String {
+    #[derive(Serialize)]
+    struct Released<'a> {
+        released: bool,
+        times: u32,
+        seq: u64,
+        reason: &'a str,
+        node: &'a NodeName,
+    }
+    let FailedRestores { times, seq, reason } = failed;
+    line(&Released { released: true, times: *times, seq: seq.0, reason, node })
+}
+
 pub(super) fn drained(report: &DrainReport) -> String {
     #[derive(Serialize)]
     struct Drained<'a> {
@@ -142,6 +155,7 @@ pub(super) fn players(list: &Players) -> String {
         player: &'a PlayerId,
         owner: &'a NodeName,
         running: bool,
+        quarantined: bool,
         keepers: &'a [NodeName],
         generation: u64,
         seq: Option<u64>,
@@ -154,6 +168,7 @@ pub(super) fn players(list: &Players) -> String {
             player: &listing.player,
             owner: &listing.owner,
             running: listing.running,
+            quarantined: listing.quarantined,
             keepers: &listing.keepers,
             generation: listing.generation.0,
             seq: listing.seq.map(|seq| seq.0),

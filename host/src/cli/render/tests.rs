@@ -73,6 +73,7 @@ fn players_line_up() {
         player: player.parse().unwrap(),
         owner: name("app_node1"),
         running: points.is_some(),
+        quarantined: false,
         keepers: vec![name("app_node2")],
         generation: Generation(1),
         seq: points.map(|_| Seq(12)),
@@ -93,6 +94,7 @@ player1      -5   12  app_node1  app_node2           1  running
     list.players.pop();
     let expected = r#"{"players":[{"player":"player1","owner":"app_node1","running":true,"#
         .to_owned()
+        + r#""quarantined":false,"#
         + r#""keepers":["app_node2"],"generation":1,"seq":12,"points":-5}],"#
         + r#""silent":["app_node3"]}"#;
     assert_eq!(players(Format::Json, &list).text, expected);

@@ -135,7 +135,7 @@ mod tests {
     fn record(generation: u64) -> PlayerRecord {
         let owner = Writer { node: NodeId(1), incarnation: Incarnation(1) };
         let (generation, keepers) = (Generation(generation), Vec::new());
-        PlayerRecord { generation, owner, keepers, code: CodeHash([0; 32]) }
+        PlayerRecord { generation, owner, keepers, code: CodeHash([0; 32]), failed: None }
     }
 
     proptest! {

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Ack, CodeHash, Incarnation, KeeperCopy};
+use crate::protocol::{Ack, CodeHash, FailedRestores, Incarnation, KeeperCopy, Seq};
 
 const CODE: CodeHash = CodeHash([1; 32]);
 
@@ -56,7 +56,12 @@ fn change(expect: u64, owner: Writer, keepers: &[KeeperCopy]) -> PlayerChange {
         owner,
         keepers: keepers.to_vec(),
         code: CODE,
+        failed: None,
     }
+}
+
+fn failed_times(times: u32) -> FailedRestores {
+    FailedRestores { times, seq: Seq(7), reason: "no".to_owned() }
 }
 
 /// Applies one change: the new generation, or `None` after a conflict, which must change nothing.
@@ -302,6 +307,30 @@ fn players_are_listed_in_pages() {
     assert_eq!(page(Some("bb")), ["c"]);
 }
 
+#[test]
+fn what_is_known_of_failed_restores_goes_with_the_player() {
+    let mut state = four_nodes();
+    let copies = [keeper(2, 20)];
+    let failed = |times| Some(Box::new(failed_times(times)));
+    let says = |expect, owner, failed| PlayerChange { failed, ..change(expect, owner, &copies) };
+    assert_eq!(apply(&mut state, says(0, writer(1, 1), failed(1))), None, "it was never restored");
+    apply(&mut state, says(0, writer(1, 1), None)).unwrap();
+    assert_eq!(apply(&mut state, says(1, writer(1, 1), failed(3))), Some(2), "its owner counts");
+    let given = PlayerChange { by: writer(1, 1), ..says(2, writer(4, 1), None) };
+    assert_eq!(apply(&mut state, given), None, "it is given away with it");
+    assert!(down(&mut state, writer(1, 1)));
+    for other in [None, failed(2), failed(4)] {
+        assert_eq!(apply(&mut state, says(2, writer(3, 1), other)), None, "a claim repeats it");
+    }
+    assert_eq!(apply(&mut state, says(2, writer(3, 1), failed(3))), Some(3));
+    assert_eq!(state.player(&player()).unwrap().quarantine(), Some(&failed_times(3)));
+    let ends = |failed| PlayerChange { failed, ..change(3, writer(3, 1), &[]) };
+    assert_eq!(apply(&mut state, ends(failed(3))), None, "nothing of it is left");
+    assert_eq!(apply(&mut state, ends(None)), Some(4));
+    assert_eq!(apply(&mut state, says(4, writer(3, 1), failed(1))), None);
+    assert_eq!(apply(&mut state, says(4, writer(3, 1), None)), Some(5));
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let node = 1u64..5;
     let incarnation = 1u64..4;
@@ -316,14 +345,16 @@ fn any_command() -> impl Strategy<Value = Command> {
         ((node.clone(), incarnation.clone()), (node.clone(), incarnation)),
         vec((node, 0u64..6), 0..3),
         prop_oneof![9 => Just(CODE), 1 => Just(CodeHash([2; 32]))],
+        prop::option::weighted(0.1, 1u32..3),
     )
-        .prop_map(|(player, expect, (by, owner), keepers, code)| PlayerChange {
+        .prop_map(|(player, expect, (by, owner), keepers, code, failed)| PlayerChange {
             player: player.parse().unwrap(),
             expect: Generation(expect),
             by: writer(by.0, by.1),
             owner: writer(owner.0, owner.1),
             keepers: keepers.into_iter().map(|(node, copy)| keeper(node, copy)).collect(),
             code,
+            failed: failed.map(|times| Box::new(failed_times(times))),
         });
     prop_oneof![
         2 => announce,

@@ -109,7 +109,7 @@ mod tests {
     fn record() -> PlayerRecord {
         let keepers = vec![KeeperCopy { node: NodeId(2), copy: CopyId(7) }];
         let (generation, code) = (Generation(3), CodeHash([0; 32]));
-        PlayerRecord { generation, owner: writer(1), keepers, code }
+        PlayerRecord { generation, owner: writer(1), keepers, code, failed: None }
     }
 
     /// Returns the nodes that a player of node 1 falls to, whose keeper is node 2.

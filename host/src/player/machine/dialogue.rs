@@ -47,7 +47,7 @@ pub enum Event {
         micros: u64,
     },
     /// No instance could be made from `state`.
-    RestoreFailed(CallError),
+    RestoreFailed(RestoreFailure),
     /// The directory decided a change, or did not say in time.
     Changed(Option<ChangeOutcome>),
     /// A keeper replied, or did not.
@@ -70,6 +70,16 @@ pub enum Event {
     Rest,
     /// The node stops: no new calls.
     Stop,
+}
+
+/// Why no instance could be made.
+#[derive(Debug)]
+pub enum RestoreFailure {
+    /// It says nothing about the state: this machine has no memory, or not the code. Whoever waits is
+    /// told this.
+    Here(CallError),
+    /// The state itself cannot be restored; in words.
+    State(String),
 }
 
 /// What to do.
@@ -184,6 +194,20 @@ pub enum Story {
         /// How long that took, in microseconds.
         micros: u64,
     },
+    /// No instance could be made from its state.
+    NotRestored {
+        /// Why.
+        reason: String,
+    },
+    /// It is not tried any more.
+    Quarantined {
+        /// How often it was tried in a row.
+        times: u32,
+    },
+    /// It was not tried, for it is in quarantine.
+    LeftInQuarantine,
+    /// It may be tried again.
+    Released,
     /// Another node owns the player now, for this one is going to leave.
     HandedOver {
         /// The new owner.

@@ -34,8 +34,9 @@ impl Machine {
             owner,
             keepers: record.keepers,
             code: record.code,
+            failed: record.failed,
         };
-        self.name(Naming { change, seeded: Vec::new() }, out);
+        self.name(Naming { change, seeded: Vec::new(), counts: false }, out);
         "the player is being handed over".clone_into(&mut self.trouble);
     }
 

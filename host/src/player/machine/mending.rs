@@ -20,7 +20,11 @@ impl Machine {
     pub(super) fn acceptable(&self, view: View<'_>) -> Option<(KeeperCopy, Seq)> {
         let recovery = self.queue.iter().find_map(|waiting| match &waiting.call.operation {
             Operation::Recover(recovery) => Some(recovery),
-            Operation::Reward(_) | Operation::Points | Operation::Forget => None,
+            Operation::Reward(_)
+            | Operation::Points
+            | Operation::Forget
+            | Operation::Release
+            | Operation::Bundle(_) => None,
         });
         let Recovery { from, accept } = recovery.filter(|_| self.accepted.is_none())?;
         let node = view.nodes.iter().find(|node| node.name == *from)?;
@@ -68,7 +72,7 @@ impl Machine {
     /// Ends the player.
     pub(super) fn forget(&mut self, waiting: Waiting, out: &mut Vec<Action>) {
         let Some(record) = self.record.clone() else { return };
-        self.forgetting = Some(waiting);
+        self.deciding = Some(waiting);
         let change = PlayerChange {
             player: self.player.clone(),
             expect: record.generation,
@@ -76,8 +80,9 @@ impl Machine {
             owner: self.me,
             keepers: Vec::new(),
             code: record.code,
+            failed: None,
         };
-        self.name(Naming { change, seeded: Vec::new() }, out);
+        self.name(Naming { change, seeded: Vec::new(), counts: false }, out);
         "the directory has not confirmed that the player is forgotten"
             .clone_into(&mut self.trouble);
     }
@@ -89,7 +94,7 @@ impl Machine {
         view: View<'_>,
         out: &mut Vec<Action>,
     ) {
-        if let Some(waiting) = self.forgetting.take() {
+        if let Some(waiting) = self.deciding.take() {
             let result = Ok(Answer::Forgotten { seq, node: view.name(self.me.node) });
             out.push(Action::Answer { ticket: waiting.ticket, result });
         }
@@ -114,6 +119,8 @@ impl Waiting {
             Operation::Reward(_)
             | Operation::Points
             | Operation::Forget
+            | Operation::Release
+            | Operation::Bundle(_)
             | Operation::Recover(_) => error,
         };
         Action::Answer { ticket: self.ticket, result: Err(error) }

@@ -11,6 +11,8 @@ use crate::protocol::{
 pub(super) struct Naming {
     pub(super) change: PlayerChange,
     pub(super) seeded: Vec<KeeperCopy>,
+    /// Whether the change counts a restore, or begins to count anew.
+    pub(super) counts: bool,
 }
 
 impl Machine {
@@ -28,8 +30,9 @@ impl Machine {
         let keepers = held.chain(seeded.iter().copied()).collect();
         let (player, expect) = (self.player.clone(), self.generation());
         let (by, owner) = (self.me, self.me);
-        let change = PlayerChange { player, expect, by, owner, keepers, code };
-        self.name(Naming { change, seeded }, out);
+        let (failed, counts) = self.failed_restores();
+        let change = PlayerChange { player, expect, by, owner, keepers, code, failed };
+        self.name(Naming { change, seeded, counts }, out);
     }
 
     pub(super) fn name(&mut self, naming: Naming, out: &mut Vec<Action>) {
@@ -69,18 +72,23 @@ impl Machine {
                 self.close_moved(out);
             }
             Some(ChangeOutcome::Changed(generation)) => {
-                let Naming { change: PlayerChange { owner, keepers, code, .. }, seeded } = naming;
+                let Naming { change, seeded, counts } = naming;
+                let PlayerChange { owner, keepers, code, failed, .. } = change;
                 let names = self.remote_names(&keepers, view);
                 out.push(Action::Tell(Story::Named { keepers: names }));
-                let record = PlayerRecord { generation, owner, keepers, code };
+                let record = PlayerRecord { generation, owner, keepers, code, failed };
+                let before = self.record.as_mut().and_then(|record| record.failed.take());
                 self.adopt(record, &seeded, out);
                 self.retries = 0;
+                if counts {
+                    self.counted(before, view, out);
+                }
                 self.revive(view, out);
             }
             Some(ChangeOutcome::Conflict(current)) => {
                 // The directory still says what it said: it only disliked the nodes. An earlier
                 // attempt of the same change may still win, so the copies stay.
-                if current == self.record && self.forgetting.is_none() {
+                if current == self.record && self.deciding.is_none() {
                     // What it disliked is known here by now: others are chosen at once.
                     if !self.may_still_name(&naming, view) {
                         return self.settle(view, out);

@@ -57,6 +57,7 @@ impl Machine {
             owner: self.me,
             keepers: record.keepers,
             code: record.code,
+            failed: record.failed,
         }));
     }
 
@@ -202,6 +203,9 @@ impl Machine {
 
     /// Makes an instance of what was settled, if anybody waits for one.
     pub(super) fn revive(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        if self.is_held_back(view, out) {
+            return;
+        }
         if self.life == Life::None && self.queue.is_empty() {
             self.life = Life::Unasked;
             out.push(Action::Tell(Story::Serving { seq: self.seq() }));
@@ -220,11 +224,18 @@ impl Machine {
     pub(super) fn handle_restored(&mut self, micros: u64, view: View<'_>, out: &mut Vec<Action>) {
         self.life = Life::Live;
         self.used = Some(view.now);
+        let reviving = matches!(self.phase, Phase::Reviving);
         if let Some((waiting, message)) = self.crashed.take() {
             self.answer_crash(waiting, message, micros, view, out);
-        } else if matches!(self.phase, Phase::Reviving) {
+        } else if reviving {
             out.push(Action::Tell(Story::Serving { seq: self.seq() }));
             self.phase = Phase::Active;
+        }
+        if self.begins_anew() {
+            if matches!(self.phase, Phase::Active) {
+                self.settle(view, out);
+            }
+        } else if reviving {
             self.check_keepers(view, out);
         }
     }

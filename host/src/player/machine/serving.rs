@@ -15,9 +15,17 @@ const LARGE_DELTA_BYTES: usize = FRAME_BYTES_MAX / 2;
 impl Machine {
     /// Executes the next call if one waits and may run.
     pub(super) fn pump(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Active) && self.is_quarantined() {
+            return self.refuse_in_quarantine(view, out);
+        }
+        // It waited for what was executed before.
+        if matches!(self.phase, Phase::Active) && self.is_to_be_counted() {
+            return self.settle(view, out);
+        }
         if matches!(self.phase, Phase::Active)
             && self.life == Life::Unasked
             && !self.queue.is_empty()
+            && self.restore_at.is_none_or(|at| at <= view.now)
         {
             self.life = Life::Coming;
             out.push(Action::Restore);
@@ -42,6 +50,10 @@ impl Machine {
                 // One caller is told what was recovered; the next one has nothing to give up.
                 Operation::Recover(_) if self.accepted.take().is_none() => {
                     self.answer_available(waiting, view, out);
+                    continue;
+                }
+                Operation::Release | Operation::Bundle(_) => {
+                    out.push(self.not_quarantined(&waiting));
                     continue;
                 }
                 Operation::Reward(_) | Operation::Points | Operation::Recover(_) => {}
@@ -141,7 +153,7 @@ impl Machine {
     }
 
     /// Answers once every keeper has confirmed that this is still the owner (design rule 2).
-    fn confirm(
+    pub(super) fn confirm(
         &mut self,
         waiting: Waiting,
         answer: impl FnOnce(crate::protocol::NodeName) -> Answer,

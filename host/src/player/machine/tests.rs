@@ -3,6 +3,7 @@
 mod keepers;
 mod mending;
 mod own_copy;
+mod quarantine;
 mod trial;
 mod waking;
 
@@ -142,7 +143,10 @@ impl World {
                 let spoken = |node: &u64| !self.quiet || *node != ME.node.0;
                 let keepers = change.keepers.iter().map(|k| k.node.0);
                 let keepers: Vec<_> = keepers.filter(spoken).collect();
-                let text = format!("change {} -> {keepers:?}", change.expect);
+                let failed =
+                    change.failed.as_ref().map(|failed| format!(" failed {}", failed.times));
+                let failed = failed.unwrap_or_default();
+                let text = format!("change {} -> {keepers:?}{failed}", change.expect);
                 self.change = Some(change);
                 text
             }
@@ -176,6 +180,10 @@ impl World {
                     Some(seq) => format!("answer {ticket}: forgotten at {seq}"),
                     None => format!("answer {ticket}: forgotten"),
                 },
+                Ok(Answer::Released { failed, .. }) => {
+                    format!("answer {ticket}: released after {}", failed.times)
+                }
+                Ok(Answer::Bundled(bundle)) => format!("answer {ticket}: bundle at {}", bundle.seq),
                 Err(error) => {
                     let text = error.to_string();
                     let code = text.split([' ', ':']).next().unwrap_or_default();
@@ -267,7 +275,8 @@ impl World {
 fn record(owner: u64, keeper: u64) -> PlayerRecord {
     let owner = Writer { node: NodeId(owner), incarnation: Incarnation(1) };
     let keepers = vec![KeeperCopy { node: NodeId(keeper), copy: CopyId(99) }];
-    PlayerRecord { generation: Generation(5), owner, keepers, code: CodeHash([0; 32]) }
+    let (generation, code) = (Generation(5), CodeHash([0; 32]));
+    PlayerRecord { generation, owner, keepers, code, failed: None }
 }
 
 #[test]

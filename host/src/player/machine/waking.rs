@@ -66,7 +66,9 @@ impl Machine {
             || !self.unanswered.is_empty()
             || self.executing.is_some()
             || self.crashed.is_some()
-            || self.forgetting.is_some();
+            || self.tally.is_some()
+            || self.restore_at.is_some()
+            || self.deciding.is_some();
         !calls && self.life != Life::Coming && !self.stopping && !self.is_leaving(view)
     }
 

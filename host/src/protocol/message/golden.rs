@@ -1,7 +1,8 @@
 //! Golden bytes: one line a message. A change here is a change of the wire: raise `Version`.
 
 use super::super::{
-    Ack, CallKey, Crash, Effect, KeeperCopy, NodeStatus, Operation, PlayerRecord, Term,
+    Ack, Bundle, CallKey, Crash, Effect, Ending, Exhibit, FailedRestores, KeeperCopy, NodeStatus,
+    Operation, PlayerRecord, Term,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -50,12 +51,27 @@ fn node() -> NodeRecord {
 fn change() -> PlayerChange {
     let keepers = vec![KeeperCopy { node: NodeId(3), copy: COPY }];
     let (by, owner) = (WRITER, WRITER);
-    PlayerChange { player: player(), expect: Generation(4), by, owner, keepers, code: CODE }
+    let (player, expect) = (player(), Generation(4));
+    PlayerChange { player, expect, by, owner, keepers, code: CODE, failed: None }
 }
 
 fn player_record() -> PlayerRecord {
     let PlayerChange { owner, keepers, code, .. } = change();
-    PlayerRecord { generation: Generation(5), owner, keepers, code }
+    PlayerRecord { generation: Generation(5), owner, keepers, code, failed: None }
+}
+
+fn failed() -> FailedRestores {
+    FailedRestores { times: 3, seq: Seq(1), reason: "no".to_owned() }
+}
+
+fn quarantine() -> Quarantine {
+    Quarantine { player: player(), owner: name(), copies: vec![name()], failed: failed() }
+}
+
+fn bundle() -> Bundle {
+    let PlayerState { snapshot, .. } = state();
+    let ending = Ending::Restore { times: 3, reason: "no".to_owned() };
+    Bundle { player: player(), node: name(), code: CODE, seq: Seq(1), snapshot, ending }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -89,6 +105,10 @@ fn requests_have_their_golden_bytes() {
     let release = Release { player: player.clone(), copy, generation, writer };
     let relay = |request| Request::Relay(Relay { to: NodeId(3), request });
     let passed = |request| Request::Passed(Passed { from: name(), request });
+    let asks = |operation| {
+        let call = Call { operation, ..call() };
+        Request::Call(CallRequest::Call { call, deadline_ms: 100 })
+    };
     let settings = SettingsChange { keepers: Some(2), ack: Some(Ack::Disk) };
     check(vec![
         (Request::Member(MemberRequest::Ping { from: writer }), "00000102"),
@@ -100,7 +120,14 @@ fn requests_have_their_golden_bytes() {
         (Request::Directory(DirectoryRequest::InstallSnapshot(vec![1])), "01020101"),
         (
             Request::Directory(DirectoryRequest::Change(vec![change()])),
-            "0103010270310401020102010307CODE",
+            "0103010270310401020102010307CODE00",
+        ),
+        (
+            Request::Directory(DirectoryRequest::Change(vec![PlayerChange {
+                failed: Some(Box::new(failed())),
+                ..change()
+            }])),
+            "0103010270310401020102010307CODE010301026e6f",
         ),
         (Request::Directory(DirectoryRequest::ReadIndex), "0104"),
         (Request::Keeper(KeeperRequest::Append(append)), "0200027031070401020109030a014001100105"),
@@ -119,6 +146,9 @@ fn requests_have_their_golden_bytes() {
             Request::Call(CallRequest::Forward { call: call(), deadline_ms: 100 }),
             "03010270310900000a64",
         ),
+        (asks(Operation::Release), "0300027031090464"),
+        (asks(Operation::Bundle(Exhibit::Quarantine)), "030002703109050164"),
+        (Request::Call(CallRequest::Quarantined { after: Some(player.clone()) }), "030801027031"),
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
         (Request::Call(CallRequest::Nodes), "0303"),
         (Request::Call(CallRequest::Code(CODE)), "0304CODE"),
@@ -153,6 +183,7 @@ fn replies_have_their_golden_bytes() {
         player: player(),
         owner: name(),
         running: true,
+        quarantined: false,
         keepers: vec![name()],
         generation: Generation(4),
         seq: Some(Seq(1)),
@@ -173,7 +204,7 @@ fn replies_have_their_golden_bytes() {
         (Reply::Directory(DirectoryReply::Raft(vec![1])), "01000101"),
         (
             Reply::Directory(DirectoryReply::Changed { outcomes, index: 8 }),
-            "01010200050101050102010307CODE08",
+            "01010200050101050102010307CODE0008",
         ),
         (Reply::Directory(DirectoryReply::ReadIndex(8)), "010208"),
         (Reply::Directory(DirectoryReply::NotLeader(Some(NodeId(1)))), "01030101"),
@@ -189,6 +220,27 @@ fn replies_have_their_golden_bytes() {
         (refused(Refusal::Disk { reason: "full".to_owned() }), "0202040466756c6c"),
         (called(Ok(returned)), "030000000a01026e31"),
         (called(Ok(trapped)), "03000001026e6f0129026e3101026e31"),
+        (
+            called(Ok(Answer::Released { failed: failed(), node: name() })),
+            "030000030301026e6f026e31",
+        ),
+        (
+            called(Ok(Answer::Bundled(Box::new(bundle())))),
+            "03000004027031026e31CODE010140011001050103026e6f",
+        ),
+        (
+            called(Err(CallError::Quarantined(Box::new(quarantine())))),
+            "0300010d027031026e3101026e310301026e6f",
+        ),
+        (called(Err(CallError::NotQuarantined { player: player() })), "0300010e027031"),
+        (
+            called(Err(CallError::NoBundle { player: player(), node: name() })),
+            "0300010f027031026e31",
+        ),
+        (
+            Reply::Call(CallReply::Quarantined { players: vec![quarantine()], next: None }),
+            "030701027031026e3101026e310301026e6f00",
+        ),
         (called(Err(CallError::SingleNode { node: name() })), "03000100026e31"),
         (called(Err(CallError::Moved { player: player() })), "03000104027031"),
         (
@@ -213,7 +265,7 @@ fn replies_have_their_golden_bytes() {
                 more: false,
                 silent: vec![name()],
             }),
-            "030101027031026e310101026e3104010101090001026e31",
+            "030101027031026e31010001026e3104010101090001026e31",
         ),
         (
             Reply::Call(CallReply::Nodes {

@@ -82,7 +82,9 @@ impl World {
                 Operation::Reward(Term::Text(_))
                 | Operation::Points
                 | Operation::Recover(_)
-                | Operation::Forget,
+                | Operation::Forget
+                | Operation::Release
+                | Operation::Bundle(_),
             )
             | None => 0,
         }

@@ -12,7 +12,11 @@ fn points(op: &Op) -> Option<i64> {
     match &op.operation {
         Operation::Reward(Term::Integer(points)) => Some(*points),
         Operation::Points => Some(0),
-        Operation::Reward(Term::Text(_)) | Operation::Recover(_) | Operation::Forget => None,
+        Operation::Reward(Term::Text(_))
+        | Operation::Recover(_)
+        | Operation::Forget
+        | Operation::Release
+        | Operation::Bundle(_) => None,
     }
 }
 

@@ -89,7 +89,7 @@ fn a_recovery_that_fails_after_the_copy_came_is_unknown() {
     assert_eq!(world.changed(7), ["restore"]);
     let player = "player1".parse().unwrap();
     let failed = CallError::Broken { player, reason: "no memory".to_owned() };
-    let end = world.feed(Event::RestoreFailed(failed));
+    let end = world.feed(Event::RestoreFailed(RestoreFailure::Here(failed)));
     assert!(end.contains(&"answer 1: error unknown".to_owned()), "{end:?}");
 }
 

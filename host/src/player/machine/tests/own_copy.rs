@@ -74,6 +74,7 @@ fn an_owner_that_leaves_keeps_its_copy_until_its_successor_has_one() {
     assert_eq!(change.owner.node, NodeId(3));
     let copies = change.keepers;
     let (generation, code) = (Generation(2), change.code);
-    let handed = PlayerRecord { generation, owner: change.owner, keepers: copies, code };
+    let handed =
+        PlayerRecord { generation, owner: change.owner, keepers: copies, code, failed: None };
     assert_eq!(handed.remote_keepers().count(), 2);
 }
