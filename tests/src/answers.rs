@@ -100,6 +100,8 @@ pub struct Listed {
     pub owner: String,
     /// Whether it runs there now.
     pub running: bool,
+    /// Whether its state could not be restored and is not tried any more.
+    pub quarantined: bool,
     /// The nodes that keep its copies.
     pub keepers: Vec<String>,
     /// Its ownership number.
@@ -125,6 +127,57 @@ pub struct Forgotten {
     pub forgotten: bool,
     /// Its position, if it could be read.
     pub seq: Option<u64>,
+}
+
+/// A player in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Quarantined {
+    /// The player.
+    pub player: String,
+    /// How often it could not be restored, in a row.
+    pub times: u32,
+    /// The position of its state.
+    pub seq: u64,
+    /// The node that owns it.
+    pub owner: String,
+    /// The nodes that keep its state.
+    pub copies: Vec<String>,
+    /// Why it could not be restored.
+    pub reason: String,
+}
+
+/// A listing of players in quarantine.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct InQuarantine {
+    pub(crate) quarantined: Vec<Quarantined>,
+}
+
+/// A player that was released from quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Released {
+    /// Always `true`.
+    pub released: bool,
+    /// How often it could not be restored.
+    pub times: u32,
+    /// The position of its state.
+    pub seq: u64,
+}
+
+/// What came of doing again what is in a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Replayed {
+    /// Whether it failed as it did.
+    pub reproduced: bool,
+    /// `trap` or `restore`.
+    pub bundle: String,
+    /// The player.
+    pub player: String,
+    /// The position of its state.
+    pub seq: u64,
+    /// What happened then.
+    pub failure: String,
+    /// What happened now.
+    pub here: String,
 }
 
 /// What a node that left has handed over.

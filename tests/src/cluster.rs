@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::answers::NodeSeen;
 use crate::chaos::{Disk, Namespace};
 use crate::command::host;
-use crate::node::Node;
+use crate::node::{Node, SABOTAGE};
 use crate::slots::Slot;
 use crate::via::Via;
 use crate::wait::{PATIENCE, eventually};
@@ -197,6 +197,23 @@ impl Cluster {
     pub(crate) fn keep_folder(&mut self) -> anyhow::Result<()> {
         self.folder.disable_cleanup(true);
         self.nodes.iter().filter_map(Node::disk).try_for_each(Disk::keep)
+    }
+
+    /// Lets every restore of a player's state fail on every node, for this reason, or none any more.
+    ///
+    /// # Panics
+    ///
+    /// When the nodes cannot be told.
+    #[track_caller]
+    pub fn sabotage(&self, player: &str, reason: Option<&str>) {
+        let folder = self.folder().join(SABOTAGE);
+        let told = match reason {
+            Some(reason) => {
+                fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(player), reason))
+            }
+            None => fs::remove_file(folder.join(player)),
+        };
+        told.expect("tell the nodes what must not be restored");
     }
 
     /// Kills all nodes at the same time.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,15 +57,28 @@ pub fn spawn_host(args: &[&str]) -> Running {
 
 /// Starts a command of the host with these arguments, and returns at once.
 #[track_caller]
-pub(crate) fn spawn(mut command: Command, args: &[&str]) -> Running {
+pub(crate) fn spawn(command: Command, args: &[&str]) -> Running {
+    spawn_with(command, args, tempfile::tempfile().expect("create a file for the command's output"))
+}
+
+#[track_caller]
+fn spawn_with(mut command: Command, args: &[&str], stdout: File) -> Running {
     // Files instead of pipes: nobody has to read them while the command runs.
-    let stdout = tempfile::tempfile().expect("create a file for the command's output");
     let stderr = tempfile::tempfile().expect("create a file for the command's messages");
     let clone = |file: &File| Stdio::from(file.try_clone().expect("share an open file"));
     command.args(args).stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr));
     let start = Instant::now();
     let child = command.spawn().expect("start the host");
     Running { words: args.join(" "), child, stdout, stderr, start }
+}
+
+/// Starts the host with these arguments, and returns at once. What it answers goes to this file.
+#[track_caller]
+pub(crate) fn spawn_host_writing(args: &[&str], file: &Path) -> Running {
+    let stdout = File::create(file).expect("create a file for the command's output");
+    let mut running = spawn_with(host_command(), args, stdout);
+    running.stdout = tempfile::tempfile().expect("create an empty file");
+    running
 }
 
 /// The host's command without arguments, in an environment that does not depend on who tests.

@@ -33,7 +33,8 @@ mod via;
 mod wait;
 
 pub use answers::{
-    Drained, Failed, Forgotten, Listed, Measured, NodeSeen, Returned, Settings, Trapped,
+    Drained, Failed, Forgotten, Listed, Measured, NodeSeen, Quarantined, Released, Replayed,
+    Returned, Settings, Trapped,
 };
 pub use bench::Bench;
 pub use client::{Client, NoAnswer};

@@ -15,6 +15,9 @@ use crate::chaos::{Disk, Namespace};
 use crate::command::{host_command, reap};
 use crate::wait::{PATIENCE, eventually};
 
+/// The folder, beside those of the nodes, of what must not be restored.
+pub(crate) const SABOTAGE: &str = "sabotage";
+
 /// Lines of a node's log that a failed test shows.
 const TAIL_LINES: usize = 60;
 
@@ -28,6 +31,8 @@ pub struct Node {
     data: PathBuf,
     stdout: PathBuf,
     stderr: PathBuf,
+    /// Says whose states cannot be restored.
+    sabotage: PathBuf,
     /// Holds what the process takes for the machine's boot, if that is not the true one.
     boot_id: Option<PathBuf>,
     child: Option<Child>,
@@ -61,6 +66,7 @@ impl Node {
             data,
             stdout: folder.join(format!("{name}.out")),
             stderr: folder.join(format!("{name}.log")),
+            sabotage: folder.join(SABOTAGE),
             boot_id: None,
             child: None,
             place: None,
@@ -129,6 +135,7 @@ impl Node {
             None => host_command(),
             Some(file) => after_reboot(file),
         };
+        command.env("HOST_UNDER_TEST_SABOTAGE", &self.sabotage);
         command.args(&self.args).args(["--listen", &listen.to_string(), "--json"]);
         command.stdin(Stdio::null()).stdout(stdout).stderr(log.expect("open the node's log"));
         let child = match &self.place {

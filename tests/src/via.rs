@@ -2,11 +2,13 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::answers::{Listed, NodeSeen, Nodes, Players, Returned, Settings, Silent};
+use crate::answers::{
+    InQuarantine, Listed, NodeSeen, Nodes, Players, Quarantined, Returned, Settings, Silent,
+};
 use crate::cluster::path;
-use crate::command::{Ran, Running, spawn_host};
+use crate::command::{Ran, Running, spawn_host, spawn_host_writing};
 
 /// A way to ask: through which nodes, with which secret, how.
 #[derive(Debug, Clone)]
@@ -181,6 +183,34 @@ impl Via {
         self.start(&["forget", player]).finish()
     }
 
+    /// Returns the players in quarantine.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer.
+    pub fn try_quarantined(&self) -> Result<Vec<Quarantined>, String> {
+        let list: InQuarantine = self.start(&["quarantine", "list"]).finish().done()?;
+        Ok(list.quarantined)
+    }
+
+    /// Ends a player's quarantine.
+    #[track_caller]
+    pub fn release(&self, player: &str) -> Ran {
+        self.start(&["quarantine", "release", player]).finish()
+    }
+
+    /// Writes the state of a player in quarantine to a file.
+    #[track_caller]
+    pub fn export(&self, player: &str, file: &Path) -> Ran {
+        self.write(&["quarantine", "export", player], file)
+    }
+
+    /// Writes a player's last trap to a file.
+    #[track_caller]
+    pub fn bundle(&self, player: &str, file: &Path) -> Ran {
+        self.write(&["bundle", player, "last-trap"], file)
+    }
+
     /// Starts to put a load on the asked node's cluster, with these flags of `host bench`.
     #[track_caller]
     pub fn start_bench(&self, flags: &[&str]) -> Running {
@@ -226,14 +256,26 @@ impl Via {
 
     #[track_caller]
     fn start(&self, words: &[&str]) -> Running {
-        let nodes: Vec<_> = self.nodes.iter().map(SocketAddr::to_string).collect();
-        let mut args = words.to_vec();
-        args.extend(nodes.iter().flat_map(|addr| ["--node", addr]));
-        args.extend(["--secret-file", path(&self.secret)]);
-        args.extend(self.key.iter().flat_map(|key| ["--key", key]));
-        args.extend(self.deadline.iter().flat_map(|deadline| ["--deadline", deadline]));
-        args.extend(self.json.then_some("--json"));
-        spawn_host(&args)
+        let words = self.words(words);
+        spawn_host(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Returns a command's words with what says whom it asks and how.
+    fn words(&self, words: &[&str]) -> Vec<String> {
+        let mut args: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let mut add = |flag: &str, value: &str| args.extend([flag, value].map(str::to_owned));
+        self.nodes.iter().for_each(|addr| add("--node", &addr.to_string()));
+        add("--secret-file", path(&self.secret));
+        self.key.iter().for_each(|key| add("--key", key));
+        self.deadline.iter().for_each(|deadline| add("--deadline", deadline));
+        args.extend(self.json.then(|| "--json".to_owned()));
+        args
+    }
+
+    #[track_caller]
+    fn write(&self, words: &[&str], file: &Path) -> Ran {
+        let words = self.words(words);
+        spawn_host_writing(&words.iter().map(String::as_str).collect::<Vec<_>>(), file).finish()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The command line as it is typed. `config` checks what it means.
 
 mod bench;
-mod secret;
 mod failures;
+mod secret;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
 pub(super) use self::bench::{BenchArgs, Payload, Through};
+pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
-pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one

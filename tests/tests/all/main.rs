@@ -17,6 +17,7 @@ mod load;
 mod membership;
 mod modes;
 mod neighbours;
+mod quarantine;
 mod recover;
 mod refusals;
 mod relay;
