@@ -43,6 +43,7 @@ fn requests_of(writer: Writer, text: &str) -> Vec<Request> {
         owner: writer,
         keepers: Vec::new(),
         code: CodeHash([0; 32]),
+        failed: None,
     };
     let member = |request| Request::Member(request);
     vec![
