@@ -11,6 +11,7 @@ use super::lanes::Turn;
 use crate::limits::{
     CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MEMORIES_MAX, GUEST_MESSAGE_BYTES_MAX,
 };
+use crate::protocol::is_plain;
 
 /// Core instances of one component. Real ones have a handful.
 const INSTANCES_MAX: usize = 64;
@@ -128,10 +129,10 @@ pub(super) fn printable(message: &str) -> String {
     let mut result = String::new();
     for c in message.chars() {
         let before = result.len();
-        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            result.extend(c.escape_default());
+        if is_plain(c) {
+            result.push(c)
         } else {
-            result.push(c);
+            result.extend(c.escape_default())
         }
         if result.len() > GUEST_MESSAGE_BYTES_MAX {
             result.truncate(before);
