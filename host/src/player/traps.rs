@@ -182,6 +182,18 @@ mod tests {
         state
     }
 
+    /// A state that takes more memory than there is room, though few bytes on the wire.
+    fn scattered(seq: u64) -> PlayerState {
+        let runs = u64::try_from(LAST_TRAPS_BYTES_MAX / RUN_HEAD_BYTES).unwrap();
+        let len = runs * 64;
+        let runs = (0..runs).map(|run| Run { offset: run * 64, bytes: vec![7] });
+        let memories = vec![MemoryDelta { len, runs: runs.collect() }];
+        let mut state = PlayerState::new(CodeHash([1; 32]), Snapshot::initial([len]));
+        state.snapshot.apply(&Delta { memories }).unwrap();
+        state.seq = Seq(seq);
+        state
+    }
+
     fn seen(traps: &LastTraps, n: usize) -> Option<(Seq, String)> {
         let bundle = traps.bundle(&id(n), &NODE.parse().unwrap())?;
         let Ending::Trap { message, .. } = bundle.ending else { panic!("no trap") };
@@ -240,7 +252,7 @@ mod tests {
             assert!(traps.table().bytes <= LAST_TRAPS_BYTES_MAX);
         }
         assert!(seen(&traps, 1).is_none() && seen(&traps, 2).is_some());
-        traps.keep(trap(4, "a"), Generation(1), &state(2, 4 * third));
+        traps.keep(trap(4, "a"), Generation(1), &scattered(2));
         assert_eq!(seen(&traps, 4), None, "an old one would not be the last one");
         assert!(seen(&traps, 3).is_some(), "and the others stay");
         // It is in the call and in the message.

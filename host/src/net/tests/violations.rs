@@ -127,11 +127,11 @@ async fn a_member_that_opens_all_streams_it_may_holds_up_nobody_else() {
     let honest = honest.dial(server.record.addr, None).await.unwrap();
     let connection = raw(&hostile, &server).await;
     let mut streams = Vec::new();
-    // Each says that it is a lane, and nothing else; more than so many are not let in.
+    // Each begins to say what it is, and nothing else; more than so many are not let in.
     let opened = async {
         loop {
             let (mut stream, replies) = connection.open_bi().await.unwrap();
-            stream.write_all(&frame(&Opening::Lane(Lane::Call))).await.unwrap();
+            stream.write_all(&frame(&Opening::Lane(Lane::Call))[..1]).await.unwrap();
             streams.push((stream, replies));
         }
     };
