@@ -29,13 +29,13 @@ pub const GUEST_MEMORY_BYTES_MIN: usize = 2 * 1024 * 1024;
 /// Part of the machine's memory, in hundredths, from which on a node refuses calls that take more of
 /// it, unless it is told otherwise. The rest is for what is taken until that is noticed.
 pub const MEMORY_HUNDREDTHS: u64 = 80;
-/// Bytes that a call may change although its node has no memory left: other calls need no more, and
-/// a player that is full must be able to become smaller.
-pub const CHANGED_BYTES_WHEN_FULL: usize = 64 * 1024;
+/// Bytes by which a call may let a player grow although its node has no memory left: most calls need
+/// no more. Once the node has an eighth more than it may, nothing grows at all.
+pub const TAKEN_BYTES_WHEN_FULL: usize = 64 * 1024;
 /// Length of the largest linear memory, in bytes: 32-bit addresses reach no further.
 pub const LINEAR_MEMORY_BYTES_MAX: u64 = 1 << 32;
 /// Memories of one component, each of which reserves address space. Real ones have one or two.
-pub const GUEST_MEMORIES_MAX: usize = 16;
+pub const GUEST_MEMORIES_MAX: usize = 32;
 /// Most that a player's snapshot may take on the wire, in bytes: what it has ever written to, not
 /// what it could. A call that leaves more traps. It is what a keeper holds of a player, reads and
 /// writes in one piece, and has two seconds to receive (`STEP_DEADLINE`).

@@ -71,6 +71,7 @@ pub struct Beginning {
 pub struct Memories {
     tracker: Arc<dyn Tracker>,
     why: Arc<str>,
+    sees_pages: bool,
     budget_bytes: usize,
 }
 
@@ -79,18 +80,25 @@ impl Memories {
     /// `budget_bytes` together.
     pub fn detect(budget_bytes: usize) -> Self {
         let (tracker, why) = tracker::detect();
-        Self { tracker, why: why.into(), budget_bytes }
+        let sees_pages = tracker.sees_pages();
+        Self { tracker, why: why.into(), sees_pages, budget_bytes }
     }
 
     /// Uses the tracker that works on every system.
     pub fn comparing(budget_bytes: usize) -> Self {
         let tracker = Arc::new(compare::Compare);
-        Self { tracker, why: "whole-memory compare, as asked for".into(), budget_bytes }
+        let why = "whole-memory compare, as asked for".into();
+        Self { tracker, why, sees_pages: false, budget_bytes }
     }
 
     /// Returns which tracker is in use and why.
     pub fn tracker(&self) -> &str {
         &self.why
+    }
+
+    /// Whether the tracker sees which pages are written, not only that bytes differ.
+    pub fn sees_pages(&self) -> bool {
+        self.sees_pages
     }
 
     /// Returns the hook for [`wasmtime::Config::with_host_memory`].

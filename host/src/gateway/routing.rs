@@ -14,8 +14,8 @@ use crate::net::{AskError, Links};
 use crate::player::{Codes, Players};
 use crate::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, Exhibit, NodeId,
-    NodeName, NodeRecord, NodeStatus, Operation, PlayerId, PlayerRecord, Quarantine, Reply,
-    Request, Writer, name_of,
+    NodeName, NodeRecord, NodeStatus, Operation, PlayerId, PlayerRecord, Reply, Request, Writer,
+    name_of,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -170,10 +170,10 @@ impl Gateway {
             // It may have been handed over to this node a moment ago.
             self.catch_up().await;
         }
-        let Some(record) = self.owned(&call.player) else {
+        if self.owned(&call.player).is_none() {
             return Err(CallError::Moved { player: call.player });
-        };
-        self.call_here(&call, Some(&record), deadline).await
+        }
+        self.call_here(&call, deadline).await
     }
 
     /// Returns what the directory says of a player that this node owns.
@@ -199,7 +199,7 @@ impl Gateway {
     async fn attempt(&self, call: &Call, deadline: Instant) -> Result<Answer, Failure> {
         let record = self.directory.player(&call.player);
         match self.route(&call.player, record.as_ref().map(|record| record.owner)) {
-            Route::Here => self.call_here(call, record.as_ref(), deadline).await.map_err(|error| {
+            Route::Here => self.call_here(call, deadline).await.map_err(|error| {
                 let retry = self.retry_here(&error);
                 Failure { error, retry }
             }),
@@ -254,22 +254,14 @@ impl Gateway {
         }
     }
 
-    /// Hands a call to its player, of which the directory says `record`.
-    async fn call_here(
-        &self,
-        call: &Call,
-        record: Option<&PlayerRecord>,
-        deadline: Instant,
-    ) -> Result<Answer, CallError> {
+    /// Hands a call to its player.
+    async fn call_here(&self, call: &Call, deadline: Instant) -> Result<Answer, CallError> {
         if call.operation == Operation::Bundle(Exhibit::LastTrap) {
             // Nothing has to be opened for it.
             let (player, node) = (call.player.clone(), self.name.clone());
             let bundle = self.players.last_trap(&player);
             let bundle = bundle.ok_or(CallError::NoBundle { player, node })?;
             return Ok(Answer::Bundled(Box::new(bundle)));
-        }
-        if let Some(quarantine) = self.quarantine(call, record) {
-            return Err(CallError::Quarantined(Box::new(quarantine)));
         }
         let (reply, answer) = oneshot::channel();
         self.players.call(call.clone(), deadline, reply).await;
@@ -344,16 +336,6 @@ impl Gateway {
             // The directory is closing with this node: its other tasks end the call.
             std::future::pending::<()>().await;
         }
-    }
-
-    /// Returns why a call of a player of this node's own is refused without asking the player: however
-    /// often it is called, no server is opened for that, and no other player has to make room.
-    fn quarantine(&self, call: &Call, record: Option<&PlayerRecord>) -> Option<Quarantine> {
-        let calls = matches!(call.operation, Operation::Reward(_) | Operation::Points);
-        let record = record.filter(|record| calls && record.owner == self.me)?;
-        // Most players are in none, and the nodes are behind a lock.
-        record.quarantine()?;
-        Quarantine::of(&call.player, record, &self.nodes.borrow())
     }
 
     pub(super) fn name_of(&self, id: NodeId) -> NodeName {

@@ -1,9 +1,12 @@
 //! What guests may take of their node, and how much of it they have taken.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::limits::{GUEST_LOG_LINES_A_SECOND, GUEST_MEMORY_BYTES, MEMORY_HUNDREDTHS};
+use crate::limits::{
+    GUEST_LOG_LINES_A_SECOND, GUEST_MEMORY_BYTES, MEMORY_HUNDREDTHS, TAKEN_BYTES_WHEN_FULL,
+};
 
 /// What guests may take of their node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +58,21 @@ impl Usage {
         self.lines.fetch_add(1, Relaxed) < GUEST_LOG_LINES_A_SECOND
     }
 
-    /// Says why a call that takes more memory is refused, if it is.
-    pub(super) fn why_full(&self) -> Option<String> {
-        let used = self.process_bytes.load(Relaxed);
-        (used >= self.allowed_bytes).then(|| {
+    /// Returns how much memory the process had at the last tick, in bytes.
+    pub(super) fn process_bytes(&self) -> u64 {
+        self.process_bytes.load(Relaxed)
+    }
+
+    /// Says why a call that takes so many bytes more is refused, if it is. Many that take little are
+    /// refused later than one that takes much.
+    pub(super) fn why_refused(&self, bytes: usize) -> Option<String> {
+        let used = self.process_bytes();
+        let allowed = match bytes {
+            0 => return None,
+            1..=TAKEN_BYTES_WHEN_FULL => self.allowed_bytes.saturating_add(self.allowed_bytes / 8),
+            _ => self.allowed_bytes,
+        };
+        (used >= allowed).then(|| {
             format!(
                 "its node has no memory left for it: {} MiB are in use, and the node's --memory \
                  allows {}",
@@ -82,14 +96,18 @@ fn own_bytes() -> Option<u64> {
 
 /// Returns the memory that this process can have at most, in bytes.
 fn available_bytes() -> Option<u64> {
-    let of_the_machine = of_the_machine();
-    // A container sees its own group as the root of all groups.
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let of_the_group = group.and_then(|group| group.trim().parse::<u64>().ok());
-    match (of_the_machine, of_the_group) {
-        (Some(machine), Some(group)) => Some(machine.min(group)),
-        (machine, group) => machine.or(group),
-    }
+    of_the_machine().into_iter().chain(of_the_groups()).min()
+}
+
+/// Returns the bounds of the control groups (version 2) that this process is in, in bytes. A container
+/// sees its own group as the root of all.
+fn of_the_groups() -> Vec<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let group = Path::new("/sys/fs/cgroup").join(path);
+    let inner = group.ancestors().take_while(|group| group.starts_with("/sys/fs/cgroup"));
+    let bounds = inner.filter_map(|group| fs::read_to_string(group.join("memory.max")).ok());
+    bounds.filter_map(|bound| bound.trim().parse().ok()).collect()
 }
 
 fn of_the_machine() -> Option<u64> {

@@ -173,6 +173,8 @@ fn first_images(
         let instance = instance.map_err(|error| why(error, &home))?;
         let exports = Exports::of(&mut home, instance, has_ledgers)?;
         exports.note(&mut home).map_err(|error| why(error, &home))?;
+        // The second start may need the turn that a long first one has.
+        home.data_mut().end_turn();
         Ok::<_, LoadError>(home)
     };
     let first = start()?;

@@ -97,6 +97,11 @@ impl Engine {
         self.wasmtime.increment_epoch();
     }
 
+    /// Whether it is known which pages a guest wrote to.
+    pub(super) fn sees_pages(&self) -> bool {
+        self.memories.sees_pages()
+    }
+
     pub(super) fn usage(&self) -> &Usage {
         &self.usage
     }
@@ -124,7 +129,6 @@ impl Engine {
         let mut store = Store::new(&self.wasmtime, Journal::new(self.usage.clone()));
         store.limiter(Journal::limits);
         let others = self.others.clone();
-        let usage = self.usage.clone();
         store.epoch_deadline_callback(move |mut store| {
             let ticks = store.data_mut().count_tick();
             if ticks >= CALL_TICKS {
@@ -132,8 +136,7 @@ impl Engine {
             }
             // The first tick may come at once: it does not tell a long call from a short one.
             if ticks > 1 {
-                if let Some(why) = usage.why_full() {
-                    store.data_mut().end_early(why);
+                if store.data_mut().is_refused_more() {
                     return Ok(UpdateDeadline::Interrupt);
                 }
                 if !others.let_go_on(store.data_mut()) {

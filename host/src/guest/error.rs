@@ -48,6 +48,9 @@ pub enum LoadError {
     /// The component needs something that the world does not offer.
     #[error("the component imports `{0}`, which the world `player` does not offer")]
     UnknownImport(String),
+    /// The component passes strings in an encoding that the host would have to decode as a whole.
+    #[error("the component passes strings as UTF-16; build it with UTF-8")]
+    Encoding,
     /// The component needs something of the world with another type.
     #[error("the component's imports do not fit the world `player`")]
     WrongImport(#[source] Source),
@@ -66,8 +69,8 @@ pub enum LoadError {
 pub enum Uncapturable {
     /// A module has more mutable globals that may change than are noted.
     #[error(
-        "core module {module} may change more than {NOTED_GLOBALS_MAX} mutable globals; keep their \
-         values in memory instead"
+        "core module {module} may change more than {NOTED_GLOBALS_MAX} mutable globals and segments; \
+         keep the values in memory instead"
     )]
     Globals {
         /// The core module.
@@ -142,8 +145,9 @@ impl RestoreError {
     /// Whether the snapshot itself is what cannot be restored, here or anywhere else.
     pub fn is_of_snapshot(&self) -> bool {
         match self {
-            Self::Memories { .. } | Self::Length { .. } | Self::Start(_) => true,
-            Self::System(_) => false,
+            Self::Length { .. } | Self::Start(_) => true,
+            // How many ledgers a code has may differ between versions of the host.
+            Self::Memories { .. } | Self::System(_) => false,
         }
     }
 }

@@ -1,13 +1,28 @@
 //! Components of any bytes, up to where they are compiled: see [`crate::hostile`].
 
-use super::{screen, strip, world};
+use wasmparser::{Validator, WasmFeatures};
+
+use super::{LoadError, ledger, screen, strip, world};
 
 /// A component or a core module, as `Code::load` looks at it.
 pub(crate) fn component(bytes: &[u8]) {
     let Ok(encoded) = world::component(bytes) else { return };
-    if screen::capturable(&encoded).is_err() {
-        return;
+    let Ok(screened) = screen::capturable(&encoded) else { return };
+    let with_ledgers = match ledger::with_ledgers(&encoded, &screened) {
+        Ok(with_ledgers) => with_ledgers,
+        Err(LoadError::TooLarge(_)) => return,
+        Err(error) => panic!("what was screened is read again: {error}"),
+    };
+    if let Some(with_ledgers) = &with_ledgers {
+        let valid = Validator::new_with_features(WasmFeatures::all()).validate_all(with_ledgers);
+        // Only a guest that has the names of the ledgers' own functions may clash with them.
+        let clashes = |error: &dyn std::fmt::Display| error.to_string().contains("player-host-");
+        assert!(valid.as_ref().err().is_none_or(|error| clashes(error)), "{:?}", valid.err());
+        if valid.is_err() {
+            return;
+        }
     }
+    let encoded = with_ledgers.unwrap_or(encoded);
     let stripped = strip::start_of(&encoded).expect("what was screened is read again");
     screen::capturable(&stripped).expect("without its start it is no worse");
     let again = strip::start_of(&stripped).expect("it is read again");

@@ -13,7 +13,7 @@ use super::code::{Code, refused};
 use super::journal::{Journal, printable};
 use super::ledger::{NOTE, RECALL};
 use super::{LoadError, RestoreError};
-use crate::limits::{CHANGED_BYTES_WHEN_FULL, GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::{Home, NoMemory};
 use crate::protocol::Operation;
 use crate::snapshot::{Delta, MemoryDelta, Snapshot};
@@ -49,6 +49,8 @@ pub struct Instance {
     dirty: Vec<Range<usize>>,
     /// Calls until what was written before the first one is not compared any more.
     new_for: u32,
+    /// Bytes of the pages that its last call wrote to, as far as the system sees pages.
+    written: usize,
     /// Whether its last call needed long, so that the next one gives way before it begins.
     takes_long: bool,
 }
@@ -108,8 +110,8 @@ impl Instance {
         let (mut home, instance) = code.begin(lens).map_err(|error| unrestored(&error))?;
         let exports = Exports::of(&mut home, instance, code.has_ledgers())
             .expect("the exports of this code were looked up when it was loaded");
-        let (dirty, new_for, takes_long) = (Vec::new(), NEW_CALLS, false);
-        let mut instance = Self { code, home, exports, dirty, new_for, takes_long };
+        let (dirty, new_for, written, takes_long) = (Vec::new(), NEW_CALLS, 0, false);
+        let mut instance = Self { code, home, exports, dirty, new_for, written, takes_long };
         instance.write(snapshot)?;
         let Self { exports, home, .. } = &mut instance;
         exports.recall(home).map_err(|error| unrestored(&error))?;
@@ -167,12 +169,14 @@ impl Instance {
                     return CallOutcome::Trapped { message: self.last_words().unwrap_or_default() };
                 };
                 self.age();
-                if before.wire_bytes_after(&delta) > SNAPSHOT_BYTES_MAX {
+                let bytes = before.wire_bytes_after(&delta);
+                if bytes > SNAPSHOT_BYTES_MAX {
                     return CallOutcome::Trapped { message: too_large() };
                 }
-                if delta.changed_bytes() > CHANGED_BYTES_WHEN_FULL
-                    && let Some(message) = self.code.engine().usage().why_full()
-                {
+                let growth = bytes - before.wire_bytes_after(&Delta::default());
+                // What it wrote to without a change is the instance's while it lives.
+                let taken = if self.written > COMPARED_AT_ONCE { self.written } else { growth };
+                if let Some(message) = self.code.engine().usage().why_refused(taken) {
                     return CallOutcome::Trapped { message };
                 }
                 CallOutcome::Returned { value, delta }
@@ -243,11 +247,13 @@ impl Instance {
     fn capture(&mut self, before: &Snapshot) -> Option<Delta> {
         let mut memories = Vec::with_capacity(before.memories.len());
         let mut changed = false;
+        self.written = 0;
         for (memory, overlay) in before.memories.iter().enumerate() {
             let mut dirty = mem::take(&mut self.dirty);
             dirty.clear();
             self.home.take_dirty(memory, &mut dirty);
             let written: usize = dirty.iter().map(ExactSizeIterator::len).sum();
+            self.written += if self.code.engine().sees_pages() { written } else { 0 };
             let others_wait = written > COMPARED_AT_ONCE && !self.home.data_mut().has_turn();
             if others_wait && !self.let_others_go_on() {
                 return None;

@@ -13,8 +13,11 @@ use crate::limits::{
 };
 use crate::protocol::is_plain;
 
-/// Core instances of one component. Real ones have a handful.
-const INSTANCES_MAX: usize = 64;
+/// Bytes that a process may take during a call although the call takes none: others go on, too.
+const TAKEN_UNSEEN: usize = 4 * 1024 * 1024;
+
+/// Core instances of one component. Most have a handful, a Python guest has 46.
+const INSTANCES_MAX: usize = 128;
 /// Tables of one component.
 const TABLES_MAX: usize = 64;
 /// Elements of one table: functions whose address is taken. A JavaScript engine has about 10,000.
@@ -26,6 +29,8 @@ pub(super) struct Journal {
     limits: StoreLimits,
     /// What all guests of the node have taken.
     usage: Arc<Usage>,
+    /// Memory that the process had when the call began, in bytes.
+    began_with: u64,
     /// Ticks of the clock that the call has seen.
     ticks: u128,
     /// Held by a call that needs longer than most, while it computes.
@@ -45,7 +50,8 @@ impl Journal {
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();
         let (ticks, turn, long_since, lines, last_error) = Default::default();
-        Self { limits, usage, ticks, turn, long_since, lines, last_error }
+        let began_with = usage.process_bytes();
+        Self { limits, usage, began_with, ticks, turn, long_since, lines, last_error }
     }
 
     pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
@@ -54,6 +60,7 @@ impl Journal {
 
     /// Forgets what was said before. Each call begins so.
     pub(super) fn begin(&mut self) {
+        self.began_with = self.usage.process_bytes();
         self.ticks = 0;
         self.long_since = None;
         self.lines = 0;
@@ -89,6 +96,17 @@ impl Journal {
     /// Leaves the turn to another call, if this one has it.
     pub(super) fn end_turn(&mut self) {
         self.turn = None;
+    }
+
+    /// Whether the call is to be ended because the node has no memory left. One during which the
+    /// process took none may go on.
+    pub(super) fn is_refused_more(&mut self) -> bool {
+        let taken = self.usage.process_bytes().saturating_sub(self.began_with);
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        let refused = self.usage.why_refused(if taken > TAKEN_UNSEEN { taken } else { 0 });
+        let is_refused = refused.is_some();
+        self.last_error = refused.or(self.last_error.take());
+        is_refused
     }
 
     /// Notes why the call is ended before its time.

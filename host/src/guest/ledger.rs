@@ -32,6 +32,7 @@ use wasmparser::{BinaryReaderError, Operator, ValType};
 
 use super::LoadError;
 use super::screen::Screened;
+use crate::limits::COMPONENT_BYTES_MAX;
 
 /// The component's function that brings the ledgers up to date.
 pub(super) const NOTE: &str = "player-host-note";
@@ -85,7 +86,10 @@ pub(super) fn with_ledgers(
     if screened.modules.iter().all(Outside::is_empty) {
         return Ok(None);
     }
-    let written = component::written(component, screened).map_err(invalid)?;
+    let written = component::written(component, screened)?;
+    if written.len() > COMPONENT_BYTES_MAX {
+        return Err(LoadError::TooLarge(written.len()));
+    }
     Ok(Some(written))
 }
 

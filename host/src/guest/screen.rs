@@ -23,6 +23,7 @@ use wasmparser::{
 
 use self::module::OpenModule;
 use super::ledger::Outside;
+use super::steady::Effort;
 use super::{LoadError, Uncapturable};
 
 /// What a component keeps outside of linear memory, and where more can be added to it.
@@ -53,6 +54,7 @@ pub(super) fn capturable(component: &[u8]) -> Result<Screened, LoadError> {
     let mut screen = Screen {
         validator: Validator::new_with_features(WasmFeatures::all()),
         allocations: FuncValidatorAllocations::default(),
+        effort: Effort::of_a_component(),
         open: Vec::new(),
         found: Screened::default(),
         outermost: Vec::new(),
@@ -68,6 +70,7 @@ pub(super) fn capturable(component: &[u8]) -> Result<Screened, LoadError> {
 struct Screen {
     validator: Validator,
     allocations: FuncValidatorAllocations,
+    effort: Effort,
     /// What is being read: components, of which nothing is noted, and the module within them.
     open: Vec<Option<OpenModule>>,
     found: Screened,
@@ -101,7 +104,7 @@ impl Screen {
         match self.validator.payload(payload).map_err(invalid)? {
             ValidPayload::Func(function, body) => {
                 let Some(Some(module)) = self.open.last_mut() else { return Ok(()) };
-                module.function(function, &body, &mut self.allocations)
+                module.function(function, &body, &mut self.allocations, &mut self.effort)
             }
             ValidPayload::End(types) => {
                 self.close(&types);
@@ -228,12 +231,22 @@ fn passes_a_module(instance: &ComponentInstance<'_>) -> bool {
     }
 }
 
-fn refuse_canonical(function: &CanonicalFunction) -> Result<(), Uncapturable> {
+fn refuse_canonical(function: &CanonicalFunction) -> Result<(), LoadError> {
     if let CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } =
         function
     {
+        let wide = |option: &CanonicalOption| {
+            matches!(option, CanonicalOption::UTF16 | CanonicalOption::CompactUTF16)
+        };
+        if matches!(function, CanonicalFunction::Lower { .. }) && options.iter().any(wide) {
+            return Err(LoadError::Encoding);
+        }
         let is_async = options.iter().any(|option| matches!(option, CanonicalOption::Async));
-        return if is_async { Err(Uncapturable::Canonical("async".to_owned())) } else { Ok(()) };
+        return if is_async {
+            Err(Uncapturable::Canonical("async".to_owned()).into())
+        } else {
+            Ok(())
+        };
     }
     // `ResourceNew { resource: 3 }` is `resource-new` to the reader of an error.
     let debug = format!("{function:?}");
@@ -245,5 +258,5 @@ fn refuse_canonical(function: &CanonicalFunction) -> Result<(), Uncapturable> {
         }
         words.extend(c.to_lowercase());
     }
-    Err(Uncapturable::Canonical(words))
+    Err(Uncapturable::Canonical(words).into())
 }

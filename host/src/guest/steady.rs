@@ -106,14 +106,18 @@ struct Walk<'a> {
     effort: &'a mut Effort,
 }
 
-/// Locals that may still be copied and compared to prove something of one module.
+/// Locals that are held at a time for the open blocks of one function: some 100 MiB. What compilers
+/// make needs a thousandth of it.
+const HELD_MAX: usize = 8 * 1024 * 1024;
+
+/// Locals that may still be copied and compared to prove something of one component.
 #[derive(Debug)]
 pub(super) struct Effort(usize);
 
 impl Effort {
-    /// Some seconds. A JavaScript guest of 12 MB needs a twentieth of it, and for a module that is
+    /// Some seconds. A JavaScript guest of 12 MB needs a twentieth of it, and for a component that is
     /// made to need more simply nothing is proven.
-    pub(super) fn of_a_module() -> Self {
+    pub(super) fn of_a_component() -> Self {
         Self(1_000_000_000)
     }
 
@@ -228,6 +232,10 @@ impl Walk<'_> {
             _ => 1,
         };
         let locals = self.state.as_ref().map_or(0, |state| state.locals.len());
+        // Each open block may hold two states.
+        if self.frames.len().saturating_mul(locals) > HELD_MAX {
+            return ControlFlow::Break(());
+        }
         self.effort.spend(states * (locals + 1))
     }
 
@@ -238,6 +246,10 @@ impl Walk<'_> {
         arity: Option<(u32, u32)>,
         height_after: usize,
     ) -> ControlFlow<()> {
+        // Also where it is not reached: it may open what an `end` closes.
+        if may_branch(operator) {
+            return ControlFlow::Break(());
+        }
         let Some(state) = &mut self.state else { return ControlFlow::Continue(()) };
         match operator {
             Operator::GlobalGet { global_index } if *global_index == self.global => {
@@ -266,7 +278,6 @@ impl Walk<'_> {
                 let (right, left) = (self.pop(), self.pop());
                 self.operands.push(left.minus(right));
             }
-            _ if may_branch(operator) => return ControlFlow::Break(()),
             _ => {
                 // An instruction that says nothing about its operands is not followed.
                 let Some((taken, given)) = arity else { return ControlFlow::Break(()) };
@@ -341,7 +352,7 @@ impl Walk<'_> {
 
     fn branch(&mut self, depth: u32) -> ControlFlow<()> {
         let Some(state) = &self.state else { return ControlFlow::Continue(()) };
-        let index = (self.frames.len() - 1).checked_sub(depth as usize);
+        let index = self.frames.len().checked_sub(depth as usize + 1);
         let Some(frame) = index.and_then(|index| self.frames.get_mut(index)) else {
             return ControlFlow::Break(());
         };
@@ -406,6 +417,7 @@ fn locals_set_in_loops(
     let mut set: Vec<Vec<u32>> = Vec::new();
     // For each open block, whether it is a loop; and the numbers of the open loops.
     let (mut open, mut loops) = (Vec::new(), Vec::new());
+    let mut held = 0;
     for operator in body.get_operators_reader()? {
         match operator? {
             Operator::Loop { .. } => {
@@ -425,7 +437,8 @@ fn locals_set_in_loops(
                 set[closed].dedup();
                 if let Some(outer) = loops.last() {
                     let inner = set[closed].clone();
-                    if effort.spend(inner.len()).is_break() {
+                    held += inner.len();
+                    if effort.spend(inner.len()).is_break() || held > HELD_MAX {
                         return Ok(None);
                     }
                     set[*outer].extend(inner);

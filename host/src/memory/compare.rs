@@ -14,6 +14,10 @@ impl Tracker for Compare {
         Ok(())
     }
 
+    fn sees_pages(&self) -> bool {
+        false
+    }
+
     #[expect(clippy::single_range_in_vec_init, reason = "one range is what is appended")]
     fn take_dirty(&self, memory: &[u8], dirty: &mut Vec<Range<usize>>) {
         dirty.extend([0..memory.len()]);

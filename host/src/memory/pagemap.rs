@@ -123,6 +123,10 @@ impl Pagemap {
 }
 
 impl Tracker for Pagemap {
+    fn sees_pages(&self) -> bool {
+        true
+    }
+
     fn adopt(&self, start: *mut u8, len: usize) -> io::Result<()> {
         let mut registration = UffdRegister {
             start: start.addr() as u64,

@@ -24,6 +24,9 @@ pub(super) trait Tracker: Send + Sync + fmt::Debug {
     /// [`Tracker::take_dirty`] if that can be helped. Takes longer than that.
     fn forget_dirty(&self, memory: &[u8]);
 
+    /// Whether it sees which pages are written; otherwise every byte counts as written.
+    fn sees_pages(&self) -> bool;
+
     /// Appends the ranges that may have been written since the memory was adopted, which began as a
     /// private mapping of a file. False if it cannot say: then what it appended means nothing.
     fn ever_written(&self, memory: &[u8], written: &mut Vec<Range<usize>>) -> bool;

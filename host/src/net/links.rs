@@ -39,7 +39,7 @@ use super::relay::Relays;
 use super::{AskError, Connection, DialError, Endpoint, Identity, Pending};
 use crate::clock;
 use crate::limits::{CALL_DEADLINE, SUSPECT_AFTER};
-use crate::protocol::{Incarnation, NodeId, NodeName, NodeRecord, Request, Traffic};
+use crate::protocol::{CallRequest, Incarnation, NodeId, NodeName, NodeRecord, Request, Traffic};
 
 /// Pause after a first failed dial. Each further failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -214,7 +214,23 @@ async fn replace(
     pause: Duration,
 ) -> (NodeId, Target, Result<Connection, DialError>) {
     sleep(pause).await;
-    dial(endpoint, node, target).await
+    let (node, target, dialed) = dial(endpoint, node, target).await;
+    let proven = match dialed {
+        Ok(connection) => answers(&connection, target.addr).await.map(|()| connection),
+        Err(error) => Err(error),
+    };
+    (node, target, proven)
+}
+
+/// Asks something small. To this side a connection may look open before the other one has refused
+/// the certificate.
+async fn answers(connection: &Connection, addr: SocketAddr) -> Result<(), DialError> {
+    let question = connection.ask(Request::Call(CallRequest::Nodes));
+    match timeout(SUSPECT_AFTER, question).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(DialError::OtherCluster { addr }),
+        Err(_) => Err(DialError::NoAnswer { addr }),
+    }
 }
 
 /// Keeps a connection until all that was asked on it is answered.

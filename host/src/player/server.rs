@@ -445,7 +445,11 @@ impl Server {
     }
 
     fn tell(&mut self, story: &Story) {
-        if matches!(story, Story::Forgotten) {
+        // What was remembered is of a player that is no more, or goes on without this node.
+        if matches!(
+            story,
+            Story::Forgotten | Story::Moved | Story::HandedOver { .. } | Story::Claimed
+        ) {
             self.context.traps.forget(&self.player);
         }
         let player = self.player.as_str();

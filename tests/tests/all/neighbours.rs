@@ -14,7 +14,7 @@ const NO_TIME: &str = "did not get enough time within 10 s beside other long cal
 /// Has players attack their node, whose other players are called meanwhile. Each of those calls is
 /// answered, each attacker is as it was before, and what their callers are told is this.
 #[track_caller]
-fn are_told(attack: Attack, attackers: usize, expected: &[&str]) {
+fn are_told(attack: Attack, attackers: usize, expected: &[&str]) -> Vec<String> {
     let time = Duration::from_secs(2);
     let settings = NeighboursSettings { attackers, memory_mib: MEMORY_MIB, time };
     let seen = neighbours(attack, settings).unwrap_or_else(|error| panic!("{error:#}"));
@@ -25,6 +25,7 @@ fn are_told(attack: Attack, attackers: usize, expected: &[&str]) {
     let known = |message: &str| expected.contains(&message) || message == NO_TIME;
     assert!(seen.told.keys().all(|message| known(message)), "{seen}");
     assert!(seen.told.keys().any(|message| message != NO_TIME), "{seen}");
+    seen.told.into_keys().collect()
 }
 
 const FULL: &str = "its node has no memory left for it";
@@ -38,7 +39,8 @@ fn a_guest_that_never_returns_is_stopped() {
 #[test]
 fn guests_that_take_all_memory_do_not_get_that_of_their_node() {
     // One that has got all that it may have, while there was some, ends by itself.
-    are_told(Attack::Memory, 8, &[FULL, "unreachable"]);
+    let told = are_told(Attack::Memory, 8, &[FULL, "unreachable"]);
+    assert!(told.contains(&FULL.to_owned()), "{told:?}");
 }
 
 #[test]
@@ -62,6 +64,11 @@ fn a_guest_that_changes_more_than_it_may_keep_is_stopped() {
 #[test]
 fn a_guest_that_logs_without_end_is_stopped() {
     are_told(Attack::Log, 4, &[TOO_LONG]);
+}
+
+#[test]
+fn guests_that_trap_all_the_time_are_heard_all_the_time() {
+    are_told(Attack::Trap, 8, &["unreachable"]);
 }
 
 #[test]

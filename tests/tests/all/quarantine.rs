@@ -111,7 +111,7 @@ fn a_player_in_quarantine_loses_nothing_and_stays_there_when_its_owner_dies() {
 
 #[test]
 fn calls_of_a_player_in_quarantine_cost_no_restore_and_no_change_and_others_are_served() {
-    // There is room for one player: any other that is opened has it rest.
+    // There is room for one player: each that is opened has the other one rest.
     let cluster = in_quarantine_with(&["--instances-max", "1"]);
     let via = cluster.via("app_node1");
     let before = via.player("player1");
@@ -124,7 +124,6 @@ fn calls_of_a_player_in_quarantine_cost_no_restore_and_no_change_and_others_are_
         for name in cluster.names() {
             refusal(&cluster.via(&name).reward("player1", 100));
         }
-        assert!(round == 1 || via.player("player2").running, "it had to make room");
         assert_eq!(via.rewarded("player2", 1).points, round);
     }
     let after = via.player("player1");

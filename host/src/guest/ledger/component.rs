@@ -6,20 +6,21 @@ use wasm_encoder::{
     ExportKind, ExportSection, Function, FunctionSection, ImportSection, InstanceSection,
     Instruction, Module, ModuleArg, ModuleSection, RawSection, Section as _, TypeSection,
 };
-use wasmparser::{BinaryReaderError, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
-use super::{NOTE, RECALL, module};
+use super::{NOTE, RECALL, invalid, module};
+use crate::guest::LoadError;
 use crate::guest::screen::Screened;
 
 /// Returns the component with the ledgers of its modules, which are all instantiated by the
 /// outermost component itself, and with the functions `NOTE` and `RECALL`.
-pub(super) fn written(component: &[u8], screened: &Screened) -> Result<Vec<u8>, BinaryReaderError> {
+pub(super) fn written(component: &[u8], screened: &Screened) -> Result<Vec<u8>, LoadError> {
     let mut written = Vec::with_capacity(component.len() + component.len() / 8);
     // Components and modules that are open, the outermost one aside.
     let mut depth = 0;
     let mut modules = screened.modules.iter();
     for payload in Parser::new(0).parse_all(component) {
-        let payload = payload?;
+        let payload = payload.map_err(invalid)?;
         let outermost = depth == 0;
         match &payload {
             Payload::Version { range, .. } if written.is_empty() => {

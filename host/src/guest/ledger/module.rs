@@ -8,7 +8,9 @@ use wasm_encoder::{
 use wasmparser::{BinaryReader, BinaryReaderError, Parser, Payload};
 
 use super::places::Places;
-use super::{NOTE, Outside, RECALL, body};
+use super::{NOTE, Outside, RECALL, body, invalid};
+use crate::guest::LoadError;
+use crate::limits::COMPONENT_BYTES_MAX;
 
 /// The order in which the sections of a module come.
 const ORDER: [SectionId; 13] = [
@@ -36,13 +38,13 @@ struct Entries {
 
 /// Returns a core module with its ledger and with the functions that use it. What only people read
 /// of it, its custom sections, is left out.
-pub(super) fn written(module: &[u8], outside: &Outside) -> Result<Vec<u8>, BinaryReaderError> {
+pub(super) fn written(module: &[u8], outside: &Outside) -> Result<Vec<u8>, LoadError> {
     let places = Places::of(outside);
     let mut sections: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     let mut bodies = Entries::default();
     let mut defined = 0;
     for payload in Parser::new(0).parse_all(module) {
-        match payload? {
+        match payload.map_err(invalid)? {
             Payload::FunctionSection(functions) => {
                 defined = functions.count();
                 sections.insert(SectionId::Function.into(), module[functions.range()].to_vec());
@@ -50,8 +52,15 @@ pub(super) fn written(module: &[u8], outside: &Outside) -> Result<Vec<u8>, Binar
             Payload::CodeSectionEntry(function) => {
                 let number = outside.all_functions - defined + bodies.count;
                 match outside.functions.get(&number) {
-                    Some(locals) => bodies.append(&body::written(&function, *locals, &places)?),
+                    Some(locals) => {
+                        let body = body::written(&function, *locals, &places);
+                        bodies.append(&body.map_err(invalid)?);
+                    }
                     None => bodies.append(function.as_bytes()),
+                }
+                // What is refused takes more bytes than the instruction that is.
+                if bodies.bytes.len() > COMPONENT_BYTES_MAX {
+                    return Err(LoadError::TooLarge(bodies.bytes.len()));
                 }
             }
             Payload::CodeSectionStart { .. } | Payload::CustomSection(_) => {}
@@ -69,7 +78,7 @@ pub(super) fn written(module: &[u8], outside: &Outside) -> Result<Vec<u8>, Binar
     sections.insert(SectionId::Code.into(), bodies.section());
     for (id, more) in additions(outside, &places) {
         let section = sections.entry(id.into()).or_default();
-        *section = Entries::of(section)?.followed_by(&more).section();
+        *section = Entries::of(section).map_err(invalid)?.followed_by(&more).section();
     }
     let mut written = Module::new();
     for id in ORDER {

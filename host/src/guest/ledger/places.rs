@@ -1,5 +1,7 @@
 //! Where in a module what is added to it stands, and the two functions that use it.
 
+use std::collections::BTreeMap;
+
 use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 use wasmparser::Operator;
 
@@ -15,6 +17,9 @@ pub(super) struct Places<'a> {
     pub(super) ledger: u32,
     /// Every global to note, and its offset in the ledger, in bytes.
     cells: Vec<(u32, Kind, u64)>,
+    /// Segments that are dropped, and the globals that say so.
+    data: BTreeMap<u32, u32>,
+    elements: BTreeMap<u32, u32>,
 }
 
 /// What the ledger has of a global.
@@ -29,7 +34,11 @@ enum Kind {
 
 impl<'a> Places<'a> {
     pub(super) fn of(outside: &'a Outside) -> Self {
-        let mut places = Self { outside, ledger: outside.memories, cells: Vec::new() };
+        let Outside { data, elements, all_globals, memories: ledger, .. } = outside;
+        let mut numbers = *all_globals..;
+        let data: BTreeMap<_, _> = data.iter().copied().zip(&mut numbers).collect();
+        let elements = elements.iter().copied().zip(numbers).collect();
+        let mut places = Self { outside, ledger: *ledger, cells: Vec::new(), data, elements };
         let globals = outside.globals.iter().map(|(global, ty)| (*global, Kind::of(*ty)));
         let flags = places.flags().map(|(flag, _)| (flag, Kind::I32));
         let mut offset = VALUES;
@@ -44,12 +53,11 @@ impl<'a> Places<'a> {
 
     /// Returns the global that says whether the segment is dropped that the instruction drops.
     pub(super) fn flag_of(&self, operator: &Operator<'_>) -> Option<u32> {
-        let dropped = match operator {
-            Operator::DataDrop { data_index } => Instruction::DataDrop(*data_index),
-            Operator::ElemDrop { elem_index } => Instruction::ElemDrop(*elem_index),
-            _ => return None,
-        };
-        self.flags().find_map(|(flag, drop)| same(&drop, &dropped).then_some(flag))
+        match operator {
+            Operator::DataDrop { data_index } => self.data.get(data_index).copied(),
+            Operator::ElemDrop { elem_index } => self.elements.get(elem_index).copied(),
+            _ => None,
+        }
     }
 
     /// Whether nothing could note what the global holds.
@@ -59,10 +67,9 @@ impl<'a> Places<'a> {
 
     /// Returns the globals that are added, in order, and what each of them says is dropped.
     pub(super) fn flags(&self) -> impl Iterator<Item = (u32, Instruction<'static>)> {
-        let Outside { data, elements, all_globals, .. } = self.outside;
-        let data = data.iter().map(|data| Instruction::DataDrop(*data));
-        let elements = elements.iter().map(|element| Instruction::ElemDrop(*element));
-        (*all_globals..).zip(data.chain(elements))
+        let data = self.data.iter().map(|(data, flag)| (*flag, Instruction::DataDrop(*data)));
+        let elements = self.elements.iter();
+        data.chain(elements.map(|(element, flag)| (*flag, Instruction::ElemDrop(*element))))
     }
 
     /// Returns the ledger's length, in pages.
@@ -171,15 +178,6 @@ impl Kind {
             Self::F64 => &[Instruction::I64ReinterpretF64, Instruction::I64Ne],
             Self::V128 => &[Instruction::V128Xor, Instruction::V128AnyTrue],
         }
-    }
-}
-
-/// Whether both drop the same segment.
-fn same(one: &Instruction<'_>, other: &Instruction<'_>) -> bool {
-    match (one, other) {
-        (Instruction::DataDrop(one), Instruction::DataDrop(other))
-        | (Instruction::ElemDrop(one), Instruction::ElemDrop(other)) => one == other,
-        _ => false,
     }
 }
 

@@ -26,7 +26,6 @@ pub(super) struct OpenModule {
     globals: Vec<Global>,
     /// Globals that are looked at in every function that sets them, until one may leave them changed.
     followed: BTreeSet<u32>,
-    effort: Effort,
     outside: Outside,
 }
 
@@ -50,7 +49,7 @@ enum Whose {
 impl OpenModule {
     pub(super) fn new(number: usize) -> Self {
         let (globals, followed, outside) = Default::default();
-        Self { number, globals, followed, effort: Effort::of_a_module(), outside }
+        Self { number, globals, followed, outside }
     }
 
     pub(super) fn number(&self) -> usize {
@@ -112,6 +111,7 @@ impl OpenModule {
         function: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
         allocations: &mut FuncValidatorAllocations,
+        effort: &mut Effort,
     ) -> Result<(), LoadError> {
         let effects = Effects::of(body).map_err(invalid)?;
         let FuncToValidate { resources, index, ty, features } = function;
@@ -127,8 +127,7 @@ impl OpenModule {
                 Some(number) if self.is_to_be_proven(global, number) => {
                     let function = function(resources.clone());
                     let mut validator = function.into_validator(mem::take(allocations));
-                    let verdict =
-                        leaves_global_as_found(global, &mut validator, body, &mut self.effort);
+                    let verdict = leaves_global_as_found(global, &mut validator, body, effort);
                     let verdict = verdict.map_err(invalid)?;
                     *allocations = validator.into_allocations();
                     if verdict.is_break() {
@@ -184,7 +183,8 @@ impl OpenModule {
     }
 
     fn refuse_many_globals(&self) -> Result<(), LoadError> {
-        if self.outside.globals.len() > NOTED_GLOBALS_MAX {
+        let Outside { globals, data, elements, .. } = &self.outside;
+        if globals.len() + data.len() + elements.len() > NOTED_GLOBALS_MAX {
             return Err(Uncapturable::Globals { module: self.number }.into());
         }
         Ok(())

@@ -226,7 +226,9 @@ fn a_snapshot_that_does_not_fit_its_code_is_told_so_and_is_not_the_machines_faul
         assert!(error.is_of_snapshot(), "{error}");
         error
     };
-    assert!(matches!(failed(&lens[1..]), RestoreError::Memories { .. }));
+    // Another version of the host may have noted in a ledger what this one proves to need none.
+    let fewer = code.instantiate(&Snapshot::initial(lens[1..].iter().copied())).unwrap_err();
+    assert!(matches!(fewer, RestoreError::Memories { .. }) && !fewer.is_of_snapshot());
     let odd = [lens[0] + 1, lens[1], lens[2]];
     assert!(matches!(failed(&odd), RestoreError::Length { memory: 0, .. }));
     let beyond_its_maximum = [4 * 65_536, lens[1], lens[2]];

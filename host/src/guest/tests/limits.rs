@@ -1,7 +1,7 @@
 //! What guests may take, and what they are told when they take more.
 
 use super::*;
-use crate::limits::{CHANGED_BYTES_WHEN_FULL, GUEST_MESSAGE_BYTES_MAX};
+use crate::limits::{GUEST_MESSAGE_BYTES_MAX, TAKEN_BYTES_WHEN_FULL};
 
 /// A guest that counts, and of which each reward writes so many bytes.
 fn writing() -> Vec<u8> {
@@ -21,31 +21,86 @@ fn engine(allowance: &Allowance) -> Engine {
     engine
 }
 
-#[test]
-fn a_node_without_memory_refuses_calls_that_take_much_of_it_and_no_others() {
-    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
-    let mut player = Player::new(&Code::load(&engine(&allowance), &writing()).unwrap());
-    let little = i64::try_from(CHANGED_BYTES_WHEN_FULL).unwrap() - 100;
-    assert_eq!(player.call(&reward(little)), Ok(1));
-    let message = player.call(&reward(little + 200)).unwrap_err();
-    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
-    player.restore();
-    assert_eq!(player.call(&reward(little)), Ok(2), "nothing of the refused call is kept");
-    let allowance = Allowance { process_bytes: u64::MAX, ..allowance };
-    let mut player = Player::new(&Code::load(&engine(&allowance), &writing()).unwrap());
-    assert_eq!(player.call(&reward(little + 200)), Ok(1), "there is room");
+/// Allows the process what it has, and an eighth more for calls that take little.
+fn full() -> (Engine, Vec<u8>) {
+    // Beside so much, what the test itself takes is little.
+    let ballast = vec![7; 400 * 1024 * 1024];
+    let allowance = Allowance { process_bytes: ballast.len() as u64, ..Allowance::default() };
+    (engine(&allowance), ballast)
 }
 
 #[test]
-fn a_node_without_memory_ends_a_call_that_goes_on_and_on() {
+fn a_node_without_memory_refuses_calls_that_take_much_of_it_and_no_others() {
+    let (engine, ballast) = full();
+    let mut player = Player::new(&Code::load(&engine, &writing()).unwrap());
+    let little = i64::try_from(TAKEN_BYTES_WHEN_FULL).unwrap() - 2000;
+    assert_eq!(player.call(&reward(little)), Ok(1));
+    let message = player.call(&reward(3 * little)).unwrap_err();
+    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+    player.restore();
+    assert_eq!(player.call(&reward(2 * little)), Ok(2), "nothing of the refused call is kept");
+    assert_eq!(player.call(&reward(2 * little)), Ok(3), "it changes much, and takes nothing");
+    assert!(ballast.iter().all(|byte| *byte == 7));
+    let allowance = Allowance { process_bytes: u64::MAX, ..Allowance::default() };
+    let mut player =
+        Player::new(&Code::load(&Engine::new(&allowance).unwrap(), &writing()).unwrap());
+    assert_eq!(player.call(&reward(3 * little)), Ok(1), "there is room");
+}
+
+#[test]
+fn a_node_that_is_fuller_than_that_lets_nothing_grow() {
+    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
+    let code = Code::load(&engine(&allowance), &writing()).unwrap();
+    let mut player = Player::new(&code);
+    let message = player.call(&reward(1)).unwrap_err();
+    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+    player.restore();
+    assert_eq!(player.call(&Operation::Points), Ok(0), "it is there");
+}
+
+#[test]
+fn pages_that_are_written_and_not_changed_are_taken_too() {
+    // Two fills of 8 MiB, of which the second one undoes the first one.
+    let bytes = single(&format!(
+        r#"(memory (export "memory") 200) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64)
+            (memory.fill (i32.const 65536) (i32.const 1) (i32.const 8388608))
+            (memory.fill (i32.const 65536) (i32.const 0) (i32.const 8388608))
+            (i64.const 7))"#
+    ));
+    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
+    let full = engine(&allowance);
+    if !full.sees_pages() {
+        return;
+    }
+    let message = Player::new(&Code::load(&full, &bytes).unwrap()).call(&reward(1)).unwrap_err();
+    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+    assert_eq!(Player::new(&load(&bytes).unwrap()).call(&reward(1)), Ok(7));
+}
+
+#[test]
+fn a_node_without_memory_ends_a_call_that_goes_on_to_take_it() {
     let endless = single(&format!(
-        r#"(memory (export "memory") 1) {COMMON}
-        (func (export "reward") (param i32 i64 i32) (result i64) (loop (br 0)) (i64.const 0))"#
+        r#"(memory (export "memory") 4096) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64) (local $at i32)
+            (loop
+                (i32.store (local.get $at) (i32.const 1))
+                (local.set $at (i32.and
+                    (i32.add (local.get $at) (i32.const 512)) (i32.const 0xfffffff)))
+                (br_if 0 (i64.eqz (i64.const 0))))
+            (i64.const 0))"#
     ));
     let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
     let mut player = Player::new(&Code::load(&engine(&allowance), &endless).unwrap());
     let message = player.call(&reward(1)).unwrap_err();
     assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+    let idle = single(&format!(
+        r#"(memory (export "memory") 1) {COMMON}
+        (func (export "reward") (param i32 i64 i32) (result i64) (loop (br 0)) (i64.const 0))"#
+    ));
+    let mut player = Player::new(&Code::load(&engine(&allowance), &idle).unwrap());
+    let message = player.call(&reward(1)).unwrap_err();
+    assert_eq!(message, "ran longer than 1000 ms", "it takes none");
 }
 
 #[test]
@@ -94,4 +149,31 @@ fn a_message_of_any_length_costs_its_first_bytes() {
     let message = player.call(&reward(1)).unwrap_err();
     assert!(message.starts_with(r"x\u{0}\u{0}"), "{message}");
     assert!(message.len() <= GUEST_MESSAGE_BYTES_MAX);
+}
+
+#[test]
+fn strings_that_the_host_would_have_to_decode_are_refused() {
+    let core = |encoding: &str| {
+        format!(
+            r#"(core module $memory (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+            (core instance $memory (instantiate $memory))
+            (alias core export $memory "memory" (core memory $memory))
+            (alias core export $memory "realloc" (core func $realloc))
+            (core func $log (canon lower (func $log) string-encoding={encoding}
+                (memory (core memory $memory))))
+            (core module $m (import "host" "log" (func $log (param i32 i32 i32)))
+                (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))
+                (func (export "points") (result i64) (i64.const 0)))
+            (core instance $host (export "log" (func $log)))
+            (core instance $i (instantiate $m (with "host" (instance $host))))
+            (alias core export $i "reward" (core func $reward))
+            (alias core export $i "points" (core func $points))"#
+        )
+    };
+    load(&component(&core("utf8"))).expect("the encoding that guests have");
+    for encoding in ["utf16", "latin1+utf16"] {
+        let refusal = load(&component(&core(encoding))).expect_err(encoding);
+        assert!(matches!(refusal, LoadError::Encoding), "{refusal:?}");
+    }
 }

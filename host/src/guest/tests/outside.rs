@@ -323,3 +323,34 @@ fn a_module_that_is_made_hard_to_prove_is_noted_instead() {
     let screened = screen::capturable(&code).unwrap();
     assert_eq!(screened.modules[0].globals.keys().collect::<Vec<_>>(), [&0]);
 }
+
+#[test]
+fn what_cannot_be_reached_is_looked_at_like_the_rest() {
+    // Its `try_table` is dead code, whose `end` closes a block nevertheless.
+    let items = "(global $g (mut i32) (i32.const 0))
+        (func (param i32) global.get 0 global.set 0 block local.get 0 br_if 1 unreachable
+            try_table end end br 0)";
+    let code = world::component(&guest(items, "(i64.const 0)")).unwrap();
+    let screened = screen::capturable(&code).unwrap();
+    assert_eq!(screened.modules[0].globals.keys().collect::<Vec<_>>(), [&0]);
+    // What catches could go on without what it skipped: it is off.
+    let refusal = load(&guest(items, "(i64.const 0)")).expect_err("exceptions are off");
+    assert!(matches!(refusal, LoadError::Invalid(_)), "{refusal:?}");
+}
+
+#[test]
+fn blocks_within_blocks_that_are_made_to_fill_the_memory_are_not_followed() {
+    let (depth, locals) = (19_000, "i32 ".repeat(49_000));
+    let items = format!(
+        "(global $sp (mut i32) (i32.const 64))
+         (func (param i32) (local {locals})
+            (global.set $sp (local.tee 0 (i32.sub (global.get $sp) (i32.const 16))))
+            {} {}
+            (global.set $sp (i32.add (local.get 0) (i32.const 16))))",
+        "i32.const 1 if ".repeat(depth),
+        "end ".repeat(depth),
+    );
+    let code = world::component(&guest(&items, "(i64.const 0)")).unwrap();
+    let screened = screen::capturable(&code).unwrap();
+    assert_eq!(screened.modules[0].globals.keys().collect::<Vec<_>>(), [&0]);
+}

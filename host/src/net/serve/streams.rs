@@ -325,8 +325,11 @@ impl Visit {
             PeerIdentity::Node(_) => stream.write_all(bytes).await?,
             PeerIdentity::Client => {
                 let patience = self.server.bounds.client_write_time;
-                let written = time::timeout(patience, stream.write_all(bytes)).await;
-                written.map_err(|_| StreamError::Unread)??;
+                // One that reads on may take its time for a large reply.
+                for piece in bytes.chunks(BATCH_BYTES) {
+                    let written = time::timeout(patience, stream.write_all(piece)).await;
+                    written.map_err(|_| StreamError::Unread)??;
+                }
             }
         }
         Ok(())

@@ -188,10 +188,14 @@ impl Machine {
                     return;
                 }
                 Operation::Bundle(Exhibit::Quarantine) => self.answer_bundle(waiting, view, out),
-                Operation::Bundle(Exhibit::LastTrap)
-                | Operation::Reward(_)
-                | Operation::Points
-                | Operation::Recover(_) => {
+                // What was applied before is known without an instance.
+                Operation::Reward(_) | Operation::Points => {
+                    if let Some(waiting) = self.answer_known(waiting, view, out) {
+                        let error = self.quarantined(&waiting, view);
+                        out.push(waiting.refused(error, self.may_be_recovered));
+                    }
+                }
+                Operation::Bundle(Exhibit::LastTrap) | Operation::Recover(_) => {
                     let error = self.quarantined(&waiting, view);
                     out.push(waiting.refused(error, self.may_be_recovered));
                 }

@@ -58,30 +58,37 @@ impl Machine {
                 }
                 Operation::Reward(_) | Operation::Points | Operation::Recover(_) => {}
             }
-            let Some(state) = &self.state else { return };
-            match state.window.lookup(waiting.call.key, &waiting.call.operation) {
-                KeyLookup::New => {
-                    if waiting.counts {
-                        self.used = Some(view.now);
-                    }
-                    out.push(Action::Execute(waiting.call.clone()));
-                    self.executing = Some(waiting);
-                }
-                // The record may still be on its way to the keepers: its answer waits like a read.
-                KeyLookup::Applied { seq, value } => {
-                    self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
-                }
-                KeyLookup::Reused => {
-                    let result = Err(CallError::KeyReused { key: waiting.call.key });
-                    out.push(Action::Answer { ticket: waiting.ticket, result });
-                }
-                KeyLookup::Expired { horizon } => {
-                    let Call { player, key, .. } = waiting.call;
-                    let result = Err(CallError::KeyExpired { player, key, horizon });
-                    out.push(Action::Answer { ticket: waiting.ticket, result });
-                }
+            let Some(waiting) = self.answer_known(waiting, view, out) else { continue };
+            if waiting.counts {
+                self.used = Some(view.now);
             }
+            out.push(Action::Execute(waiting.call.clone()));
+            self.executing = Some(waiting);
         }
+    }
+
+    /// Answers a call whose key the player remembers, or has forgotten. Returns one with a new key.
+    pub(super) fn answer_known(
+        &mut self,
+        waiting: Waiting,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) -> Option<Waiting> {
+        let Call { key, operation, .. } = &waiting.call;
+        let error = match self.state.as_ref()?.window.lookup(*key, operation) {
+            KeyLookup::New => return Some(waiting),
+            // The record may still be on its way to the keepers: its answer waits like a read.
+            KeyLookup::Applied { seq, value } => {
+                self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
+                return None;
+            }
+            KeyLookup::Reused => CallError::KeyReused { key: *key },
+            KeyLookup::Expired { horizon } => {
+                CallError::KeyExpired { player: self.player.clone(), key: *key, horizon }
+            }
+        };
+        out.push(Action::Answer { ticket: waiting.ticket, result: Err(error) });
+        None
     }
 
     pub(super) fn handle_returned(

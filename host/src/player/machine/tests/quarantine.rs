@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::limits::{FAILED_RESTORES_MAX, RESTORE_REASON_BYTES_MAX, RESTORE_RETRY};
-use crate::protocol::{Exhibit, FailedRestores};
+use crate::protocol::{Effect, Exhibit, FailedRestores, Record};
+use crate::snapshot::Delta;
 
 fn fails(world: &mut World) -> Vec<String> {
     world.feed(Event::RestoreFailed(RestoreFailure::State("no".to_owned())))
@@ -200,6 +201,26 @@ fn a_player_in_quarantine_is_handed_over_with_its_count() {
     assert_eq!(told, ["confirm 2 #1", "change 10 -> [2] failed 3"]);
     assert_ne!(world.change.clone().unwrap().owner, ME);
     assert_eq!(world.changed(11), ["close"]);
+}
+
+#[test]
+fn a_call_that_was_applied_before_the_quarantine_gets_its_answer_in_it() {
+    let mut state = fresh();
+    let operation = Operation::Reward(Term::Integer(5));
+    let effect = Effect::new(CallKey(42), &operation, 5);
+    let delta = Delta::default();
+    state.apply(&Record { seq: Seq(1), effect, delta }).unwrap();
+    // Its owner died before it answered, and the caller asks again.
+    let mut world = World::new(Origin::Known(record_after(3)), &[1, 2, 3]);
+    assert_eq!(world.call_with_key(2, 5, 42), ["change 5 -> [2] failed 3"]);
+    world.changed(6);
+    let fetched = KeeperReply::Fetched(Box::new(state));
+    assert_eq!(world.kept(0, Ok(fetched)), ["change 6 -> [2] failed 3"]);
+    assert_eq!(world.changed(7), ["confirm 2 #1"]);
+    let copy = world.machine.keepers[0].copy;
+    let reply = Ok(KeeperReply::Acknowledged { seq: Seq(1) });
+    let told = world.feed(Event::Kept { copy, number: 1, reply });
+    assert_eq!(told, ["answer 2: 5", "rest at 1 under 7"]);
 }
 
 #[test]
