@@ -58,6 +58,9 @@ enum What {
         /// Memory that the node may take, in MiB.
         #[arg(long, default_value_t = 2048)]
         memory_mib: u64,
+        /// For how long, in seconds, and for how long others are called before.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+        seconds: u16,
     },
     /// Real processes in a network and on disks that fail, under load: looks for broken promises.
     Chaos {
@@ -129,9 +132,9 @@ fn main() -> Result<()> {
             };
             print(&exodus(settings)?, json)
         }
-        What::Neighbours { attack, attackers, memory_mib } => {
+        What::Neighbours { attack, attackers, memory_mib, seconds } => {
             let attacks = attack.map_or_else(|| Attack::value_variants().to_vec(), |one| vec![one]);
-            let time = Duration::from_secs(5);
+            let time = Duration::from_secs(seconds.into());
             let settings = NeighboursSettings { attackers: attackers.into(), memory_mib, time };
             attacks.into_iter().try_for_each(|attack| print(&neighbours(attack, settings)?, json))
         }

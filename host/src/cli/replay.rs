@@ -193,8 +193,9 @@ mod tests {
 
     #[test]
     fn a_state_that_cannot_be_restored_here_either_is_reproduced() {
-        let memories = |snapshot: &mut Snapshot| snapshot.memories.clear();
-        let reason = "the snapshot has 0 memories and the code 1";
+        let memories = |snapshot: &mut Snapshot| *snapshot = Snapshot::initial([0]);
+        let reason = "the snapshot's memory 0 has 0 bytes, which the code's memory cannot have (at \
+                      most 1073741824 together)";
         let same = unrestored(reason, memories);
         assert_replayed(&same, Exit::Done, reason, "reproduced: the same as on app_node2");
         let other = unrestored("no", memories);

@@ -138,6 +138,7 @@ impl Instance {
     pub fn call(&mut self, operation: &Operation, before: &Snapshot) -> CallOutcome {
         assert_eq!(before.memories.len(), self.home.memories(), "`before` is of another code");
         self.home.data_mut().begin();
+        self.written = 0;
         if self.takes_long && !self.let_others_go_on() {
             return CallOutcome::Trapped { message: self.last_words().unwrap_or_default() };
         }
@@ -157,7 +158,7 @@ impl Instance {
             Ok(value)
         });
         let outcome = self.outcome(returned, before);
-        self.takes_long = self.home.data_mut().has_turn();
+        self.takes_long = self.home.data_mut().has_turn() || self.written > COMPARED_AT_ONCE;
         self.home.data_mut().end_turn();
         outcome
     }
@@ -243,20 +244,26 @@ impl Instance {
         self.code.engine().let_others_go_on(self.home.data_mut())
     }
 
-    /// Finds what the call changed. `None` if there is no turn for so much of it.
+    /// Finds what the call changed. `None` if there is no turn or no memory for so much of it; then its
+    /// last words say so.
     fn capture(&mut self, before: &Snapshot) -> Option<Delta> {
         let mut memories = Vec::with_capacity(before.memories.len());
         let mut changed = false;
-        self.written = 0;
         for (memory, overlay) in before.memories.iter().enumerate() {
             let mut dirty = mem::take(&mut self.dirty);
             dirty.clear();
             self.home.take_dirty(memory, &mut dirty);
             let written: usize = dirty.iter().map(ExactSizeIterator::len).sum();
             self.written += if self.code.engine().sees_pages() { written } else { 0 };
-            let others_wait = written > COMPARED_AT_ONCE && !self.home.data_mut().has_turn();
-            if others_wait && !self.let_others_go_on() {
-                return None;
+            if written > COMPARED_AT_ONCE {
+                // Before it waits with all that it has taken.
+                if let Some(why) = self.code.engine().usage().why_refused(self.written) {
+                    self.home.data_mut().end_early(why);
+                    return None;
+                }
+                if !self.home.data_mut().has_turn() && !self.let_others_go_on() {
+                    return None;
+                }
             }
             let bytes = self.home.bytes(memory);
             let mut runs = Vec::new();

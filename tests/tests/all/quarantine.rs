@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use host::limits::FAILED_RESTORES_MAX;
 use host::protocol::{Bundle, Ending};
+use host::snapshot::Snapshot;
 use tests::{
     Cluster, Drained, Failed, Forgotten, PATIENCE, Quarantined, Ran, Released, Replayed,
     doubling_module, eventually, host,
@@ -181,8 +182,10 @@ fn what_is_in_quarantine_is_exported_and_tried_elsewhere() {
     assert_eq!((well.reproduced, well.here.as_str()), (false, "it is restored"));
 
     let mut spoiled = bundle;
-    spoiled.snapshot.memories.pop();
-    let reason = "the snapshot has 0 memories and the code 1".to_owned();
+    spoiled.snapshot = Snapshot::initial([0]);
+    let reason = "the snapshot's memory 0 has 0 bytes, which the code's memory cannot have (at \
+                  most 1073741824 together)";
+    let reason = reason.to_owned();
     spoiled.ending = Ending::Restore { times: 3, reason: reason.clone() };
     std::fs::write(&file, spoiled.encode()).unwrap();
     let same: Replayed = replay(&file, &[]).ended(0).unwrap();
