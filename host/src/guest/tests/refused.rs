@@ -21,6 +21,17 @@ fn uncapturable(module: &str) -> Uncapturable {
 
 const MEMORY: &str = r#"(memory (export "memory") 1)"#;
 
+/// Core instances of a guest that does nothing.
+const PLAIN: &str = r#"(core module $m (memory (export "memory") 1)
+            (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))
+            (func (export "points") (result i64) (i64.const 0))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+        (core instance $i (instantiate $m))
+        (alias core export $i "memory" (core memory $memory))
+        (alias core export $i "realloc" (core func $realloc))
+        (alias core export $i "reward" (core func $reward))
+        (alias core export $i "points" (core func $points))"#;
+
 #[test]
 fn what_is_no_component_is_refused() {
     let text = r#"(component (export "reward"))"#.as_bytes();
@@ -84,18 +95,9 @@ fn memories_that_the_host_does_not_own_are_refused() {
 
 #[test]
 fn handles_kept_by_the_host_are_refused() {
-    let core = r#"(type $r (resource (rep i32)))
-        (core func $new (canon resource.new $r))
-        (core module $m (memory (export "memory") 1)
-            (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))
-            (func (export "points") (result i64) (i64.const 0))
-            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
-        (core instance $i (instantiate $m))
-        (alias core export $i "memory" (core memory $memory))
-        (alias core export $i "realloc" (core func $realloc))
-        (alias core export $i "reward" (core func $reward))
-        (alias core export $i "points" (core func $points))"#;
-    let refusal = refusal(&component(core));
+    let core =
+        format!("(type $r (resource (rep i32))) (core func $new (canon resource.new $r)) {PLAIN}");
+    let refusal = refusal(&component(&core));
     let expected = Uncapturable::Canonical("resource-new".into());
     assert!(matches!(refusal, LoadError::Uncapturable(reason) if reason == expected));
 }
@@ -108,15 +110,7 @@ fn what_only_a_nested_component_could_be_asked_for_is_refused() {
                 (core module $a {counter})
                 (core instance (instantiate $a)))
             (instance (instantiate $inner))
-            (core module $m (memory (export "memory") 1)
-                (func (export "reward") (param i32 i64 i32) (result i64) (i64.const 0))
-                (func (export "points") (result i64) (i64.const 0))
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
-            (core instance $i (instantiate $m))
-            (alias core export $i "memory" (core memory $memory))
-            (alias core export $i "realloc" (core func $realloc))
-            (alias core export $i "reward" (core func $reward))
-            (alias core export $i "points" (core func $points))"#
+            {PLAIN}"#
         )
     };
     let counting = r#"(global $n (mut i32) (i32.const 0))
