@@ -42,10 +42,10 @@ impl Code {
         if bytes.len() > COMPONENT_BYTES_MAX {
             return Err(LoadError::TooLarge(bytes.len()));
         }
-        let mut encoded = world::component(bytes)?;
+        let encoded = world::component(bytes)?;
         let with_ledgers = ledger::with_ledgers(&encoded, &screen::capturable(&encoded)?)?;
         let has_ledgers = with_ledgers.is_some();
-        encoded = with_ledgers.unwrap_or(encoded);
+        let encoded = with_ledgers.unwrap_or(encoded);
         let original = compiled(engine, &encoded)?;
         let images = first_images(engine, &original, has_ledgers)?;
         let component = compiled(engine, &strip::start_of(&encoded)?)?;
@@ -112,15 +112,18 @@ impl Code {
         if in_snapshot != in_code {
             return Err(RestoreError::Memories { snapshot: in_snapshot, code: in_code });
         }
+        let mut left = GUEST_MEMORY_BYTES_MAX;
         let memories = snapshot.memories.iter().zip(&self.images).enumerate();
         memories
             .map(|(memory, (overlay, image))| {
                 let bytes = overlay.len();
-                let possible = image.len()..=GUEST_MEMORY_BYTES_MAX;
-                usize::try_from(bytes)
+                let possible = image.len()..=left;
+                let len = usize::try_from(bytes)
                     .ok()
                     .filter(|len| possible.contains(len) && len % PAGE_BYTES == 0)
-                    .ok_or(RestoreError::Length { memory, bytes })
+                    .ok_or(RestoreError::Length { memory, bytes })?;
+                left -= len;
+                Ok(len)
             })
             .collect()
     }
@@ -197,7 +200,7 @@ pub(super) fn refused(home: &Home<Journal>, has_ledgers: bool) -> Option<&'stati
 }
 
 /// Memories grow by pages of this many bytes; other page sizes are off.
-const PAGE_BYTES: usize = 65_536;
+pub(super) const PAGE_BYTES: usize = 65_536;
 
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

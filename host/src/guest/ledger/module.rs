@@ -72,8 +72,7 @@ pub(super) fn written(module: &[u8], outside: &Outside) -> Result<Vec<u8>, LoadE
         }
     }
     for function in [places.note(), places.recall()] {
-        bodies.count += 1;
-        function.encode(&mut bodies.bytes);
+        bodies.add(|bytes| function.encode(bytes));
     }
     sections.insert(SectionId::Code.into(), bodies.section());
     for (id, more) in additions(outside, &places) {

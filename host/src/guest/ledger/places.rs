@@ -6,9 +6,7 @@ use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 use wasmparser::Operator;
 
 use super::{Outside, VALUES};
-
-/// Length of a memory's page, in bytes.
-const PAGE_BYTES: u64 = 65_536;
+use crate::guest::code::PAGE_BYTES;
 
 /// The numbers of what is added to one module.
 pub(super) struct Places<'a> {
@@ -75,7 +73,7 @@ impl<'a> Places<'a> {
     /// Returns the ledger's length, in pages.
     pub(super) fn pages(&self) -> u64 {
         let end = self.cells.last().map_or(VALUES, |(_, kind, offset)| offset + kind.bytes());
-        end.div_ceil(PAGE_BYTES)
+        end.div_ceil(PAGE_BYTES as u64)
     }
 
     /// Writes each global that the ledger has otherwise. A page that nobody writes to need not be

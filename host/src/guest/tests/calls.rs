@@ -308,6 +308,12 @@ fn a_snapshot_of_other_code_is_refused() {
     }
     let beyond = GUEST_MEMORY_BYTES_MAX as u64 + 65_536;
     assert!(code.instantiate(&Snapshot::initial([beyond])).is_err());
+    let two = load(&single(&format!(
+        "{COMMON} (memory (export \"memory\") 1) (memory 1)
+        (func (export \"reward\") (param i32 i64 i32) (result i64) (i64.const 0))"
+    )));
+    let both = Snapshot::initial([GUEST_MEMORY_BYTES_MAX as u64, 65_536]);
+    assert!(two.unwrap().instantiate(&both).is_err(), "together they are too long");
     // Another node may have allowed it more.
     let largest = GUEST_MEMORY_BYTES_MAX as u64;
     assert!(code.instantiate(&Snapshot::initial([largest])).is_ok());
