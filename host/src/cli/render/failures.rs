@@ -78,7 +78,7 @@ fn quarantined_json(list: &[Quarantine]) -> String {
 
 /// Renders what was written as a bundle of so many bytes.
 pub(in crate::cli) fn bundled(format: Format, bundle: &Bundle, bytes: usize) -> Rendered {
-    let Bundle { player, node, code, seq, .. } = bundle;
+    let Bundle { player, node, seq, .. } = bundle;
     let (kind, failure) = failure_of(bundle);
     let text = match format {
         Format::Text => {
@@ -88,23 +88,11 @@ pub(in crate::cli) fn bundled(format: Format, bundle: &Bundle, bytes: usize) -> 
         Format::Json => {
             #[derive(Serialize)]
             struct Written<'a> {
-                bundle: &'static str,
-                player: &'a str,
-                seq: u64,
-                code: String,
-                node: &'a str,
-                failure: &'a str,
+                #[serde(flatten)]
+                what: What<'a>,
                 bytes: usize,
             }
-            line(&Written {
-                bundle: kind,
-                player: player.as_str(),
-                seq: seq.0,
-                code: code.to_string(),
-                node: node.as_str(),
-                failure: &failure,
-                bytes,
-            })
+            line(&Written { what: What::of(bundle, kind, &failure), bytes })
         }
     };
     Rendered { text, exit: Exit::Done }
@@ -138,27 +126,34 @@ pub(in crate::cli) fn replayed(
             #[derive(Serialize)]
             struct Done<'a> {
                 reproduced: bool,
-                bundle: &'static str,
-                player: &'a str,
-                seq: u64,
-                code: String,
-                node: &'a str,
-                failure: &'a str,
+                #[serde(flatten)]
+                what: What<'a>,
                 here: &'a str,
             }
-            line(&Done {
-                reproduced: same,
-                bundle: kind,
-                player: player.as_str(),
-                seq: seq.0,
-                code: code.to_string(),
-                node: node.as_str(),
-                failure: &failure,
-                here: words,
-            })
+            let what = What::of(bundle, kind, &failure);
+            line(&Done { reproduced: same, what, here: words })
         }
     };
     Rendered { text, exit: if same { Exit::Done } else { Exit::NotApplied } }
+}
+
+/// What every answer about a bundle says of it.
+#[derive(Serialize)]
+struct What<'a> {
+    bundle: &'static str,
+    player: &'a str,
+    seq: u64,
+    code: String,
+    node: &'a str,
+    failure: &'a str,
+}
+
+impl<'a> What<'a> {
+    fn of(bundle: &'a Bundle, kind: &'static str, failure: &'a str) -> Self {
+        let Bundle { player, node, code, seq, .. } = bundle;
+        let (player, node) = (player.as_str(), node.as_str());
+        Self { bundle: kind, player, seq: seq.0, code: code.to_string(), node, failure }
+    }
 }
 
 /// Returns what is in a bundle: one word, and what happened.
