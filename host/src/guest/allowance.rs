@@ -48,6 +48,12 @@ impl Usage {
         self.process_bytes.store(own_bytes().unwrap_or(0), Relaxed);
     }
 
+    /// Takes the process to have so much memory, in bytes, until it is measured: tests share theirs.
+    #[cfg(test)]
+    pub(super) fn pretend(&self, bytes: u64) {
+        self.process_bytes.store(bytes, Relaxed);
+    }
+
     /// Begins another second of log lines. Returns how many the last one had too many.
     pub(super) fn begin_second(&self) -> u64 {
         self.lines.swap(0, Relaxed).saturating_sub(GUEST_LOG_LINES_A_SECOND)
@@ -122,11 +128,16 @@ mod tests {
 
     #[test]
     fn the_memory_of_this_process_is_seen_to_grow() {
-        let Some(before) = own_bytes() else { return };
-        let block = vec![7u8; 64 * 1024 * 1024];
+        let Some(first) = own_bytes() else { return };
+        // Other tests of this process take and give back memory meanwhile.
+        let grows = || {
+            let before = own_bytes().unwrap();
+            let block = vec![7u8; 64 * 1024 * 1024];
+            let after = own_bytes().unwrap();
+            block.iter().all(|byte| *byte == 7) && after >= before + 32 * MIB
+        };
+        assert!((0..20).any(|_| grows()), "{first} bytes");
         let after = own_bytes().unwrap();
-        assert!(after >= before + 32 * MIB, "{before} and {after} bytes");
-        assert!(block.iter().all(|byte| *byte == 7));
         let machine = available_bytes().unwrap();
         assert!(after < machine && Allowance::default().process_bytes < machine);
     }

@@ -1,7 +1,11 @@
 //! What guests may take, and what they are told when they take more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use super::*;
 use crate::limits::{GUEST_MESSAGE_BYTES_MAX, TAKEN_BYTES_WHEN_FULL};
+use crate::memory::Memories;
 
 /// A guest that counts, and of which each reward writes so many bytes.
 fn writing() -> Vec<u8> {
@@ -15,23 +19,18 @@ fn writing() -> Vec<u8> {
     ))
 }
 
-fn engine(allowance: &Allowance) -> Engine {
-    let engine = Engine::new(allowance).unwrap();
-    engine.tick();
+/// An engine without a clock, which takes its process to have `used` bytes and may have `allowed`.
+fn engine(used: u64, allowed: u64) -> Engine {
+    let allowance = Allowance { process_bytes: allowed, ..Allowance::default() };
+    let memories = Memories::detect(allowance.instance_bytes);
+    let engine = Engine::with(memories, &allowance).unwrap();
+    engine.usage().pretend(used);
     engine
-}
-
-/// Allows the process what it has, and an eighth more for calls that take little.
-fn full() -> (Engine, Vec<u8>) {
-    // Beside so much, what the test itself takes is little.
-    let ballast = vec![7; 400 * 1024 * 1024];
-    let allowance = Allowance { process_bytes: ballast.len() as u64, ..Allowance::default() };
-    (engine(&allowance), ballast)
 }
 
 #[test]
 fn a_node_without_memory_refuses_calls_that_take_much_of_it_and_no_others() {
-    let (engine, ballast) = full();
+    let engine = engine(1000, 1000);
     let mut player = Player::new(&Code::load(&engine, &writing()).unwrap());
     let little = i64::try_from(TAKEN_BYTES_WHEN_FULL).unwrap() - 2000;
     assert_eq!(player.call(&reward(little)), Ok(1));
@@ -40,17 +39,13 @@ fn a_node_without_memory_refuses_calls_that_take_much_of_it_and_no_others() {
     player.restore();
     assert_eq!(player.call(&reward(2 * little)), Ok(2), "nothing of the refused call is kept");
     assert_eq!(player.call(&reward(2 * little)), Ok(3), "it changes much, and takes nothing");
-    assert!(ballast.iter().all(|byte| *byte == 7));
-    let allowance = Allowance { process_bytes: u64::MAX, ..Allowance::default() };
-    let mut player =
-        Player::new(&Code::load(&Engine::new(&allowance).unwrap(), &writing()).unwrap());
-    assert_eq!(player.call(&reward(3 * little)), Ok(1), "there is room");
+    engine.usage().pretend(999);
+    assert_eq!(player.call(&reward(3 * little)), Ok(4), "there is room");
 }
 
 #[test]
 fn a_node_that_is_fuller_than_that_lets_nothing_grow() {
-    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
-    let code = Code::load(&engine(&allowance), &writing()).unwrap();
+    let code = Code::load(&engine(1125, 1000), &writing()).unwrap();
     let mut player = Player::new(&code);
     let message = player.call(&reward(1)).unwrap_err();
     assert!(message.starts_with("its node has no memory left for it: "), "{message}");
@@ -68,8 +63,7 @@ fn pages_that_are_written_and_not_changed_are_taken_too() {
             (memory.fill (i32.const 65536) (i32.const 0) (i32.const 8388608))
             (i64.const 7))"#
     ));
-    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
-    let full = engine(&allowance);
+    let full = engine(1000, 1000);
     if !full.sees_pages() {
         return;
     }
@@ -81,26 +75,31 @@ fn pages_that_are_written_and_not_changed_are_taken_too() {
 #[test]
 fn a_node_without_memory_ends_a_call_that_goes_on_to_take_it() {
     let endless = single(&format!(
-        r#"(memory (export "memory") 4096) {COMMON}
-        (func (export "reward") (param i32 i64 i32) (result i64) (local $at i32)
-            (loop
-                (i32.store (local.get $at) (i32.const 1))
-                (local.set $at (i32.and
-                    (i32.add (local.get $at) (i32.const 512)) (i32.const 0xfffffff)))
-                (br_if 0 (i64.eqz (i64.const 0))))
-            (i64.const 0))"#
-    ));
-    let allowance = Allowance { process_bytes: 1, ..Allowance::default() };
-    let mut player = Player::new(&Code::load(&engine(&allowance), &endless).unwrap());
-    let message = player.call(&reward(1)).unwrap_err();
-    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
-    let idle = single(&format!(
         r#"(memory (export "memory") 1) {COMMON}
         (func (export "reward") (param i32 i64 i32) (result i64) (loop (br 0)) (i64.const 0))"#
     ));
-    let mut player = Player::new(&Code::load(&engine(&allowance), &idle).unwrap());
-    let message = player.call(&reward(1)).unwrap_err();
-    assert_eq!(message, "ran longer than 1000 ms", "it takes none");
+    let told = |taken_each_tick: u64| {
+        let engine = engine(1000, 1000);
+        let mut player = Player::new(&Code::load(&engine, &endless).unwrap());
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for tick in 0.. {
+                    engine.usage().pretend(1000 + tick * taken_each_tick);
+                    engine.tick();
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            let message = player.call(&reward(1)).unwrap_err();
+            done.store(true, Ordering::Relaxed);
+            message
+        })
+    };
+    let message = told(1024 * 1024);
+    assert!(message.starts_with("its node has no memory left for it: "), "{message}");
+    assert_eq!(told(0), "ran longer than 1000 ms", "it takes none");
 }
 
 #[test]
@@ -112,7 +111,8 @@ fn a_memory_grows_as_far_as_the_node_allows_and_what_it_had_elsewhere_stays() {
     ));
     let allowance =
         |pages: usize| Allowance { instance_bytes: pages * 65_536, ..Allowance::default() };
-    let (large, small) = (engine(&allowance(100)), engine(&allowance(50)));
+    let engine = |pages| Engine::new(&allowance(pages)).unwrap();
+    let (large, small) = (engine(100), engine(50));
     let mut here = Player::new(&Code::load(&large, &growing).unwrap());
     assert_eq!((here.call(&reward(79)), here.call(&reward(21))), (Ok(1), Ok(-1)));
     let mut there = Player::new(&Code::load(&small, &growing).unwrap());
