@@ -1,11 +1,15 @@
 //! The default player: points that rewards add to.
 //!
 //! The rules are here, as ordinary Rust that is tested natively; `shim` exports them to the host.
-//! There is no function that saves and none that loads: the points are a plain `static`, and the
-//! host keeps the memory it lives in.
+//! Nothing saves the points from call to call: they are a plain `static`, and the host keeps the
+//! memory it lives in. `saved` is asked only when a player goes on with other code, to which that
+//! memory would mean nothing.
 
+mod saved;
 #[cfg(target_family = "wasm")]
 mod shim;
+
+pub use saved::{NotLoaded, Saved};
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -78,6 +82,22 @@ impl Points {
     pub fn total(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Returns the state, for other code of this player.
+    pub fn save(&self) -> Vec<u8> {
+        Saved::V1 { points: self.total() }.to_bytes()
+    }
+
+    /// Takes over what other code of this player has saved.
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` if it cannot be read. The points are unchanged.
+    pub fn load(&self, saved: &[u8]) -> Result<(), NotLoaded> {
+        let Saved::V1 { points } = Saved::from_bytes(saved)?;
+        self.0.store(points, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +129,14 @@ mod tests {
         let points = Points(AtomicI64::new(i64::MIN));
         let refused = points.reward(Term::Integer(-1)).unwrap_err();
         assert_eq!(refused.to_string(), "points overflow: -9223372036854775808 + -1");
+    }
+
+    #[test]
+    fn what_one_saves_another_goes_on_from() {
+        let (old, new) = (Points(AtomicI64::new(-7)), Points::new());
+        assert_eq!(new.load(&old.save()), Ok(()));
+        assert_eq!(new.reward(Term::Integer(2)), Ok(-5));
+        assert_eq!(new.load(&[9]), Err(NotLoaded::UnknownVersion(9)));
+        assert_eq!(new.total(), -5, "unchanged");
     }
 }

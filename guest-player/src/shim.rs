@@ -1,4 +1,4 @@
-//! Exports [`Points`] to the host as a component of the world `player`. No rules here.
+//! Exports [`Points`] to the host as a component of the world `migrating-player`. No rules here.
 
 use std::panic;
 use std::sync::Once;
@@ -14,12 +14,13 @@ use crate::{Points, Term};
 mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "player",
+        world: "migrating-player",
         // There are no constructors, and remembering that they ran would change a byte.
         disable_run_ctors_once_workaround: true,
     });
     export!(Player);
 
+    pub(super) use self::exports::player::host::migrate;
     use super::Player;
 }
 
@@ -41,6 +42,16 @@ impl bindings::Guest for Player {
     /// Writes nothing, not even to the part of the stack that is in memory: a read changes no byte.
     fn points() -> i64 {
         POINTS.total()
+    }
+}
+
+impl bindings::migrate::Guest for Player {
+    fn save() -> Vec<u8> {
+        POINTS.save()
+    }
+
+    fn load(state: Vec<u8>) -> Result<(), String> {
+        POINTS.load(&state).map_err(|why| why.to_string())
     }
 }
 

@@ -10,6 +10,12 @@ pub(super) const LOG: &str = "log";
 pub(super) const REWARD: &str = "reward";
 /// Name of the export that answers the total.
 pub(super) const POINTS: &str = "points";
+/// Name of the interface that a player exports whose state other code can take over.
+pub(super) const MIGRATE: &str = "player:host/migrate@0.1.0";
+/// Name of its function that returns the state.
+pub(super) const SAVE: &str = "save";
+/// Name of its function that takes a state over.
+pub(super) const LOAD: &str = "load";
 
 /// `variant term`.
 #[derive(Debug, ComponentType, Lower)]

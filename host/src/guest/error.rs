@@ -45,6 +45,12 @@ pub enum LoadError {
         #[source]
         source: Source,
     },
+    /// The component exports the interface `migrate`, but not as the contract has it.
+    #[error(
+        "the component exports `player:host/migrate`, but no `{0}` of the type that \
+         `wit/player.wit` gives it; export both `save` and `load`, or leave the interface out"
+    )]
+    WrongMigrate(&'static str),
     /// The component needs something that the world does not offer.
     #[error("the component imports `{0}`, which the world `player` does not offer")]
     UnknownImport(String),

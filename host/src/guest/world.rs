@@ -3,11 +3,11 @@
 use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wit_component::ComponentEncoder;
 
 use super::LoadError;
-use super::bindings::{LOG, POINTS, REWARD};
+use super::bindings::{LOAD, LOG, MIGRATE, POINTS, REWARD, SAVE};
 
 /// Prefix of the custom section in which a core module carries its component type.
 const COMPONENT_TYPE: &str = "component-type";
@@ -68,5 +68,52 @@ pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), LoadEr
             return Err(LoadError::MissingExport(name));
         }
     }
+    check_migrate(engine, component)
+}
+
+/// Checks the functions of the interface `migrate`, if there is any. A player whose state cannot be
+/// taken over to other code is one, too; but who tried to offer it hears of a mistake now, not when
+/// other code is there.
+fn check_migrate(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let world = component.component_type();
+    let Some(migrate) = world.get_export(engine, MIGRATE) else { return Ok(()) };
+    let function = |name| match &migrate.ty {
+        ComponentItem::ComponentInstance(instance) => match instance.get_export(engine, name)?.ty {
+            ComponentItem::ComponentFunc(function) => Some(function),
+            _ => None,
+        },
+        _ => None,
+    };
+    if !function(SAVE).is_some_and(|save| is_save(&save)) {
+        return Err(LoadError::WrongMigrate(SAVE));
+    }
+    if !function(LOAD).is_some_and(|load| is_load(&load)) {
+        return Err(LoadError::WrongMigrate(LOAD));
+    }
     Ok(())
+}
+
+/// Whether this is a `func() -> list<u8>`.
+fn is_save(function: &ComponentFunc) -> bool {
+    let (params, results) = types_of(function);
+    params.is_empty() && matches!(&results[..], [state] if is_bytes(state))
+}
+
+/// Whether this is a `func(state: list<u8>) -> result<_, string>`.
+fn is_load(function: &ComponentFunc) -> bool {
+    let (params, results) = types_of(function);
+    let answers = |ty: &Type| match ty {
+        Type::Result(result) => result.ok().is_none() && result.err() == Some(Type::String),
+        _ => false,
+    };
+    matches!(&params[..], [state] if is_bytes(state))
+        && matches!(&results[..], [answer] if answers(answer))
+}
+
+fn types_of(function: &ComponentFunc) -> (Vec<Type>, Vec<Type>) {
+    (function.params().map(|(_, ty)| ty).collect(), function.results().collect())
+}
+
+fn is_bytes(ty: &Type) -> bool {
+    matches!(ty, Type::List(list) if list.ty() == Type::U8)
 }

@@ -324,6 +324,8 @@ fn a_core_module_that_carries_its_component_type_is_encoded() {
     let module = format!(
         r#"(module (memory (export "memory") 1) {COMMON} {ADD}
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "player:host/migrate@0.1.0#save") (result i32) (i32.const 64))
+        (func (export "player:host/migrate@0.1.0#load") (param i32 i32) (result i32) (i32.const 64))
         (func (export "reward") (param i32 i64 i32) (result i64)
             (call $add (local.get 0) (local.get 1))))"#
     );

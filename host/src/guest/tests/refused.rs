@@ -73,6 +73,44 @@ fn another_world_is_refused_with_the_name_that_does_not_fit() {
 }
 
 #[test]
+fn an_interface_that_should_take_state_over_is_complete_or_refused_by_name() {
+    let with = |save: &str, takes: &str| {
+        let core = format!(
+            r#"{PLAIN}
+            (core module $n
+                (func (export "save") (result i32) (i32.const 64))
+                (func (export "load") (param i32 i32) (result i32) (i32.const 128)))
+            (core instance $j (instantiate $n))
+            (func $save {save} (canon lift (core func $j "save") (memory (core memory $memory))))
+            (func $load {takes}
+                (canon lift (core func $j "load") (memory (core memory $memory)) (realloc (core func $realloc))))
+            (instance $migrate (export "save" (func $save)) (export "load" (func $load)))
+            (export "player:host/migrate@0.1.0" (instance $migrate))"#
+        );
+        load(&component(&core))
+    };
+    let save = "(result (list u8))";
+    let takes = r#"(param "state" (list u8)) (result (result (error string)))"#;
+    with(save, takes).expect("this is the contract's");
+    let wrong = |refusal: Result<_, LoadError>| match refusal {
+        Err(LoadError::WrongMigrate(name)) => name,
+        other => panic!("not refused for that: {other:?}"),
+    };
+    assert_eq!(wrong(with("(result string)", takes)), "save");
+    let fails_silently = r#"(param "state" (list u8)) (result (result))"#;
+    assert_eq!(wrong(with(save, fails_silently)), "load");
+    let only_save = format!(
+        r#"{PLAIN}
+        (core module $n (func (export "save") (result i32) (i32.const 64)))
+        (core instance $j (instantiate $n))
+        (func $save {save} (canon lift (core func $j "save") (memory (core memory $memory))))
+        (instance $migrate (export "save" (func $save)))
+        (export "player:host/migrate@0.1.0" (instance $migrate))"#
+    );
+    assert_eq!(wrong(load(&component(&only_save))), "load");
+}
+
+#[test]
 fn a_table_that_is_filled_at_instantiation_is_accepted() {
     let module = format!(
         r#"{MEMORY} {COMMON} {ADD} (table 1 funcref) (elem (i32.const 0) $add)
