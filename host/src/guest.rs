@@ -37,6 +37,7 @@ mod instance;
 mod journal;
 mod lanes;
 mod ledger;
+mod migrate;
 mod screen;
 mod steady;
 mod strip;
@@ -49,6 +50,7 @@ pub use code::Code;
 pub use engine::Engine;
 pub use error::{EngineError, LoadError, RestoreError, Uncapturable};
 pub use instance::{CallOutcome, Instance};
+pub use migrate::{MigrateError, Side};
 
 /// Returns the component of the default player, which every host carries.
 pub fn built_in() -> &'static [u8] {

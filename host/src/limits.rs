@@ -131,6 +131,23 @@ pub const FAILED_RESTORES_MAX: u32 = 3;
 /// Longest reason that the directory keeps of a failed restore, in bytes; the rest is cut. It is in the
 /// memory of every node.
 pub const RESTORE_REASON_BYTES_MAX: usize = 256;
+/// Deployments that the directory remembers: more than a person looks back.
+pub const DEPLOYMENTS_MAX: usize = 32;
+/// Players that failed on one deployment which the directory remembers by name. Whoever deploys says
+/// how many are too many, and that is far fewer.
+pub const FAILED_PLAYERS_MAX: usize = 1000;
+/// Longest reason that the directory keeps of such a failure, in bytes; the rest is cut. It is in the
+/// memory of every node.
+pub const FAILURE_REASON_BYTES_MAX: usize = 256;
+/// Longest name of a deployment, in bytes; the rest is cut.
+pub const DEPLOYMENT_NAME_BYTES_MAX: usize = 128;
+/// Calls of a player on new code whose traps count against that: bad code shows at once, and later
+/// traps may be anybody's fault.
+pub const FIRST_CALLS: u32 = 10;
+/// Time after a deployment in which it is taken back by itself when too many players fail on it.
+pub const PROBATION_TIME: Duration = Duration::from_secs(10 * 60);
+/// Largest state that old code may hand to new code, in bytes: what a player may keep at most.
+pub const SAVED_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX;
 /// Players whose last trap a node remembers: those that trapped last.
 pub const LAST_TRAPS_MAX: usize = 256;
 /// What those traps may take together in a node's memory, in bytes, about: a player of the largest

@@ -9,7 +9,7 @@ use super::capture::changes;
 use super::engine::Engine;
 use super::instance::{Exports, Instance, reason};
 use super::journal::Journal;
-use super::{LoadError, RestoreError, Uncapturable, ledger, screen, strip, world};
+use super::{LoadError, RestoreError, Uncapturable, ledger, migrate, screen, strip, world};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
 use crate::memory::{Beginning, Home, Image};
 use crate::protocol::CodeHash;
@@ -27,6 +27,8 @@ pub struct Code {
     images: Vec<Arc<Image>>,
     /// Whether some of the memories are ledgers, in which the others' state is noted.
     has_ledgers: bool,
+    /// Whether a player's state can be taken over from it, and to it.
+    migrates: bool,
 }
 
 impl Code {
@@ -50,8 +52,9 @@ impl Code {
         let images = first_images(engine, &original, has_ledgers)?;
         let component = compiled(engine, &strip::start_of(&encoded)?)?;
         let (engine, hash, bytes) = (engine.clone(), CodeHash::of(bytes), bytes.to_vec());
-        let code = Self { engine, hash, bytes, component, images, has_ledgers };
-        code.prove_images()?;
+        let migrates = false;
+        let mut code = Self { engine, hash, bytes, component, images, has_ledgers, migrates };
+        code.migrates = code.prove_images()?;
         Ok(Arc::new(code))
     }
 
@@ -63,6 +66,11 @@ impl Code {
     /// Returns the bytes that were loaded.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether a player's state can be taken over from it to other code, and to it.
+    pub fn migrates(&self) -> bool {
+        self.migrates
     }
 
     /// Returns the state of a player that was never called.
@@ -129,13 +137,14 @@ impl Code {
     }
 
     /// Checks that an instance that begins with the images changes nothing of them, and that it
-    /// has what the world asks for.
-    fn prove_images(&self) -> Result<(), LoadError> {
+    /// has what the world asks for. Returns whether it can take part in migrations.
+    fn prove_images(&self) -> Result<bool, LoadError> {
         let start = |error: wasmtime::Error| LoadError::Start(reason(&error));
         let (mut home, instance) =
             self.begin(self.images.iter().map(|image| image.len())).map_err(start)?;
         let exports = Exports::of(&mut home, instance, self.has_ledgers)?;
         exports.recall(&mut home).and_then(|()| exports.note(&mut home)).map_err(start)?;
+        let migrates = migrate::is_offered(&mut home, instance)?;
         let (mut dirty, mut runs) = (Vec::new(), Vec::new());
         for (memory, image) in self.images.iter().enumerate() {
             dirty.clear();
@@ -144,7 +153,7 @@ impl Code {
             changes(home.bytes(memory), image.bytes(), &initial, &dirty, &mut runs);
         }
         let alike = home.memories() == self.images.len() && runs.is_empty();
-        if alike { Ok(()) } else { Err(Uncapturable::Unsteady.into()) }
+        if alike { Ok(migrates) } else { Err(Uncapturable::Unsteady.into()) }
     }
 }
 

@@ -44,6 +44,7 @@ const COMPARED_RUNS_MAX: usize = 16;
 pub struct Instance {
     code: Arc<Code>,
     home: Home<Journal>,
+    instance: component::Instance,
     exports: Exports,
     /// Kept between calls only for its allocation.
     dirty: Vec<Range<usize>>,
@@ -111,7 +112,8 @@ impl Instance {
         let exports = Exports::of(&mut home, instance, code.has_ledgers())
             .expect("the exports of this code were looked up when it was loaded");
         let (dirty, new_for, written, takes_long) = (Vec::new(), NEW_CALLS, 0, false);
-        let mut instance = Self { code, home, exports, dirty, new_for, written, takes_long };
+        let mut instance =
+            Self { code, home, instance, exports, dirty, new_for, written, takes_long };
         instance.write(snapshot)?;
         let Self { exports, home, .. } = &mut instance;
         exports.recall(home).map_err(|error| unrestored(&error))?;
@@ -161,6 +163,34 @@ impl Instance {
         self.takes_long = self.home.data_mut().has_turn() || self.written > COMPARED_AT_ONCE;
         self.home.data_mut().end_turn();
         outcome
+    }
+
+    /// Runs a function that is no call, for as long as a call may take. Its words, if it traps.
+    pub(super) fn run<T>(
+        &mut self,
+        function: impl FnOnce(&mut Home<Journal>, component::Instance) -> wasmtime::Result<T>,
+    ) -> Result<T, String> {
+        self.home.data_mut().begin();
+        self.written = 0;
+        self.home.context().set_epoch_deadline(1);
+        let result = function(&mut self.home, self.instance);
+        let result = result.and_then(|result| {
+            self.exports.note(&mut self.home)?;
+            Ok(result)
+        });
+        let result = result.map_err(|error| self.why_trapped(&error));
+        self.home.data_mut().end_turn();
+        result
+    }
+
+    /// Finds what was changed by a function that is no call.
+    pub(super) fn changed(&mut self, before: &Snapshot) -> Result<Delta, String> {
+        let outcome = self.outcome(Ok(0), before);
+        self.home.data_mut().end_turn();
+        match outcome {
+            CallOutcome::Returned { delta, .. } => Ok(delta),
+            CallOutcome::Trapped { message } => Err(message),
+        }
     }
 
     fn outcome(&mut self, returned: wasmtime::Result<i64>, before: &Snapshot) -> CallOutcome {
