@@ -54,8 +54,9 @@ pub use network::{Transport, TransportError};
 
 use crate::limits::{INBOX_REQUESTS_MAX, NODES_MAX, STEP_DEADLINE, STEP_RETRY};
 use crate::protocol::{
-    ChangeOutcome, CopyId, DirectoryReply, DirectoryRequest, NodeId, NodeRecord, PlayerChange,
-    PlayerId, PlayerRecord, Settings, SettingsChange, Writer,
+    ChangeOutcome, CopyId, DeploymentChange, DeploymentConflict, Deployments, DirectoryReply,
+    DirectoryRequest, NodeId, NodeRecord, PlayerChange, PlayerId, PlayerRecord, Settings,
+    SettingsChange, Writer,
 };
 use crate::storage::Store;
 use arriving::Arriving;
@@ -195,6 +196,16 @@ impl Directory {
         self.0.view.watch_settings()
     }
 
+    /// Returns which code players run, as far as this node has heard.
+    pub fn deployments(&self) -> Arc<Deployments> {
+        Arc::clone(&self.watch_deployments().borrow())
+    }
+
+    /// Returns a watch on which code players run.
+    pub fn watch_deployments(&self) -> watch::Receiver<Arc<Deployments>> {
+        self.0.view.watch_deployments()
+    }
+
     /// Returns a node.
     pub fn node(&self, id: NodeId) -> Option<NodeRecord> {
         self.0.view.look(|state| state.node(id).cloned())
@@ -296,6 +307,33 @@ impl Directory {
         .await
     }
 
+    /// Changes which code players run, wherever the leader is. Returns the number of the deployment
+    /// that was changed. When it returns, this node's reads show it; each other node follows as soon
+    /// as it hears of it. Asking twice for the same does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Late`] when no majority answered within [`STEP_DEADLINE`]: it may still be
+    /// done. [`DirectoryError::Stopping`].
+    pub async fn deploy(
+        &self,
+        change: DeploymentChange,
+    ) -> Result<Result<u64, DeploymentConflict>, DirectoryError> {
+        within_deadline(async {
+            loop {
+                let asked = self.leader();
+                match self.ask_leader(DirectoryRequest::Deploy(change.clone())).await {
+                    Some(DirectoryReply::Deployed { outcome, index }) => {
+                        self.applied(index).await?;
+                        return Ok(outcome);
+                    }
+                    Some(_) | None => self.pause(asked).await,
+                }
+            }
+        })
+        .await
+    }
+
     /// Waits until this node's reads show everything that was acknowledged before the call.
     ///
     /// # Errors
@@ -363,6 +401,7 @@ impl Directory {
             DirectoryRequest::Change(changes) => return self.serve_changes(changes).await,
             DirectoryRequest::ReadIndex => return self.serve_read_index().await,
             DirectoryRequest::Configure(change) => return self.serve_configure(change).await,
+            DirectoryRequest::Deploy(change) => return self.serve_deploy(change).await,
         };
         let Inner { raft, me, better, arriving, .. } = &*self.0;
         network::serve(raft, *me, raft_request, is_from, better, arriving).await
@@ -398,6 +437,14 @@ impl Directory {
             Ok((Outcome::Configured(settings), index)) => {
                 DirectoryReply::Configured { settings, index }
             }
+            Err(DirectoryError::NotLeader(leader)) => DirectoryReply::NotLeader(leader),
+            Ok(_) | Err(_) => DirectoryReply::NotLeader(None),
+        }
+    }
+
+    async fn serve_deploy(&self, change: DeploymentChange) -> DirectoryReply {
+        match self.commit(Command::Deploy(change)).await {
+            Ok((Outcome::Deployed(outcome), index)) => DirectoryReply::Deployed { outcome, index },
             Err(DirectoryError::NotLeader(leader)) => DirectoryReply::NotLeader(leader),
             Ok(_) | Err(_) => DirectoryReply::NotLeader(None),
         }

@@ -18,10 +18,12 @@
 //! for others (`keeper`).
 
 mod codes;
+mod crossing;
 mod guardian;
 mod machine;
 mod mailboxes;
 mod resting;
+mod rollout;
 mod roster;
 mod sabotage;
 mod server;
@@ -31,7 +33,10 @@ mod words;
 
 pub use codes::{CodeError, Codes};
 pub use guardian::{Around, Attendance, Guardian, open_all};
-pub use machine::{Action, Event, Machine, Origin, Rested, RestoreFailure, Story, Ticket, View};
+pub use machine::{
+    Action, Event, Machine, Origin, Rested, RestoreFailure, StepFailure, Story, Ticket, View, Way,
+};
+pub use rollout::{Follower, Rollout};
 pub use roster::{Players, Reply, Roster};
 pub use sabotage::sabotage_restores;
 pub use server::Context;

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod call;
+mod deployment;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod ids;
@@ -19,6 +20,11 @@ mod window;
 pub use bundle::{Bundle, BundleError, Ending};
 pub use call::{
     Answer, Call, CallError, Crash, Exhibit, Operation, Outcome, Recovery, Term, sentence,
+};
+pub use deployment::{
+    Audience, CodeClass, Crossing, DeployRefusal, DeployReport, DeployRequest, Deployment,
+    DeploymentChange, DeploymentConflict, DeploymentListing, DeploymentStatus, Deployments, Fate,
+    InvalidAudience, Pattern, Plan, Probation, Share, Step,
 };
 pub use ids::{
     CallKey, CodeHash, CopyId, Generation, Incarnation, InvalidId, NodeId, NodeName, PlayerId, Seq,
@@ -34,6 +40,6 @@ pub use record::{
     PlayerListing, PlayerRecord, Quarantine, Traffic, name_of,
 };
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
-pub use state::{Effect, PlayerState, Record, StateMismatch};
+pub use state::{Before, Effect, PlayerState, Record, StateMismatch};
 pub use text::{harmless, is_plain};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

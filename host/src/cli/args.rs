@@ -1,6 +1,7 @@
 //! The command line as it is typed. `config` checks what it means.
 
 mod bench;
+mod deploy;
 mod failures;
 mod secret;
 
@@ -12,6 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
 pub(super) use self::bench::{BenchArgs, Payload, Through};
+pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
@@ -169,6 +171,21 @@ pub(super) enum Command {
     ///
     /// Exit code 0 when it fails as it did, 1 when it does not.
     Replay(ReplayArgs),
+    /// Deploy other code for the players, while they play
+    ///
+    /// Each player goes over to it between two calls, with its state if both components export
+    /// `migrate`. When more players fail on it than `--max-failures`, it is taken back by itself.
+    Deploy {
+        #[command(flatten)]
+        deploy: DeployArgs,
+        #[command(flatten)]
+        reach: DeployReachArgs,
+    },
+    /// Look at the code that players run, or take it back
+    Code {
+        #[command(subcommand)]
+        command: CodeCommand,
+    },
     /// Have a node hand over its players and copies to the others, and stop
     Drain {
         /// Drain this node

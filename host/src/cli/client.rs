@@ -4,6 +4,7 @@
 //! only asks, waits and reads replies.
 
 mod attempts;
+mod deploying;
 mod dialer;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use self::attempts::{Attempts, Key, Step};
 pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
+pub(super) use self::deploying::Progress;
 pub(super) use self::dialer::{Dialer, DialerError};
 use crate::clock;
 use crate::protocol::{
@@ -264,6 +266,10 @@ impl<A: Ask> Client<A> {
                 | CallReply::Settings(_)
                 | CallReply::Traffic(_)
                 | CallReply::Quarantined { .. }
+                | CallReply::Deployed(_)
+                | CallReply::RolledBack(_)
+                | CallReply::Deployments(_)
+                | CallReply::Prepared(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

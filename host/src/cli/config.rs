@@ -1,6 +1,7 @@
 //! What the command line means, checked: the rest of the program meets no wrong value.
 
 mod bench;
+mod deploy;
 mod error;
 
 use std::ffi::OsString;
@@ -138,6 +139,13 @@ impl Config {
             }
             Some(Command::Replay(ReplayArgs { bundle, guest })) => {
                 Task::Replay(Replay { bundle, guest: read_named_guest(guest)? })
+            }
+            Some(Command::Deploy { deploy: args, reach }) => {
+                Task::Ask(question(deploy::deploy(args)?, None, reach.into(), &place)?)
+            }
+            Some(Command::Code { command }) => {
+                let (asked, reach) = deploy::code(command);
+                Task::Ask(question(asked, None, reach, &place)?)
             }
             Some(Command::Drain { node, deadline }) => {
                 let reach = ReachArgs { node: vec![node], deadline };

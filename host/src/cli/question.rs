@@ -1,7 +1,7 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
 use crate::protocol::{
-    Exhibit, NodeName, Operation, PlayerId, Recovery, Seq, SettingsChange, Term,
+    DeployRequest, Exhibit, NodeName, Operation, PlayerId, Recovery, Seq, SettingsChange, Term,
 };
 
 /// A question that some node answers.
@@ -34,6 +34,22 @@ pub(super) enum Question {
     Drain,
     /// A change of what holds for the whole cluster; an empty one asks for it.
     Set(SettingsChange),
+    /// That other code be deployed.
+    Deploy {
+        /// What is wanted.
+        request: Box<DeployRequest>,
+        /// Whether the answer waits for the players to come to it.
+        waits: bool,
+    },
+    /// That a deployment be taken back.
+    RollBack {
+        /// Which one; `None` is the newest.
+        number: Option<u64>,
+        /// Whether the answer waits for the players to go back.
+        waits: bool,
+    },
+    /// The deployments.
+    Deployments,
 }
 
 impl Question {

@@ -1,6 +1,7 @@
 //! Answers as a person or a program reads them. Pure: what is printed, not where.
 
 mod bench;
+mod deploy;
 mod failures;
 mod json;
 mod table;
@@ -8,6 +9,7 @@ mod table;
 mod tests;
 
 pub(super) use self::bench::measured;
+pub(super) use self::deploy::{deployed, deployments, not_deployed, rolled_back};
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};

@@ -3,7 +3,7 @@
 use super::client::{Ask, Client, Reach};
 use super::question::Question;
 use super::render::{self, Format, Rendered};
-use crate::protocol::CallKey;
+use crate::protocol::{CallKey, DeployRequest};
 
 /// An answer, and the names in it that a prompt can complete from now on.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,9 +71,56 @@ pub(super) async fn ask<A: Ask>(
             Ok(report) => render::drained(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Deploy { request, waits } => deploy(client, reach, &request, waits, format).await,
+        Question::RollBack { number, waits } => {
+            roll_back(client, reach, number, waits, format).await
+        }
+        Question::Deployments => match client.deployments(reach).await {
+            Ok(list) => render::deployments(format, &list).into(),
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
         Question::Set(change) => match client.set(reach, change).await {
             Ok(report) => render::settings(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),
         },
     }
+}
+
+async fn deploy<A: Ask>(
+    client: &mut Client<A>,
+    reach: &Reach,
+    request: &DeployRequest,
+    waits: bool,
+    format: Format,
+) -> Told {
+    let report = match Box::pin(client.deploy(reach, request)).await {
+        Ok(Ok(report)) => report,
+        Ok(Err(refusal)) => return render::not_deployed(format, &refusal).into(),
+        Err(failed) => return render::unanswered(format, &failed).into(),
+    };
+    let progress = match report.number.filter(|_| waits) {
+        // That it is deployed is certain; how far it is can be looked up.
+        Some(number) => Box::pin(client.watch(reach, number)).await.unwrap_or_default(),
+        None => None,
+    };
+    render::deployed(format, &request.name, &report, progress.as_ref()).into()
+}
+
+async fn roll_back<A: Ask>(
+    client: &mut Client<A>,
+    reach: &Reach,
+    number: Option<u64>,
+    waits: bool,
+    format: Format,
+) -> Told {
+    let number = match Box::pin(client.roll_back(reach, number)).await {
+        Ok(Ok(number)) => number,
+        Ok(Err(refusal)) => return render::not_deployed(format, &refusal).into(),
+        Err(failed) => return render::unanswered(format, &failed).into(),
+    };
+    let progress = match waits {
+        true => Box::pin(client.watch(reach, number)).await.unwrap_or_default(),
+        false => None,
+    };
+    render::rolled_back(format, number, progress.as_ref()).into()
 }

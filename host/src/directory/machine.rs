@@ -9,6 +9,7 @@
 //! - a player is taken from an owner only when that start of its node is not alive any more, or by
 //!   that owner itself;
 //! - what is known of a player's failed restores goes with it from owner to owner;
+//! - a player's code changes only together with all its copies, and by its owner;
 //! - at most one node of a name is up;
 //! - the settings are ones that a cluster can have.
 
@@ -21,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use self::players::Players;
 use crate::limits::NODES_MAX;
 use crate::protocol::{
-    Announcement, ChangeOutcome, CopyId, Generation, JoinRefusal, NodeId, NodeRecord, NodeStatus,
-    PlayerChange, PlayerId, PlayerRecord, Settings, SettingsChange, Writer,
+    Announcement, ChangeOutcome, CopyId, DeploymentChange, DeploymentConflict, Deployments,
+    Generation, JoinRefusal, NodeId, NodeRecord, NodeStatus, PlayerChange, PlayerId, PlayerRecord,
+    Settings, SettingsChange, Writer,
 };
 
 /// A change of the directory, as it stands in Raft's log.
@@ -40,6 +42,8 @@ pub enum Command {
     Players(Vec<PlayerChange>),
     /// A change of what holds for the whole cluster.
     Configure(SettingsChange),
+    /// A change of which code players run.
+    Deploy(DeploymentChange),
 }
 
 /// How a command ended.
@@ -59,6 +63,8 @@ pub enum Outcome {
     Players(Vec<ChangeOutcome>),
     /// What holds now, changed or not.
     Configured(Settings),
+    /// The number of the deployment that was changed.
+    Deployed(Result<u64, DeploymentConflict>),
 }
 
 /// Who owns and who keeps what.
@@ -67,6 +73,7 @@ pub struct DirectoryState {
     nodes: BTreeMap<NodeId, NodeRecord>,
     players: Players,
     settings: Settings,
+    deployments: Deployments,
     /// Nodes that are down because they left on purpose, and will come back.
     left: BTreeSet<NodeId>,
 }
@@ -97,12 +104,18 @@ impl DirectoryState {
                 self.settings = change.applied_to(self.settings).unwrap_or(self.settings);
                 Outcome::Configured(self.settings)
             }
+            Command::Deploy(change) => Outcome::Deployed(self.deployments.apply(change)),
         }
     }
 
     /// Returns what holds for the whole cluster.
     pub fn settings(&self) -> Settings {
         self.settings
+    }
+
+    /// Returns which code players run.
+    pub fn deployments(&self) -> &Deployments {
+        &self.deployments
     }
 
     /// Returns the nodes, up and down, in order of their numbers.
@@ -215,7 +228,12 @@ impl DirectoryState {
     fn allows(&self, change: &PlayerChange, current: Option<&PlayerRecord>) -> bool {
         let seen = current.map_or(Generation(0), |record| record.generation);
         let living = current.filter(|record| !record.is_forgotten());
-        let same_code = living.is_none_or(|record| record.code == change.code);
+        // Other code comes with memory of its own: no copy has it that was there before.
+        let same_code = living.is_none_or(|record| {
+            let kept = |keeper| record.keepers.contains(keeper);
+            record.code == change.code
+                || (record.owner == change.owner && !change.keepers.iter().any(kept))
+        });
         change.expect == seen
             && same_code
             && allows_failed(change, living)

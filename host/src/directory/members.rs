@@ -7,10 +7,10 @@ use openraft::error::{InitializeError, RaftError};
 
 use super::error::Members;
 use super::{AnnounceError, Command, Directory, DirectoryError, Outcome, within_deadline};
-use crate::protocol::{Announcement, NodeId, NodeRecord, SettingsChange};
+use crate::protocol::{Announcement, DeploymentChange, NodeId, NodeRecord, Plan, SettingsChange};
 
 impl Directory {
-    /// Begins a new cluster with this node as its only member and these settings.
+    /// Begins a new cluster with this node as its only member, these settings, and this code.
     ///
     /// # Errors
     ///
@@ -19,6 +19,7 @@ impl Directory {
         &self,
         me: Announcement,
         settings: SettingsChange,
+        plan: Plan,
     ) -> Result<(), DirectoryError> {
         let voter = BTreeMap::from([(self.0.me.0, EmptyNode::new())]);
         self.0.raft.initialize(voter).await.map_err(|error| match error {
@@ -37,6 +38,7 @@ impl Directory {
         if !settings.is_empty() {
             self.commit(Command::Configure(settings)).await?;
         }
+        self.commit(Command::Deploy(DeploymentChange::Deploy { after: 0, plan })).await?;
         self.commit(Command::NodeUp(me)).await.map(drop)
     }
 

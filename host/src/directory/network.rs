@@ -248,7 +248,8 @@ impl Peer {
                 DirectoryReply::Changed { .. }
                 | DirectoryReply::ReadIndex(_)
                 | DirectoryReply::NotLeader(_)
-                | DirectoryReply::Configured { .. },
+                | DirectoryReply::Configured { .. }
+                | DirectoryReply::Deployed { .. },
             ) => return Err(NetworkError::new(&TransportError::Violation).into()),
             Err(error @ TransportError::Unreachable) => return Err(Unreachable::new(&error).into()),
             Err(error) => return Err(NetworkError::new(&error).into()),

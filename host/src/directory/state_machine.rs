@@ -18,7 +18,7 @@ use super::log_store::block;
 use super::machine::{Command, DirectoryState, Outcome};
 use super::sound::Sound as _;
 use super::{DirectoryError, TypeConfig};
-use crate::protocol::{NodeRecord, Settings};
+use crate::protocol::{Deployments, NodeRecord, Settings};
 use crate::storage::{Durability, RaftStore, Slot, StoreError};
 
 type IoError = StorageIOError<u64>;
@@ -31,6 +31,7 @@ pub(super) struct View {
     applied: RwLock<Applied>,
     nodes: watch::Sender<Arc<Vec<NodeRecord>>>,
     settings: watch::Sender<Settings>,
+    deployments: watch::Sender<Arc<Deployments>>,
     /// Log index after the last applied one.
     next_index: watch::Sender<u64>,
 }
@@ -46,8 +47,9 @@ impl View {
     fn new(applied: Applied) -> Self {
         let nodes = watch::Sender::new(nodes_of(&applied.state));
         let settings = watch::Sender::new(applied.state.settings());
+        let deployments = watch::Sender::new(Arc::new(applied.state.deployments().clone()));
         let next_index = watch::Sender::new(next_index_of(&applied));
-        Self { applied: RwLock::new(applied), nodes, settings, next_index }
+        Self { applied: RwLock::new(applied), nodes, settings, deployments, next_index }
     }
 
     /// Returns one of a directory in which nothing has happened.
@@ -69,6 +71,11 @@ impl View {
     /// Returns a watch on the settings.
     pub(super) fn watch_settings(&self) -> watch::Receiver<Settings> {
         self.settings.subscribe()
+    }
+
+    /// Returns a watch on which code players run.
+    pub(super) fn watch_deployments(&self) -> watch::Receiver<Arc<Deployments>> {
+        self.deployments.subscribe()
     }
 
     /// Returns the nodes.
@@ -113,7 +120,8 @@ impl View {
                             | Command::NodeDown(_) => true,
                             Command::PlacesFree(_)
                             | Command::Players(_)
-                            | Command::Configure(_) => false,
+                            | Command::Configure(_)
+                            | Command::Deploy(_) => false,
                         };
                         applied.state.apply(&command)
                     }
@@ -133,6 +141,9 @@ impl View {
     fn publish(&self, applied: RwLockWriteGuard<'_, Applied>, nodes_changed: bool) {
         let nodes = nodes_changed.then(|| nodes_of(&applied.state));
         let settings = applied.state.settings();
+        let deployments = applied.state.deployments();
+        let deployments =
+            (**self.deployments.borrow() != *deployments).then(|| Arc::new(deployments.clone()));
         let next_index = next_index_of(&applied);
         // Whoever is woken wants to look.
         drop(applied);
@@ -140,6 +151,9 @@ impl View {
             self.nodes.send_replace(nodes);
         }
         self.settings.send_if_modified(|known| std::mem::replace(known, settings) != settings);
+        if let Some(deployments) = deployments {
+            self.deployments.send_replace(deployments);
+        }
         self.next_index.send_replace(next_index);
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::limits::CHANGES_PER_ENTRY_MAX;
 use crate::protocol::{CodeHash, Generation, Incarnation, JoinRefusal, KeeperCopy, NodeStatus};
-use world::World;
+use world::{World, founding};
 
 fn player(name: &str) -> PlayerId {
     name.parse().unwrap()
@@ -270,7 +270,8 @@ async fn only_the_leader_takes_nodes_in_and_says_who_it_is() {
     assert!(matches!(refused, Err(AnnounceError::NotLeader(Some(to))) if to == leader));
     let refused = node.directory.declare_down(node.writer()).await;
     assert!(matches!(refused, Err(DirectoryError::NotLeader(Some(to))) if to == leader));
-    let refused = node.directory.initialize(node.announcement(), SettingsChange::default()).await;
+    let refused =
+        node.directory.initialize(node.announcement(), SettingsChange::default(), founding()).await;
     assert!(matches!(refused, Err(DirectoryError::Initialized)));
     let nobody = world.leader().directory.set_voters(BTreeSet::new()).await;
     assert!(matches!(nobody, Err(DirectoryError::NoVoters)));

@@ -338,6 +338,17 @@ impl Gateway {
         }
     }
 
+    /// Returns the other nodes that are alive.
+    pub(super) fn others(&self) -> Vec<NodeId> {
+        let nodes = self.nodes.borrow();
+        let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
+        alive.filter(|id| *id != self.me.node).collect()
+    }
+
+    pub(super) fn is_alive(&self, id: NodeId) -> bool {
+        self.nodes.borrow().iter().any(|node| node.id == id && node.status.is_alive())
+    }
+
     pub(super) fn name_of(&self, id: NodeId) -> NodeName {
         name_of(id, &self.nodes.borrow())
     }

@@ -124,6 +124,10 @@ impl Due {
             | CallRequest::Drain
             | CallRequest::Traffic
             | CallRequest::Quarantined { .. }
+            | CallRequest::Deploy(_)
+            | CallRequest::RollBack { .. }
+            | CallRequest::Deployments
+            | CallRequest::Prepare(_)
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -167,6 +171,14 @@ impl Gateway {
             CallRequest::Drain => self.drain().await,
             CallRequest::Traffic => CallReply::Traffic(self.links.traffic()),
             CallRequest::Quarantined { after } => self.list_quarantined(after).await,
+            CallRequest::Deploy(request) => {
+                CallReply::Deployed(Box::pin(self.deploy(*request)).await)
+            }
+            CallRequest::RollBack { number, reason } => {
+                CallReply::RolledBack(Box::pin(self.roll_back(number, reason)).await)
+            }
+            CallRequest::Deployments => CallReply::Deployments(self.list_deployments().await),
+            CallRequest::Prepare(hash) => CallReply::Prepared(self.prepare(hash).await),
         }
     }
 

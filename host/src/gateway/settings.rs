@@ -41,7 +41,7 @@ impl Gateway {
 
     /// Waits until all other nodes that are alive have applied that many entries; returns those that
     /// have not said so in time.
-    async fn not_heard(&self, applied: u64) -> Vec<NodeName> {
+    pub(super) async fn not_heard(&self, applied: u64) -> Vec<NodeName> {
         let nodes = self.nodes.borrow().clone();
         let others = nodes.iter().filter(|node| node.status.is_alive() && node.id != self.me.node);
         let heard = others.map(|node| async {

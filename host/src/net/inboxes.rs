@@ -180,8 +180,11 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Drain
             | CallRequest::Traffic
             | CallRequest::Quarantined { .. }
-            | CallRequest::Configure(_) => true,
-            CallRequest::Forward { .. } | CallRequest::Code(_) => false,
+            | CallRequest::Configure(_)
+            | CallRequest::Deploy(_)
+            | CallRequest::RollBack { .. }
+            | CallRequest::Deployments => true,
+            CallRequest::Forward { .. } | CallRequest::Code(_) | CallRequest::Prepare(_) => false,
         },
         (
             PeerIdentity::Client,

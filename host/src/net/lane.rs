@@ -263,7 +263,8 @@ fn is_bulky_for_directory(request: &DirectoryRequest) -> bool {
         | DirectoryRequest::Vote(_)
         | DirectoryRequest::Change(_)
         | DirectoryRequest::ReadIndex
-        | DirectoryRequest::Configure(_) => false,
+        | DirectoryRequest::Configure(_)
+        | DirectoryRequest::Deploy(_) => false,
     }
 }
 
@@ -281,12 +282,18 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         CallRequest::Players { .. }
         | CallRequest::Nodes
         | CallRequest::Code(_)
-        | CallRequest::Quarantined { .. } => true,
+        | CallRequest::Quarantined { .. }
+        | CallRequest::Deploy(_)
+        | CallRequest::Deployments => true,
         // Its answer is a player's whole memory.
         CallRequest::Call { call, .. } | CallRequest::Forward { call, .. } => {
             matches!(call.operation, Operation::Bundle(_))
         }
-        CallRequest::Drain | CallRequest::Traffic | CallRequest::Configure(_) => false,
+        CallRequest::Drain
+        | CallRequest::Traffic
+        | CallRequest::Configure(_)
+        | CallRequest::RollBack { .. }
+        | CallRequest::Prepare(_) => false,
     }
 }
 

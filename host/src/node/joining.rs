@@ -10,8 +10,8 @@ use crate::clock;
 use crate::directory::{AnnounceError, Directory};
 use crate::net::{Endpoint, Links, resolve};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, Reply, Request, Settings,
-    SettingsChange,
+    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, Plan, Reply, Request,
+    Settings, SettingsChange,
 };
 
 /// Time one member has to answer.
@@ -44,12 +44,13 @@ pub(super) async fn enter(
     me: &Announcement,
     joins: &[String],
     settings: SettingsChange,
+    founding: Plan,
 ) -> Result<(), StartError> {
     let directory = cluster.directory;
     let returns = directory.is_initialized();
     if !returns && joins.is_empty() {
         tracing::info!(addr = %me.addr, "beginning a new cluster");
-        directory.initialize(me.clone(), settings).await?;
+        directory.initialize(me.clone(), settings, founding).await?;
     } else {
         announce(cluster, me, joins).await?;
     }

@@ -1,6 +1,6 @@
 //! Building a node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -19,12 +19,15 @@ use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
 use crate::net::{
     Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Pulse, Relayer, Renewal,
 };
-use crate::player::{Codes, Context, Guardian, LastTraps, Roster};
+use crate::player::{Codes, Context, Follower, Guardian, LastTraps, Roster};
 use crate::protocol::{
-    Announcement, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, PlayerId, PlayerRecord,
-    Writer, may_be_number_of, sentence,
+    Announcement, CodeHash, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, Plan, PlayerId,
+    PlayerRecord, Writer, may_be_number_of, sentence,
 };
 use crate::storage::Store;
+
+/// What people call the component that this program carries.
+const BUILT_IN: &str = "built-in";
 
 /// Lost copies that are named one by one in the log; the rest is counted.
 const LOST_NAMED_MAX: usize = 100;
@@ -114,8 +117,18 @@ impl Node {
             Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
-        let codes = load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
-        Box::pin(joining::enter(&cluster, &announcement, &joins, settings)).await?;
+        let chosen = guest.as_ref().map(|(path, _)| path.clone());
+        let (codes, founding) =
+            load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
+        let codes = Arc::new(codes);
+        let hash = founding.code;
+        Box::pin(joining::enter(&cluster, &announcement, &joins, settings, founding)).await?;
+        if let Some(path) = chosen {
+            warn_of_other_code(&directory, hash, &path);
+        }
+        let (follower, rollout) =
+            Box::pin(Follower::new(me.node, directory.clone(), codes.clone())).await;
+        run.spawn("rollout", follower.run(stops.players.clone()));
         if store.has_lost_copies() {
             name_lost_copies(&directory, me.node);
         }
@@ -126,17 +139,17 @@ impl Node {
             name: name.clone(),
             directory: directory.clone(),
             keepers,
-            codes: Arc::new(codes),
+            codes: codes.clone(),
             nodes: directory.watch_nodes(),
             settings: directory.watch_settings(),
+            rollout: rollout.clone(),
             shunned: watch::Sender::default(),
             traps: LastTraps::default(),
             idle_after,
             instances_max,
         };
-        let codes = context.codes.clone();
         let (roster, players) = Roster::new(context, stops.players.clone());
-        let guardian = Guardian::new(me, directory.clone(), players.clone());
+        let guardian = Guardian::new(me, directory.clone(), players.clone(), rollout);
         run.spawn("guardian", guardian.run(stops.players.clone()));
         let (gateway, drains) =
             Gateway::new(me, name.clone(), directory.clone(), links, players.clone(), codes);
@@ -160,19 +173,38 @@ impl Node {
     }
 }
 
-/// Loads what new players run: the component that was given, or the built-in one.
+/// Loads what the players of a new cluster run: the component that was given, or the built-in one.
 async fn load_guest(
     engine: Engine,
     folder: PathBuf,
     links: Links,
     guest: Option<(PathBuf, Vec<u8>)>,
-) -> Result<Codes, StartError> {
+) -> Result<(Codes, Plan), StartError> {
     let (path, component) = match guest {
         Some((path, bytes)) => (path.display().to_string(), bytes),
-        None => ("built into this program".to_owned(), built_in().to_vec()),
+        None => (BUILT_IN.to_owned(), built_in().to_vec()),
     };
-    let codes = Codes::open(engine, folder, links, component).await;
-    codes.map_err(|source| StartError::Guest { path, source })
+    let name = match Path::new(&path).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => path.clone(),
+    };
+    let wrong = |source| StartError::Guest { path: path.clone(), source };
+    let codes = Codes::open(engine, folder, links).map_err(wrong)?;
+    let code = codes.add(component).await.map_err(wrong)?;
+    Ok((codes, Plan::founding(code.hash(), &name)))
+}
+
+/// The cluster's code was chosen when it began, or deployed since. Says so to a person who named other
+/// code now.
+fn warn_of_other_code(directory: &Directory, named: CodeHash, path: &Path) {
+    let current = directory.deployments().current();
+    if let Some(current) = current.filter(|current| *current != named) {
+        tracing::warn!(
+            "this node was started with --guest {path}, code {named}, but the cluster's players run \
+             {current}, which holds; `host deploy {path}` changes it for all nodes",
+            path = path.display()
+        );
+    }
 }
 
 /// Runs the players apart from the other tasks, for they stop first.

@@ -3,13 +3,16 @@
 //! A player's memory belongs to the very component that made it, so a node that takes a player over
 //! may need a component that it was not started with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::sync::Mutex as AsyncMutex;
 
+use crate::clock;
 use crate::guest::{Code, Engine, LoadError};
 use crate::limits::COMPONENT_BYTES_MAX;
 use crate::net::Links;
@@ -43,35 +46,80 @@ pub struct Codes {
     engine: Engine,
     folder: PathBuf,
     links: Links,
-    /// What new players run.
-    current: Arc<Code>,
     loaded: RwLock<HashMap<CodeHash, Arc<Code>>>,
+    /// Those that are being loaded: whoever wants the same one waits for it.
+    loading: Mutex<HashMap<CodeHash, Arc<AsyncMutex<()>>>>,
+    /// Those that somebody is about to deploy, and until when they are kept for that.
+    held: Mutex<HashMap<CodeHash, Instant>>,
 }
 
+/// Time for which code is kept that nobody runs yet: others load it before it is deployed.
+const HELD_TIME: Duration = Duration::from_secs(5 * 60);
+
 impl Codes {
-    /// Loads the component that new players run and keeps it in `folder`.
+    /// Returns what keeps components in `folder`. None of them is loaded.
     ///
     /// # Errors
     ///
-    /// When the component does not load or the folder cannot be written.
-    pub async fn open(
-        engine: Engine,
-        folder: PathBuf,
-        links: Links,
-        component: Vec<u8>,
-    ) -> Result<Self, CodeError> {
+    /// When the folder cannot be written.
+    pub fn open(engine: Engine, folder: PathBuf, links: Links) -> Result<Self, CodeError> {
         std::fs::create_dir_all(&folder)
             .map_err(|source| CodeError::Folder { path: folder.clone(), source })?;
-        let current = load(&engine, component).await?;
-        let loaded = RwLock::new(HashMap::from([(current.hash(), current.clone())]));
-        let codes = Self { engine, folder, links, current, loaded };
-        codes.save(&codes.current)?;
-        Ok(codes)
+        let (loaded, loading, held) = Default::default();
+        Ok(Self { engine, folder, links, loaded, loading, held })
     }
 
-    /// Returns the component that new players run.
-    pub fn current(&self) -> &Arc<Code> {
-        &self.current
+    /// Loads a component that somebody hands in, and keeps it for a while, and then if it is used.
+    ///
+    /// # Errors
+    ///
+    /// When it does not load, or the folder cannot be written.
+    pub async fn add(&self, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
+        let hash = CodeHash::of(&bytes);
+        self.hold(hash);
+        let code = self.load(hash, bytes).await?;
+        self.save(hash, code.bytes())?;
+        Ok(code)
+    }
+
+    /// Keeps a component for a while although nobody runs it.
+    pub fn hold(&self, hash: CodeHash) {
+        lock(&self.held).insert(hash, clock::now() + HELD_TIME);
+    }
+
+    /// Returns the components that are ready to run.
+    pub fn ready(&self) -> BTreeSet<CodeHash> {
+        self.loaded.read().map(|loaded| loaded.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Drops the components that are not among `used` and that nobody is about to deploy. Returns how
+    /// many there were, in memory or on disk.
+    pub fn keep_only(&self, used: &BTreeSet<CodeHash>) -> usize {
+        let now = clock::now();
+        let mut held = lock(&self.held);
+        held.retain(|_, until| now < *until);
+        let goes = |hash: &CodeHash| !used.contains(hash) && !held.contains_key(hash);
+        let mut gone = BTreeSet::new();
+        if let Ok(mut loaded) = self.loaded.write() {
+            gone.extend(loaded.extract_if(|hash, _| goes(hash)).map(|(hash, _)| hash));
+        }
+        for hash in self.on_disk().into_iter().filter(goes) {
+            match std::fs::remove_file(self.file(hash)) {
+                Ok(()) => drop(gone.insert(hash)),
+                Err(error) => tracing::warn!(%hash, %error, "cannot remove unused code"),
+            }
+        }
+        gone.len()
+    }
+
+    fn on_disk(&self) -> Vec<CodeHash> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let hash = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let hash = blake3::Hash::from_hex(name.strip_suffix(".wasm")?).ok()?;
+            Some(CodeHash(*hash.as_bytes()))
+        };
+        entries.filter_map(hash).collect()
     }
 
     /// Returns a component that is in memory already.
@@ -96,8 +144,23 @@ impl Codes {
         if let Some(code) = self.loaded(hash) {
             return Ok(code);
         }
+        let bytes = self.fetch(hash, nodes).await?;
+        self.load(hash, bytes).await
+    }
+
+    /// Sees to it that a component is on this node's disk, so that it outlives the other nodes.
+    ///
+    /// # Errors
+    ///
+    /// When nobody has it, or it cannot be written.
+    pub async fn secure(&self, hash: CodeHash, nodes: &[NodeId]) -> Result<(), CodeError> {
+        if self.file(hash).exists() { Ok(()) } else { self.fetch(hash, nodes).await.map(drop) }
+    }
+
+    /// Reads a component from disk, or has one of `nodes` send it and keeps it there.
+    async fn fetch(&self, hash: CodeHash, nodes: &[NodeId]) -> Result<Vec<u8>, CodeError> {
         if let Some(bytes) = self.read(hash) {
-            return self.load(bytes).await;
+            return Ok(bytes);
         }
         for node in nodes {
             let request = Request::Call(CallRequest::Code(hash));
@@ -106,18 +169,25 @@ impl Codes {
                 && bytes.len() <= COMPONENT_BYTES_MAX
                 && CodeHash::of(&bytes) == hash
             {
-                let code = self.load(bytes).await?;
-                self.save(&code)?;
-                return Ok(code);
+                self.save(hash, &bytes)?;
+                return Ok(bytes);
             }
         }
         Err(CodeError::Missing)
     }
 
-    async fn load(&self, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
-        let code = load(&self.engine, bytes).await?;
-        if let Ok(mut loaded) = self.loaded.write() {
-            loaded.insert(code.hash(), code.clone());
+    /// Compiles a component, once for all who want it at the same time.
+    async fn load(&self, hash: CodeHash, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
+        let turn = lock(&self.loading).entry(hash).or_default().clone();
+        let _turn = turn.lock().await;
+        if let Some(code) = self.loaded(hash) {
+            return Ok(code);
+        }
+        let loaded = load(&self.engine, bytes).await;
+        lock(&self.loading).remove(&hash);
+        let code = loaded?;
+        if let Ok(mut all) = self.loaded.write() {
+            all.insert(hash, code.clone());
         }
         Ok(code)
     }
@@ -136,13 +206,18 @@ impl Codes {
         sound.then_some(bytes)
     }
 
-    fn save(&self, code: &Code) -> Result<(), CodeError> {
-        let path = self.file(code.hash());
-        if self.read(code.hash()).is_some() {
+    fn save(&self, hash: CodeHash, bytes: &[u8]) -> Result<(), CodeError> {
+        let path = self.file(hash);
+        if self.read(hash).is_some() {
             return Ok(());
         }
-        write_whole(&path, code.bytes()).map_err(|source| CodeError::Folder { path, source })
+        write_whole(&path, bytes).map_err(|source| CodeError::Folder { path, source })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each table is whole between any two operations, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Compiles away from the async workers: it takes tens of milliseconds.

@@ -10,7 +10,10 @@
 //! could have, when a node has come back that keeps one, for that may have lost it or not be trusted
 //! any more, or when this node is going to leave.
 //!
-//! What this does not do: anything about players whose server runs. That one looks after itself.
+//! When other code is deployed, it urges its node's players to go over to it, a few at a time, those
+//! that run and those that rest.
+//!
+//! What this does not do: anything else about players whose server runs. That one looks after itself.
 
 mod around;
 
@@ -27,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use around::{Around, Attendance};
 
+use super::rollout::Rollout;
 use super::roster::Players;
 use crate::clock;
 use crate::directory::Directory;
@@ -62,6 +66,7 @@ pub struct Guardian {
     players: Players,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     settings: watch::Receiver<Settings>,
+    rollout: watch::Receiver<Arc<Rollout>>,
     /// How much of the directory was applied.
     entries: watch::Receiver<u64>,
     /// The nodes whose copies were seen to.
@@ -70,11 +75,16 @@ pub struct Guardian {
 
 impl Guardian {
     /// Returns the guardian of the node with these players.
-    pub fn new(me: Writer, directory: Directory, players: Players) -> Self {
+    pub fn new(
+        me: Writer,
+        directory: Directory,
+        players: Players,
+        rollout: watch::Receiver<Arc<Rollout>>,
+    ) -> Self {
         let (nodes, entries) = (directory.watch_nodes(), directory.watch_entries());
         let settings = directory.watch_settings();
         let attended = Attendance::default();
-        Self { me, directory, players, nodes, settings, entries, attended }
+        Self { me, directory, players, nodes, settings, rollout, entries, attended }
     }
 
     /// Watches until cancelled.
@@ -96,7 +106,7 @@ impl Guardian {
                 took = seen.took;
                 // It may have begun meanwhile.
                 let draining = self.is_a_node_draining();
-                let patience = match (draining, seen.left > 0) {
+                let patience = match (draining, seen.left > 0 || seen.urged > 0) {
                     // What could not be opened may be by now.
                     (true, true) => continue,
                     (true, false) | (false, true) => LOOK_AGAIN,
@@ -108,6 +118,7 @@ impl Guardian {
                         changed = self.entries.changed(), if draining => changed,
                         changed = self.nodes.changed() => changed,
                         changed = self.settings.changed() => changed,
+                        changed = self.rollout.changed() => changed,
                     }
                 };
                 if matches!(timeout(patience, changed).await, Ok(Err(_))) {
@@ -143,6 +154,7 @@ impl Guardian {
         self.entries.mark_unchanged();
         let nodes = self.nodes.borrow_and_update().clone();
         let keepers = usize::from(self.settings.borrow_and_update().keepers);
+        let rollout = self.rollout.borrow_and_update().clone();
         let (me, returned) = (self.me, self.attended.returned(&nodes));
         let running = self.running();
         let mut seen = Seen::default();
@@ -159,14 +171,18 @@ impl Guardian {
             self.players.given_away(others.map(|(player, _)| player));
             // They may have changed since the page before.
             let now = self.nodes.borrow().clone();
-            let around = Around { me, nodes: &now, keepers, returned: &returned };
+            let around =
+                Around { me, nodes: &now, keepers, returned: &returned, rollout: &rollout };
+            let mut urged = 0;
             let due = page.into_iter().filter(|(id, record)| {
+                let goes_over = around.goes_over(id, record);
+                urged += usize::from(goes_over);
                 let mine = record.owner == me;
-                (mine || own_until.is_none())
-                    && !running.contains(id)
-                    && around.falls_to_me(id, record)
+                let lacks = !running.contains(id) && around.falls_to_me(id, record);
+                goes_over || ((mine || own_until.is_none()) && lacks)
             });
             let due: Vec<PlayerId> = due.map(|(player, _)| player).collect();
+            seen.urged += urged;
             if due.is_empty() {
                 // Many pages may have nothing to do, and calls want the thread.
                 tokio::task::yield_now().await;
@@ -194,6 +210,8 @@ impl Guardian {
 struct Seen {
     helped: usize,
     left: usize,
+    /// Those that were to go over to other code: some may not have come there.
+    urged: usize,
     /// Time that the look itself took, without the opening.
     took: Duration,
 }

@@ -15,7 +15,8 @@
 //! keeper has confirmed the generation at or after it. Any trouble with a keeper has one cure: a
 //! full copy on another one, or on the same one anew. A node that took none is tried again beside
 //! the calls, as long as another one keeps a copy. A player whose state cannot be restored goes
-//! through the same phases without an instance (`quarantine`).
+//! through the same phases without an instance (`quarantine`), and one that goes over to other code
+//! goes from `Active` through Seeding and Naming with copies that are all new (`migrating`).
 //!
 //! Invariants: `state` is what the instance holds whenever it is live; nothing executes while copies are
 //! being replaced; an answer that reports an effect is never sent before its record is on every
@@ -25,6 +26,7 @@ mod copies;
 mod dialogue;
 mod handover;
 mod mending;
+mod migrating;
 mod naming;
 mod opening;
 mod quarantine;
@@ -36,10 +38,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use dialogue::{Action, Event, Origin, RestoreFailure, Story, Ticket};
+pub use migrating::{StepFailure, Way};
 pub use waking::Rested;
 
 use crate::limits::{APPEND_DEADLINE, MAILBOX_CALLS_MAX, STEP_RETRY};
 use crate::net::AskError;
+use crate::player::rollout::Rollout;
 use crate::player::shunned::Shunned;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
@@ -165,6 +169,8 @@ pub struct Machine {
     tally: Option<quarantine::Tally>,
     /// Before then no restore is tried again.
     restore_at: Option<Instant>,
+    /// Its way to other code.
+    migrating: migrating::Migrating,
     /// What kept the oldest caller waiting, in words.
     trouble: String,
 }
@@ -180,6 +186,8 @@ pub struct View<'a> {
     pub keepers_wanted: usize,
     /// What this node's players have found out about nodes that take no copies.
     pub shunned: &'a Shunned,
+    /// Which code players should run, as far as it is here.
+    pub rollout: &'a Rollout,
 }
 
 impl View<'_> {
@@ -258,6 +266,7 @@ impl Machine {
             restore_at: None,
             next_trial: None,
             trial: None,
+            migrating: migrating::Migrating::default(),
             trouble: "the player is being opened".to_owned(),
         }
     }
@@ -338,7 +347,9 @@ impl Machine {
             }
             Event::Open => self.handle_open(view, out),
             Event::Returned { value, delta } => self.handle_returned(value, delta, view, out),
-            Event::Trapped { message } => self.handle_trapped(message, out),
+            Event::Trapped { message } => self.handle_trapped(message, view, out),
+            Event::Migrated { snapshot } => self.handle_migrated(snapshot, view, out),
+            Event::NotMigrated(failure) => self.handle_not_migrated(failure, view, out),
             Event::Restored { micros } => self.handle_restored(micros, view, out),
             Event::RestoreFailed(failure) => self.handle_restore_failed(failure, view, out),
             Event::Changed(outcome) => self.handle_changed(outcome, view, out),

@@ -13,21 +13,24 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::codes::{CodeError, Codes};
+use super::crossing::cross;
 use super::machine::{Action, Event, Machine, Origin, Rested, RestoreFailure, Story, Ticket, View};
+use super::rollout::Rollout;
 use super::roster::Reply;
 use super::sabotage;
 use super::shunned::Shunned;
 use super::traps::{LastTraps, TrappedCall};
 use super::words::Words;
 use crate::clock;
-use crate::directory::Directory;
+use crate::directory::{Directory, DirectoryError};
 use crate::guest::{CallOutcome, Code, Instance};
 use crate::keeper::Keepers;
-use crate::limits::THREAD_HELD;
+use crate::limits::{STEP_RETRY, THREAD_HELD};
 use crate::net::AskError;
 use crate::protocol::{
-    Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeName, NodeRecord,
-    PlayerId, PlayerState, Seq, Settings, Writer, digest, sentence,
+    Call, CallError, ChangeOutcome, DeploymentChange, Generation, KeeperCopy, KeeperReply, NodeId,
+    NodeName, NodeRecord, PlayerId, PlayerRecord, PlayerState, Seq, Settings, Step, Writer, digest,
+    sentence,
 };
 
 /// What every player server of a node shares.
@@ -47,6 +50,8 @@ pub struct Context {
     pub nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     /// What holds for the whole cluster.
     pub settings: watch::Receiver<Settings>,
+    /// Which code players should run.
+    pub rollout: watch::Receiver<Arc<Rollout>>,
     /// Nodes that take no copies. Only that one of them takes some again is told to those who watch.
     pub shunned: watch::Sender<Shunned>,
     /// Time without a call after which a player rests.
@@ -98,8 +103,10 @@ enum Happening {
     Changed(Option<ChangeOutcome>),
     /// The component was looked for.
     Found(Result<Arc<Code>, CodeError>),
-    /// The nodes or the settings changed.
+    /// The nodes, the settings or the code that players should run changed.
     Around,
+    /// The directory has heard what it was told.
+    Reported,
     /// The node stops.
     Stopping,
 }
@@ -110,6 +117,7 @@ struct Server {
     machine: Machine,
     nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     settings: watch::Receiver<Settings>,
+    rollout: watch::Receiver<Arc<Rollout>>,
     shunned: watch::Receiver<Shunned>,
     instance: Option<Instance>,
     /// Whether the last call needed long, on whichever instance.
@@ -146,7 +154,17 @@ pub(super) async fn serve(
     mut mailbox: mpsc::Receiver<Mail>,
     cancel: CancellationToken,
 ) -> Option<(Rested, mpsc::Receiver<Mail>)> {
-    let mut server = Server::open(context, player, rested);
+    let known = match Known::find(&context, &player).await {
+        Ok(known) => known,
+        Err(error) => {
+            mailbox.close();
+            while let Some(mail) = mailbox.recv().await {
+                mail.refuse(error.clone());
+            }
+            return None;
+        }
+    };
+    let mut server = Server::open(context, player, known, rested);
     server.awaited.push(Box::pin(async move {
         cancel.cancelled_owned().await;
         Happening::Stopping
@@ -173,33 +191,68 @@ pub(super) async fn serve(
     None
 }
 
-impl Server {
-    fn open(context: Arc<Context>, player: PlayerId, rested: Option<Rested>) -> Self {
-        let record = context.directory.player(&player);
-        let was_known = record.is_some();
-        let fresh = || {
-            let code = context.codes.current();
-            PlayerState::new(code.hash(), code.initial())
+/// What the directory knows of a player, with the state in which it begins if it does.
+enum Known {
+    Yes(PlayerRecord),
+    Forgotten(PlayerRecord, PlayerState),
+    No(PlayerState),
+}
+
+impl Known {
+    /// Looks a player up. Code that a new one begins with and that is not here yet is looked for.
+    async fn find(context: &Context, player: &PlayerId) -> Result<Self, CallError> {
+        let record = context.directory.player(player);
+        if let Some(record) = record.as_ref().filter(|record| !record.is_forgotten()) {
+            return Ok(Self::Yes(record.clone()));
+        }
+        let missing = |code: String| CallError::NoCode { player: player.clone(), code };
+        let hash = context.directory.deployments().code_for(player);
+        let hash = hash.ok_or_else(|| missing("(nothing is deployed)".to_owned()))?;
+        let code = match context.codes.loaded(hash) {
+            Some(code) => code,
+            None => {
+                let found = context.codes.find(hash, &context.others()).await;
+                found.map_err(|error| missing(format!("{hash} ({})", sentence(&error))))?
+            }
         };
-        let origin = match record {
-            None => Origin::New(fresh()),
-            Some(record) if record.is_forgotten() => Origin::Again(record, fresh()),
-            Some(record) => match rested {
-                Some(rested) => Origin::Rested(record, rested),
-                None => Origin::Known(record),
-            },
+        let fresh = PlayerState::new(hash, code.initial());
+        Ok(match record {
+            Some(record) => Self::Forgotten(record, fresh),
+            None => Self::No(fresh),
+        })
+    }
+}
+
+impl Context {
+    /// Returns the other nodes that are alive.
+    fn others(&self) -> Vec<NodeId> {
+        let nodes = self.nodes.borrow();
+        let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
+        alive.filter(|id| *id != self.me.node).collect()
+    }
+}
+
+impl Server {
+    fn open(context: Arc<Context>, player: PlayerId, known: Known, rested: Option<Rested>) -> Self {
+        let was_known = !matches!(known, Known::No(_));
+        let origin = match (known, rested) {
+            (Known::No(fresh), _) => Origin::New(fresh),
+            (Known::Forgotten(record, fresh), _) => Origin::Again(record, fresh),
+            (Known::Yes(record), Some(rested)) => Origin::Rested(record, rested),
+            (Known::Yes(record), None) => Origin::Known(record),
         };
         let (me, idle_after) = (context.me, context.idle_after);
         let seed = copy_seed(&player, me);
         let machine = Machine::new(player.clone(), me, origin, seed, idle_after);
         let (nodes, settings) = (context.nodes.clone(), context.settings.clone());
-        let shunned = context.shunned.subscribe();
+        let (rollout, shunned) = (context.rollout.clone(), context.shunned.subscribe());
         Self {
             context,
             player,
             machine,
             nodes,
             settings,
+            rollout,
             shunned,
             instance: None,
             takes_long: false,
@@ -248,22 +301,27 @@ impl Server {
             Happening::Around => {
                 self.nodes.mark_unchanged();
                 self.settings.mark_unchanged();
+                self.rollout.mark_unchanged();
                 self.shunned.mark_unchanged();
                 self.look_out();
                 self.look_around()
             }
+            // Only what came of it matters, and that shows in the rollout.
+            Happening::Reported => Event::Tick,
             Happening::Stopping => Event::Stop,
         }
     }
 
-    /// Waits for a change of the nodes, the settings or the shunned nodes after those that were seen.
+    /// Waits for a change of the nodes, the settings, the code that players should run or the shunned
+    /// nodes after those that were seen.
     fn look_out(&mut self) {
         let (mut nodes, mut settings) = (self.nodes.clone(), self.settings.clone());
-        let mut shunned = self.shunned.clone();
+        let (mut rollout, mut shunned) = (self.rollout.clone(), self.shunned.clone());
         self.awaited.push(Box::pin(async move {
             tokio::select! {
                 Ok(()) = nodes.changed() => {}
                 Ok(()) = settings.changed() => {}
+                Ok(()) = rollout.changed() => {}
                 Ok(()) = shunned.changed() => {}
                 // The directory is closing with this node, which stops its players.
                 else => std::future::pending().await,
@@ -295,7 +353,7 @@ impl Server {
                 self.computed = Duration::ZERO;
                 tokio::task::yield_now().await;
             }
-            if let Some(event) = self.perform(action, &nodes) {
+            if let Some(event) = self.perform(action) {
                 todo.extend(self.decide(event, &nodes));
             }
         }
@@ -310,17 +368,20 @@ impl Server {
 
     fn decide(&mut self, event: Event, nodes: &[NodeRecord]) -> Vec<Action> {
         let keepers_wanted = usize::from(self.settings.borrow().keepers);
-        let shunned = self.context.shunned.borrow();
-        let view = View { now: clock::now(), nodes, keepers_wanted, shunned: &shunned };
+        let (shunned, rollout) = (self.context.shunned.borrow(), self.rollout.borrow());
+        let (now, shunned, rollout) = (clock::now(), &*shunned, &**rollout);
+        let view = View { now, nodes, keepers_wanted, shunned, rollout };
         let mut actions = Vec::new();
         self.machine.handle(event, view, &mut actions);
         actions
     }
 
-    fn perform(&mut self, action: Action, nodes: &[NodeRecord]) -> Option<Event> {
+    fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Execute(call) => return Some(self.execute(call)),
-            Action::Restore => return self.restore(nodes),
+            Action::Restore => return self.restore(),
+            Action::Migrate(step) => return self.migrate(step),
+            Action::Report { deployment, reason } => self.report(deployment, reason),
             Action::GiveUp => self.instance = None,
             Action::Rest(rested) => {
                 self.instance = None;
@@ -379,6 +440,34 @@ impl Server {
         }
     }
 
+    /// Makes an instance of other code that holds what this one does.
+    fn migrate(&mut self, step: Step) -> Option<Event> {
+        self.remember_trap();
+        let state = self.machine.state()?;
+        let began = clock::now();
+        let crossed = cross(&self.context.codes, state, step);
+        self.computed += clock::now().duration_since(began);
+        Some(match crossed {
+            Ok((instance, snapshot)) => {
+                self.instance = Some(instance);
+                Event::Migrated { snapshot }
+            }
+            Err(failure) => Event::NotMigrated(failure),
+        })
+    }
+
+    /// Tells the directory that the player failed on a deployment, until it has heard.
+    fn report(&mut self, number: u64, reason: String) {
+        let (directory, player) = (self.context.directory.clone(), self.player.clone());
+        let change = DeploymentChange::Failed { number, player, reason };
+        self.awaited.push(Box::pin(async move {
+            while matches!(directory.deploy(change.clone()).await, Err(DirectoryError::Late)) {
+                tokio::time::sleep(STEP_RETRY).await;
+            }
+            Happening::Reported
+        }));
+    }
+
     /// Remembers a trap with the state before it. It waits until nobody waits for it.
     fn remember_trap(&mut self) {
         if let Some((trap, state)) = self.trapped.take().zip(self.machine.state()) {
@@ -387,14 +476,12 @@ impl Server {
     }
 
     /// Makes an instance now if its component is in memory, and looks for the component otherwise.
-    fn restore(&mut self, nodes: &[NodeRecord]) -> Option<Event> {
+    fn restore(&mut self) -> Option<Event> {
         let hash = self.machine.state()?.code;
         if let Some(code) = self.context.codes.loaded(hash) {
             return Some(self.instantiate(&code));
         }
-        let codes = self.context.codes.clone();
-        let up = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
-        let others: Vec<_> = up.filter(|id| *id != self.context.me.node).collect();
+        let (codes, others) = (self.context.codes.clone(), self.context.others());
         self.awaited
             .push(Box::pin(async move { Happening::Found(codes.find(hash, &others).await) }));
         None

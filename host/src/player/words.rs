@@ -59,6 +59,19 @@ impl Words<'_> {
                     "an operator accepts a copy that may miss acknowledged calls"
                 );
             }
+            Story::Migrated { from, to, .. } => say!(
+                from = tracing::field::display(from),
+                to = tracing::field::display(to),
+                "runs other code"
+            ),
+            Story::NotMigrated { to, deployment, reason } => {
+                let reason = reason.as_str();
+                tracing::warn!(
+                    target: TARGET,
+                    player, %generation, %seq, %to, deployment, reason,
+                    "did not come to other code, and goes on with the one that it has"
+                );
+            }
             Story::NotRestored { reason } => {
                 let reason = reason.as_str();
                 tracing::error!(target: TARGET, player, %generation, %seq, reason, "its state could not be restored");

@@ -13,15 +13,18 @@ pub use relay::{Passed, Relay, Relayed, Unrelayed};
 pub use sender::may_be_number_of;
 
 use super::{
-    Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DrainReport, Generation, Incarnation,
-    NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine,
-    Record, Seq, Settings, SettingsChange, SettingsReport, Traffic, Writer,
+    Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
+    DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, DrainReport,
+    Generation, Incarnation, NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing,
+    PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport, Traffic,
+    Writer,
 };
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine and bundles.
+    /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine, bundles and
+    /// deployments.
     V1 = 1,
 }
 
@@ -189,6 +192,8 @@ pub enum DirectoryRequest {
     ReadIndex,
     /// A change of the cluster's settings, for the leader.
     Configure(SettingsChange),
+    /// A change of which code players run, for the leader.
+    Deploy(DeploymentChange),
 }
 
 /// About the directory.
@@ -211,6 +216,13 @@ pub enum DirectoryReply {
     Configured {
         /// The settings.
         settings: Settings,
+        /// Log index of the entry.
+        index: u64,
+    },
+    /// The number of the deployment that was changed, and the log index that says so.
+    Deployed {
+        /// The number.
+        outcome: Result<u64, DeploymentConflict>,
         /// Log index of the entry.
         index: u64,
     },
@@ -389,6 +401,19 @@ pub enum CallRequest {
         /// The last id of the previous page.
         after: Option<PlayerId>,
     },
+    /// "Deploy this, or say what would come of it."
+    Deploy(Box<DeployRequest>),
+    /// "Take the newest deployment back."
+    RollBack {
+        /// That one and no newer one.
+        number: Option<u64>,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The deployments.
+    Deployments,
+    /// "Get this code and compile it: it is about to be deployed."
+    Prepare(CodeHash),
 }
 
 /// About players.
@@ -432,4 +457,12 @@ pub enum CallReply {
         /// Where the next page begins, if there are more.
         next: Option<PlayerId>,
     },
+    /// What was deployed, or why nobody could decide it yet; then it may still be done.
+    Deployed(Result<Result<DeployReport, DeployRefusal>, String>),
+    /// The number of the deployment that was taken back, or as above.
+    RolledBack(Result<Result<u64, DeployRefusal>, String>),
+    /// The deployments, newest first.
+    Deployments(Vec<DeploymentListing>),
+    /// The code is there and can be run, or why not.
+    Prepared(Result<(), String>),
 }

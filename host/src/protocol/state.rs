@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{CallKey, CodeHash, KeyWindow, Operation, Seq};
+use crate::limits::SNAPSHOT_BYTES_MAX;
 use crate::snapshot::{Delta, Mismatch, Snapshot};
 
 /// What a call did, for the caller who asks again with the same key.
@@ -64,12 +65,34 @@ pub struct PlayerState {
     pub snapshot: Snapshot,
     /// The latest calls' keys and answers.
     pub window: KeyWindow,
+    /// What it was before it came to this code, until a call changes it here.
+    pub before: Option<Box<Before>>,
+}
+
+/// A player before it came to other code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// The component that the memory belongs to.
+    pub code: CodeHash,
+    /// The memory.
+    pub snapshot: Snapshot,
 }
 
 impl PlayerState {
     /// Returns the state of a player that was never called.
     pub fn new(code: CodeHash, snapshot: Snapshot) -> Self {
-        Self { code, seq: Seq(0), snapshot, window: KeyWindow::default() }
+        Self { code, seq: Seq(0), snapshot, window: KeyWindow::default(), before: None }
+    }
+
+    /// Returns the same player with other code and the memory that belongs to it, one position later.
+    /// What it was goes with it, if a message can carry both, unless it is what it goes back to.
+    pub fn with_code(&self, code: CodeHash, snapshot: Snapshot) -> Self {
+        let goes_back = self.before.as_ref().is_some_and(|before| before.code == code);
+        let bytes = |snapshot: &Snapshot| snapshot.wire_bytes_after(&Delta::default());
+        let fits = bytes(&self.snapshot) + bytes(&snapshot) <= SNAPSHOT_BYTES_MAX;
+        let before = (fits && !goes_back)
+            .then(|| Box::new(Before { code: self.code, snapshot: self.snapshot.clone() }));
+        Self { code, seq: self.seq.next(), snapshot, window: self.window.clone(), before }
     }
 
     /// Applies the next call.
@@ -82,6 +105,9 @@ impl PlayerState {
             return Err(StateMismatch::Gap { state: self.seq, record: record.seq });
         }
         self.snapshot.apply(&record.delta)?;
+        if !record.delta.is_empty() {
+            self.before = None;
+        }
         self.seq = record.seq;
         self.window.push(record.seq, &record.effect);
         Ok(())
@@ -89,7 +115,8 @@ impl PlayerState {
 
     /// Returns roughly how many bytes the state takes where it is stored.
     pub fn bytes(&self) -> usize {
-        self.snapshot.changed_bytes() + self.window.bytes()
+        let before = self.before.as_ref().map_or(0, |before| before.snapshot.changed_bytes());
+        self.snapshot.changed_bytes() + self.window.bytes() + before
     }
 }
 
@@ -139,6 +166,27 @@ mod tests {
         let gap = StateMismatch::Gap { state: Seq(1), record: Seq(3) };
         assert_eq!(state.apply(&record(3, 3, 9)), Err(gap));
         assert_eq!(state, before);
+    }
+
+    #[test]
+    fn what_a_player_was_before_its_code_stays_until_a_call_changes_it() {
+        let mut state = state();
+        state.apply(&record(1, 1, 7)).unwrap();
+        let new = state.with_code(CodeHash([1; 32]), Snapshot::initial([32]));
+        let before = new.before.clone().unwrap();
+        assert_eq!((new.seq, &new.window), (Seq(2), &state.window));
+        assert_eq!((before.code, &before.snapshot), (state.code, &state.snapshot));
+        let back = new.with_code(before.code, before.snapshot);
+        assert_eq!((back.seq, &back.snapshot, back.before), (Seq(3), &state.snapshot, None));
+
+        let mut read = new.clone();
+        let nothing = Record { delta: Delta::default(), ..record(3, 3, 0) };
+        read.apply(&nothing).unwrap();
+        assert_eq!(read.before, new.before, "a call that changed nothing");
+        let runs = vec![Run { offset: 0, bytes: vec![9] }];
+        let delta = Delta { memories: vec![MemoryDelta { len: 32, runs }] };
+        read.apply(&Record { delta, ..record(4, 4, 9) }).unwrap();
+        assert_eq!(read.before, None);
     }
 
     #[test]

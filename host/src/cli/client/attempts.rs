@@ -141,6 +141,8 @@ pub(super) struct Attempts {
     maybe_applied: bool,
     /// Whether what was perhaps done must not be asked for again.
     once: bool,
+    /// Whether one node may have all the time.
+    patient: bool,
     over: bool,
     /// What a person should do about an unknown outcome, if it is not to use the key again.
     advice: Option<&'static str>,
@@ -177,6 +179,7 @@ impl Attempts {
             hope: false,
             maybe_applied: false,
             once: false,
+            patient: false,
             over: reach.targets.is_empty(),
             advice: None,
             telling: None,
@@ -197,6 +200,12 @@ impl Attempts {
         self
     }
 
+    /// Gives the node that is asked all the time that is left: its answer takes long.
+    pub(super) fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
     /// Tells the person to do this about an unknown outcome, and not to use the key again.
     pub(super) fn advising(mut self, advice: &'static str) -> Self {
         self.advice = Some(advice);
@@ -214,7 +223,8 @@ impl Attempts {
         if std::mem::take(&mut self.pause_due) {
             return Step::Pause(STEP_RETRY.min(left));
         }
-        let within = if self.targets > 1 { left.min(ATTEMPT_MAX) } else { left };
+        let hurries = self.targets > 1 && !self.patient;
+        let within = if hurries { left.min(ATTEMPT_MAX) } else { left };
         // The rest of the round may take the place of one that is slow to be reached, unless it
         // matters which node answers.
         let end = match self.effect {

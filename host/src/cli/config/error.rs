@@ -12,7 +12,7 @@ use crate::limits::{
     COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN, NODES_MAX,
 };
 use crate::net::SecretError;
-use crate::protocol::{InvalidId, InvalidSetting};
+use crate::protocol::{InvalidAudience, InvalidId, InvalidSetting};
 
 /// Why a command line means nothing. Nothing was asked of any node.
 #[derive(Debug, Error)]
@@ -23,6 +23,9 @@ pub(in crate::cli) enum UsageError {
     /// A player id, a node name or a key that is none.
     #[error(transparent)]
     Id(#[from] InvalidId),
+    /// Nobody knows which players are meant.
+    #[error(transparent)]
+    Audience(#[from] InvalidAudience),
     /// `--listen` is not an address.
     #[error("`{given}` is not an address to listen on; expected one like 127.0.0.1:4433")]
     Listen {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::super::network::{Network, Peer, Peers};
 use super::super::*;
-use crate::protocol::{Announcement, Incarnation, NodeName};
+use crate::protocol::{Announcement, CodeHash, Incarnation, NodeName, Plan};
 use crate::storage::StoreError;
 
 /// What lies between the nodes. Requests to a node that is stopped fail; those to and from an
@@ -55,6 +55,11 @@ impl Transport for Link {
         }
         Ok(reply)
     }
+}
+
+/// What a cluster begins with.
+pub(super) fn founding() -> Plan {
+    Plan::founding(CodeHash([0; 32]), "player.wasm")
 }
 
 pub(super) struct Node {
@@ -126,7 +131,11 @@ impl World {
         let mut world = Self { net: Net::default(), nodes: Vec::new() };
         let first = world.spare("n0").await;
         assert!(!first.directory.is_initialized());
-        first.directory.initialize(first.announcement(), SettingsChange::default()).await.unwrap();
+        first
+            .directory
+            .initialize(first.announcement(), SettingsChange::default(), founding())
+            .await
+            .unwrap();
         assert!(first.directory.is_initialized());
         world.nodes.push(first);
         for nth in 1..count {

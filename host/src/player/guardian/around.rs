@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::membership::{keepers_for, successor_for};
+use crate::player::rollout::Rollout;
 use crate::protocol::{
     Incarnation, NodeId, NodeRecord, NodeStatus, PlayerId, PlayerRecord, Writer,
 };
@@ -37,6 +38,8 @@ pub struct Around<'a> {
     pub keepers: usize,
     /// Nodes whose copies were not seen to since they came.
     pub returned: &'a BTreeSet<NodeId>,
+    /// Which code players should run.
+    pub rollout: &'a Rollout,
 }
 
 impl Around<'_> {
@@ -53,6 +56,14 @@ impl Around<'_> {
             return successor_for(player, None, &keepers, self.nodes) == Some(self.me);
         }
         record.owner == self.me && self.can_be_helped(player, record)
+    }
+
+    /// Whether a player of this node has to go over to other code and can.
+    pub fn goes_over(&self, player: &PlayerId, record: &PlayerRecord) -> bool {
+        record.owner == self.me
+            && !record.is_forgotten()
+            && record.quarantine().is_none()
+            && self.rollout.step_for(player, record.code).is_some()
     }
 
     /// Whether a player of this node that rests lacks something that it could have, or may do so, or
@@ -102,7 +113,8 @@ mod tests {
 
     fn around(me: Writer, nodes: &[NodeRecord]) -> Around<'_> {
         const NONE: &BTreeSet<NodeId> = &BTreeSet::new();
-        Around { me, nodes, keepers: 1, returned: NONE }
+        let rollout = Box::leak(Box::default());
+        Around { me, nodes, keepers: 1, returned: NONE, rollout }
     }
 
     /// A player of node 1, which has no copy of its own.

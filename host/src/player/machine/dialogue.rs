@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use super::migrating::StepFailure;
 use super::waking::Rested;
 use crate::net::AskError;
 use crate::protocol::{
-    Answer, Call, CallError, ChangeOutcome, KeeperCopy, KeeperReply, KeeperRequest, NodeName,
-    PlayerChange, PlayerRecord, PlayerState, Seq, Writer,
+    Answer, Call, CallError, ChangeOutcome, CodeHash, KeeperCopy, KeeperReply, KeeperRequest,
+    NodeName, PlayerChange, PlayerRecord, PlayerState, Seq, Step, Writer,
 };
-use crate::snapshot::Delta;
+use crate::snapshot::{Delta, Snapshot};
 
 /// Names one caller that waits for an answer.
 pub type Ticket = u64;
@@ -48,6 +49,13 @@ pub enum Event {
     },
     /// No instance could be made from `state`.
     RestoreFailed(RestoreFailure),
+    /// An instance of other code holds the player now.
+    Migrated {
+        /// Its memory there.
+        snapshot: Snapshot,
+    },
+    /// The player did not come to other code. An instance of the old code holds `state`, as before.
+    NotMigrated(StepFailure),
     /// The directory decided a change, or did not say in time.
     Changed(Option<ChangeOutcome>),
     /// A keeper replied, or did not.
@@ -90,6 +98,16 @@ pub enum Action {
     Execute(Call),
     /// Make a new instance from `state`; then `Restored` or `RestoreFailed`.
     Restore,
+    /// Make an instance of other code that holds the player, in the [`Way`](super::Way) that its
+    /// state allows; then `Migrated` or `NotMigrated`, before any other event.
+    Migrate(Step),
+    /// Tell the directory that the player failed on a deployment, until it has heard.
+    Report {
+        /// The deployment.
+        deployment: u64,
+        /// Why, in words.
+        reason: String,
+    },
     /// Drop the instance, for nobody calls. The next call asks for a new one.
     GiveUp,
     /// The server ends, for nobody calls and nothing is under way. The next call opens the player as
@@ -193,6 +211,24 @@ pub enum Story {
         seq: Seq,
         /// How long that took, in microseconds.
         micros: u64,
+    },
+    /// Runs other code.
+    Migrated {
+        /// The code before.
+        from: CodeHash,
+        /// The code now.
+        to: CodeHash,
+        /// Its position.
+        seq: Seq,
+    },
+    /// Did not come to other code, and goes on with the one that it has.
+    NotMigrated {
+        /// The other code.
+        to: CodeHash,
+        /// The deployment that wanted it.
+        deployment: u64,
+        /// Why.
+        reason: String,
     },
     /// No instance could be made from its state.
     NotRestored {

@@ -63,6 +63,8 @@ impl Machine {
 
     /// Opens a player that nobody calls. One that does not exist is not created by that.
     pub(super) fn handle_open(&mut self, view: View<'_>, out: &mut Vec<Action>) {
+        // One that runs is only urged to go over to other code.
+        self.urge();
         if !matches!(self.phase, Phase::New) || self.stopping {
             return;
         }

@@ -22,6 +22,9 @@ impl Machine {
         if matches!(self.phase, Phase::Active) && self.is_to_be_counted() {
             return self.settle(view, out);
         }
+        if matches!(self.phase, Phase::Active) && self.migrate_when_due(view, out) {
+            return;
+        }
         if matches!(self.phase, Phase::Active)
             && self.life == Life::Unasked
             && !self.queue.is_empty()
@@ -99,6 +102,7 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let Some(waiting) = self.executing.take() else { return };
+        self.count_first_call(None, view, out);
         let Some(state) = &mut self.state else { return };
         let reads = matches!(waiting.call.operation, Operation::Points | Operation::Recover(_));
         if delta.is_empty() && reads {
@@ -132,8 +136,14 @@ impl Machine {
     }
 
     /// The instance is gone; another is made from the state before the call.
-    pub(super) fn handle_trapped(&mut self, message: String, out: &mut Vec<Action>) {
+    pub(super) fn handle_trapped(
+        &mut self,
+        message: String,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(waiting) = self.executing.take() else { return };
+        self.count_first_call(Some(&message), view, out);
         self.life = Life::Coming;
         self.crashed = Some((waiting, message));
         out.push(Action::Restore);

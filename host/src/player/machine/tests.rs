@@ -2,6 +2,7 @@
 
 mod keepers;
 mod mending;
+mod migrating;
 mod own_copy;
 mod quarantine;
 mod trial;
@@ -41,6 +42,7 @@ struct World {
     wanted: usize,
     now: Instant,
     shunned: Shunned,
+    rollout: Rollout,
     copies: Vec<KeeperCopy>,
     change: Option<PlayerChange>,
     total: i64,
@@ -54,8 +56,9 @@ impl World {
         let nodes = (1..=4).map(|id| node(id, up.contains(&id))).collect();
         let (copies, change) = (Vec::new(), None);
         let now = crate::clock::now();
-        let shunned = Shunned::default();
-        Self { machine, nodes, wanted: 1, now, shunned, copies, change, total: 0, quiet: true }
+        let (shunned, rollout) = Default::default();
+        let (wanted, total, quiet) = (1, 0, true);
+        Self { machine, nodes, wanted, now, shunned, rollout, copies, change, total, quiet }
     }
 
     /// A player that is served with one keeper, node 2.
@@ -93,7 +96,8 @@ impl World {
     fn feed(&mut self, event: Event) -> Vec<String> {
         let mut out = Vec::new();
         let (now, nodes, keepers_wanted) = (self.now, &self.nodes[..], self.wanted);
-        let view = View { now, nodes, keepers_wanted, shunned: &self.shunned };
+        let (shunned, rollout) = (&self.shunned, &self.rollout);
+        let view = View { now, nodes, keepers_wanted, shunned, rollout };
         self.machine.handle(event, view, &mut out);
         let mut told = Vec::new();
         for action in out {
@@ -137,6 +141,8 @@ impl World {
                 "execute".to_owned()
             }
             Action::Restore => "restore".to_owned(),
+            Action::Migrate(step) => format!("migrate {}", step.code.0[0]),
+            Action::Report { deployment, reason } => format!("report {deployment}: {reason}"),
             Action::GiveUp => "give up".to_owned(),
             Action::Rest(Rested { generation, seq }) => format!("rest at {seq} under {generation}"),
             Action::Change(change) => {

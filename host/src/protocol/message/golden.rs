@@ -1,8 +1,8 @@
 //! Golden bytes: one line a message. A change here is a change of the wire: raise `Version`.
 
 use super::super::{
-    Ack, Bundle, CallKey, Crash, Effect, Ending, Exhibit, FailedRestores, KeeperCopy, NodeStatus,
-    Operation, PlayerRecord, Term,
+    Ack, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus, Effect, Ending,
+    Exhibit, FailedRestores, Fate, KeeperCopy, NodeStatus, Operation, Plan, PlayerRecord, Term,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -36,6 +36,45 @@ fn state() -> PlayerState {
     let mut state = PlayerState::new(CODE, Snapshot::initial([64]));
     state.apply(&record()).unwrap();
     state
+}
+
+fn plan() -> Plan {
+    let audience = Audience::Share("5%".parse().unwrap());
+    let (crossing, nonce) = (Crossing::Reset, 9);
+    Plan { audience, crossing, failures_max: 3, traps_max: 4, nonce, ..Plan::founding(CODE, "a") }
+}
+
+fn deploys(change: DeploymentChange) -> Request {
+    Request::Directory(DirectoryRequest::Deploy(change))
+}
+
+fn deploy_request() -> DeployRequest {
+    let Plan { name, audience, crossing, failures_max, traps_max, nonce, .. } = plan();
+    let component = vec![1];
+    let check = true;
+    DeployRequest { component, name, audience, crossing, failures_max, traps_max, nonce, check }
+}
+
+fn deploy_report() -> DeployReport {
+    let fate = Fate::Stranded { reason: "no".to_owned() };
+    let class = CodeClass { code: CODE, name: Some("a".to_owned()), fate, players: 3 };
+    let (number, classes, silent) = (Some(2), vec![class], vec![name()]);
+    DeployReport { number, code: CODE, classes, silent }
+}
+
+fn deployment_listing() -> DeploymentListing {
+    DeploymentListing {
+        number: 2,
+        code: CODE,
+        name: "a".to_owned(),
+        audience: Audience::Like("v*".parse().unwrap()),
+        crossing: Crossing::Pin,
+        status: DeploymentStatus::Withdrawn { reason: "no".to_owned() },
+        players: 3,
+        due: 4,
+        failed: 1,
+        failures: vec![(player(), "no".to_owned())],
+    }
 }
 
 fn announcement() -> Announcement {
@@ -134,7 +173,7 @@ fn requests_have_their_golden_bytes() {
         (Request::Keeper(KeeperRequest::Confirm(confirm)), "02010270310704010201"),
         (
             Request::Keeper(KeeperRequest::Seed(seed)),
-            "020202703107040102CODE0101400110010500010901030a",
+            "020202703107040102CODE0101400110010500010901030a00",
         ),
         (Request::Keeper(KeeperRequest::Fetch(fetch.clone())), "02030270310704010200"),
         (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
@@ -155,6 +194,33 @@ fn requests_have_their_golden_bytes() {
         (Request::Call(CallRequest::Drain), "0305"),
         (Request::Call(CallRequest::Configure(settings)), "030601020101"),
         (Request::Call(CallRequest::Traffic), "0307"),
+        (
+            Request::Call(CallRequest::Deploy(Box::new(deploy_request()))),
+            "03090101016101f4030203040901",
+        ),
+        (
+            Request::Call(CallRequest::RollBack { number: Some(2), reason: "no".to_owned() }),
+            "030a0102026e6f",
+        ),
+        (Request::Call(CallRequest::Deployments), "030b"),
+        (Request::Call(CallRequest::Prepare(CODE)), "030cCODE"),
+        (
+            deploys(DeploymentChange::Deploy { after: 1, plan: plan() }),
+            "01060001CODE016101f40302030409",
+        ),
+        (
+            deploys(DeploymentChange::Failed {
+                number: 2,
+                player: self::player(),
+                reason: "no".to_owned(),
+            }),
+            "01060102027031026e6f",
+        ),
+        (
+            deploys(DeploymentChange::Withdraw { number: 2, reason: "no".to_owned() }),
+            "01060202026e6f",
+        ),
+        (deploys(DeploymentChange::Settle { number: 2 }), "01060302"),
         (Request::Directory(DirectoryRequest::Configure(settings)), "010501020101"),
         (relay(Relayed::Ping { from: writer }), "0403000102"),
         (relay(Relayed::Leave { from: writer }), "0403010102"),
@@ -211,7 +277,7 @@ fn replies_have_their_golden_bytes() {
         (Reply::Keeper(KeeperReply::Acknowledged { seq: Seq(1) }), "020001"),
         (
             Reply::Keeper(KeeperReply::Fetched(Box::new(state()))),
-            "0201CODE0101400110010500010901030a",
+            "0201CODE0101400110010500010901030a00",
         ),
         (refused(Refusal::Fenced { generation: Generation(5) }), "02020005"),
         (refused(Refusal::Gap { have: Some(Seq(1)) }), "0202010101"),
@@ -289,6 +355,28 @@ fn replies_have_their_golden_bytes() {
         (Reply::Directory(DirectoryReply::Configured { settings, index: 8 }), "0104020108"),
         (Reply::Call(CallReply::Settings(Ok(report))), "03050002010801026e31"),
         (Reply::Call(CallReply::Settings(Err("x".to_owned()))), "0305010178"),
+        (Reply::Directory(DirectoryReply::Deployed { outcome: Ok(2), index: 8 }), "0105000208"),
+        (
+            Reply::Directory(DirectoryReply::Deployed {
+                outcome: Err(DeploymentConflict::Last { number: 1 }),
+                index: 8,
+            }),
+            "010501020108",
+        ),
+        (
+            Reply::Call(CallReply::Deployed(Ok(Ok(deploy_report())))),
+            "030800000102CODE01CODE01016106026e6f0301026e31",
+        ),
+        (Reply::Call(CallReply::Deployed(Err("x".to_owned()))), "0308010178"),
+        (
+            Reply::Call(CallReply::RolledBack(Ok(Err(DeployRefusal::Gone { code: CODE })))),
+            "0309000105CODE",
+        ),
+        (
+            Reply::Call(CallReply::Deployments(vec![deployment_listing()])),
+            "030a0102CODE01610202762a0102026e6f03040101027031026e6f",
+        ),
+        (Reply::Call(CallReply::Prepared(Err("x".to_owned()))), "030b010178"),
         (Reply::Call(CallReply::Traffic(Traffic { sent: 1, received: 128 })), "0306018001"),
         (Reply::Busy, "04"),
         (Reply::Unrelayed(Unrelayed::Unreachable), "0500"),

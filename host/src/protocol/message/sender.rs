@@ -26,7 +26,8 @@ impl Request {
                 | DirectoryRequest::Vote(_)
                 | DirectoryRequest::InstallSnapshot(_)
                 | DirectoryRequest::ReadIndex
-                | DirectoryRequest::Configure(_) => true,
+                | DirectoryRequest::Configure(_)
+                | DirectoryRequest::Deploy(_) => true,
             },
             Self::Keeper(request) => right(match request {
                 KeeperRequest::Append(append) => append.writer.node,

@@ -1,0 +1,47 @@
+//! What is to be deployed, checked.
+
+use super::{UsageError, read_guest};
+use crate::cli::args::{CodeCommand, DeployArgs, ReachArgs};
+use crate::cli::question::Question;
+use crate::protocol::{Audience, Crossing, DeployRequest};
+
+/// Checks what is to be deployed, and reads it.
+///
+/// # Errors
+///
+/// `UsageError`.
+pub(in crate::cli) fn deploy(args: DeployArgs) -> Result<Question, UsageError> {
+    let audience = match (&args.canary, &args.players) {
+        (Some(share), _) => Audience::Share(share.parse()?),
+        (None, Some(pattern)) => Audience::Like(pattern.parse()?),
+        (None, None) => Audience::All,
+    };
+    let crossing = match (args.pin, args.reset) {
+        (true, _) => Crossing::Pin,
+        (false, true) => Crossing::Reset,
+        (false, false) => Crossing::Migrate,
+    };
+    let component = read_guest(&args.component)?;
+    let name = args.component.file_name().unwrap_or(args.component.as_os_str());
+    let request = DeployRequest {
+        component,
+        name: name.to_string_lossy().into_owned(),
+        audience,
+        crossing,
+        failures_max: args.max_failures,
+        traps_max: args.max_traps,
+        nonce: rand::random(),
+        check: args.check,
+    };
+    Ok(Question::Deploy { request: Box::new(request), waits: !args.no_wait })
+}
+
+/// Returns what is asked about the code that players run.
+pub(super) fn code(command: CodeCommand) -> (Question, ReachArgs) {
+    match command {
+        CodeCommand::List { reach } => (Question::Deployments, reach),
+        CodeCommand::Rollback { deployment, no_wait, reach } => {
+            (Question::RollBack { number: deployment, waits: !no_wait }, reach.into())
+        }
+    }
+}

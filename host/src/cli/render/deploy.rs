@@ -1,0 +1,308 @@
+//! What was deployed, what came of it, and what there is.
+
+use serde::Serialize;
+
+use super::json::{line, problem};
+use super::table::{Align, Table};
+use super::{Exit, Format, Rendered, harmless, names};
+use crate::cli::client::Progress;
+use crate::protocol::{
+    CodeClass, CodeHash, Crossing, DeployRefusal, DeployReport, DeploymentListing,
+    DeploymentStatus, Fate, PlayerId,
+};
+
+/// Renders what was deployed, or what would be, and how far the players are.
+pub(in crate::cli) fn deployed(
+    format: Format,
+    name: &str,
+    report: &DeployReport,
+    progress: Option<&Progress>,
+) -> Rendered {
+    let withdrawn = progress.and_then(Progress::withdrawn);
+    let exit = if withdrawn.is_some() { Exit::NotApplied } else { Exit::Done };
+    let text = match format {
+        Format::Json => deployed_json(name, report, progress),
+        Format::Text => deployed_text(name, report, progress),
+    };
+    Rendered { text, exit }
+}
+
+fn deployed_text(name: &str, report: &DeployReport, progress: Option<&Progress>) -> String {
+    let DeployReport { number, code, classes, silent } = report;
+    let name = harmless(name);
+    let mut lines = match number {
+        Some(number) => vec![format!("deployed {name}, code {code}, as deployment {number}")],
+        None => vec![format!("{name}, code {code}, can be deployed; nothing was changed")],
+    };
+    for CodeClass { code, name, fate, players } in classes {
+        let name = name.as_ref().map(|name| format!(" ({})", harmless(name))).unwrap_or_default();
+        let noun = if *players == 1 { "player" } else { "players" };
+        lines.push(format!("  {players} {noun} on {code}{name}: {}", harmless(&fate.to_string())));
+    }
+    if !silent.is_empty() {
+        lines.push(format!("  not heard of it yet: {}; they catch up", names(silent)));
+    }
+    match (number, progress) {
+        (Some(_), Some(progress)) => lines.push(progress_text(progress)),
+        (Some(_), None) => lines.push("`host code list` says how far the players are".to_owned()),
+        (None, _) => {}
+    }
+    lines.join("\n")
+}
+
+fn progress_text(progress: &Progress) -> String {
+    let Progress { listing, due } = progress;
+    let DeploymentListing { players, failed, failures, .. } = listing;
+    let mut text = match progress.withdrawn() {
+        Some(reason) => format!("taken back: {}", harmless(reason)),
+        None if *players == 1 => "1 player runs it".to_owned(),
+        None => format!("{players} players run it"),
+    };
+    if *due > 0 {
+        text.push_str(&format!(", {due} are still on their way; `host code list` says how far"));
+    }
+    if *failed > 0 && progress.withdrawn().is_none() {
+        text.push_str(&format!(", {failed} failed on it and run what they ran:"));
+        for (player, reason) in failures {
+            text.push_str(&format!("\n  {player}: {}", harmless(reason)));
+        }
+    }
+    text
+}
+
+fn deployed_json<'a>(
+    name: &'a str,
+    report: &'a DeployReport,
+    progress: Option<&'a Progress>,
+) -> String {
+    #[derive(Serialize)]
+    struct Deployed<'a> {
+        deployment: Option<u64>,
+        code: String,
+        name: &'a str,
+        players: Vec<Class<'a>>,
+        silent: Vec<&'a str>,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        progress: Option<ProgressJson<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Class<'a> {
+        code: String,
+        name: Option<&'a str>,
+        fate: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        players: u64,
+    }
+    let class = |class: &'a CodeClass| Class {
+        code: digits(class.code),
+        name: class.name.as_deref(),
+        fate: fate_word(&class.fate),
+        reason: match &class.fate {
+            Fate::Stranded { reason } => Some(reason),
+            _ => None,
+        },
+        players: class.players,
+    };
+    line(&Deployed {
+        deployment: report.number,
+        code: digits(report.code),
+        name,
+        players: report.classes.iter().map(class).collect(),
+        silent: report.silent.iter().map(|node| node.as_str()).collect(),
+        progress: progress.map(ProgressJson::of),
+    })
+}
+
+#[derive(Serialize)]
+struct ProgressJson<'a> {
+    arrived: u64,
+    due: u64,
+    failed: u64,
+    withdrawn: Option<&'a str>,
+}
+
+impl<'a> ProgressJson<'a> {
+    fn of(progress: &'a Progress) -> Self {
+        let DeploymentListing { players, failed, .. } = &progress.listing;
+        let (arrived, failed, withdrawn) = (*players, *failed, progress.withdrawn());
+        Self { arrived, due: progress.due, failed, withdrawn }
+    }
+}
+
+fn fate_word(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Has => "has",
+        Fate::Migrates => "migrates",
+        Fate::Resets => "resets",
+        Fate::Pinned => "pinned",
+        Fate::NotMeant => "not_meant",
+        Fate::Quarantined => "quarantined",
+        Fate::Stranded { .. } => "stranded",
+    }
+}
+
+/// Renders why nothing was deployed or taken back.
+pub(in crate::cli) fn not_deployed(format: Format, refusal: &DeployRefusal) -> Rendered {
+    let message = refusal.to_string();
+    let text = match format {
+        Format::Text => format!("{}; nothing was changed", harmless(&message)),
+        Format::Json => problem(refusal.code(), &message),
+    };
+    Rendered { text, exit: Exit::NotApplied }
+}
+
+/// Renders what was taken back, and how far the players are.
+pub(in crate::cli) fn rolled_back(
+    format: Format,
+    number: u64,
+    progress: Option<&Progress>,
+) -> Rendered {
+    let text = match format {
+        Format::Json => {
+            #[derive(Serialize)]
+            struct RolledBack {
+                rolled_back: u64,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                due: Option<u64>,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                left: Option<u64>,
+            }
+            let due = progress.map(|progress| progress.due);
+            let left = progress.map(|progress| progress.listing.players);
+            line(&RolledBack { rolled_back: number, due, left })
+        }
+        Format::Text => {
+            let mut text = format!("deployment {number} is taken back");
+            match progress {
+                Some(Progress { due: 0, listing }) if listing.players == 0 => {
+                    text.push_str("; all players are on the code before it");
+                }
+                Some(Progress { due: 0, listing }) => text.push_str(&format!(
+                    "; {} players run its code still: another deployment has it too, or they could \
+                     not go back",
+                    listing.players
+                )),
+                Some(Progress { due, .. }) => text
+                    .push_str(&format!("; {due} players are still on their way: `host code list`")),
+                None => text.push_str("; `host code list` says how far the players are"),
+            }
+            text
+        }
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Renders the deployments.
+pub(in crate::cli) fn deployments(format: Format, list: &[DeploymentListing]) -> Rendered {
+    let text = match format {
+        Format::Json => deployments_json(list),
+        Format::Text => deployments_table(list),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+fn deployments_table(list: &[DeploymentListing]) -> String {
+    let mut table = Table::new(&[
+        ("number", Align::Right),
+        ("code", Align::Left),
+        ("name", Align::Left),
+        ("for", Align::Left),
+        ("players", Align::Right),
+        ("to come", Align::Right),
+        ("failed", Align::Right),
+        ("status", Align::Left),
+    ]);
+    for listing in list {
+        table.row([
+            listing.number.to_string(),
+            digits(listing.code),
+            harmless(&listing.name),
+            harmless(&listing.audience.to_string()),
+            listing.players.to_string(),
+            listing.due.to_string(),
+            listing.failed.to_string(),
+            status_text(listing),
+        ]);
+    }
+    let failures = list.iter().flat_map(|listing| {
+        let line = |(player, reason): &(_, String)| {
+            format!("\n{player} failed on deployment {}: {}", listing.number, harmless(reason))
+        };
+        listing.failures.iter().map(line)
+    });
+    format!("{table}{}", failures.collect::<String>())
+}
+
+fn status_text(listing: &DeploymentListing) -> String {
+    let crossing = match listing.crossing {
+        _ if listing.number == 1 => "",
+        Crossing::Migrate => "",
+        Crossing::Pin => ", pins",
+        Crossing::Reset => ", resets",
+    };
+    match &listing.status {
+        DeploymentStatus::OnProbation => format!("on probation{crossing}"),
+        DeploymentStatus::Settled => format!("settled{crossing}"),
+        DeploymentStatus::Withdrawn { reason } => {
+            format!("taken back: {}", harmless(reason).replace('\n', " "))
+        }
+    }
+}
+
+fn deployments_json<'a>(list: &'a [DeploymentListing]) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        deployments: Vec<Listed<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Listed<'a> {
+        deployment: u64,
+        code: String,
+        name: &'a str,
+        audience: String,
+        crossing: &'static str,
+        status: &'static str,
+        reason: Option<&'a str>,
+        players: u64,
+        due: u64,
+        failed: u64,
+        failures: Vec<Failure<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Failure<'a> {
+        player: &'a str,
+        reason: &'a str,
+    }
+    let listed = |listing: &'a DeploymentListing| {
+        let (status, reason) = match &listing.status {
+            DeploymentStatus::OnProbation => ("on_probation", None),
+            DeploymentStatus::Settled => ("settled", None),
+            DeploymentStatus::Withdrawn { reason } => ("withdrawn", Some(reason.as_str())),
+        };
+        let failure =
+            |(player, reason): &'a (PlayerId, String)| Failure { player: player.as_str(), reason };
+        Listed {
+            deployment: listing.number,
+            code: digits(listing.code),
+            name: &listing.name,
+            audience: listing.audience.to_string(),
+            crossing: match listing.crossing {
+                Crossing::Migrate => "migrate",
+                Crossing::Pin => "pin",
+                Crossing::Reset => "reset",
+            },
+            status,
+            reason,
+            players: listing.players,
+            due: listing.due,
+            failed: listing.failed,
+            failures: listing.failures.iter().map(failure).collect(),
+        }
+    };
+    line(&List { deployments: list.iter().map(listed).collect() })
+}
+
+fn digits(code: CodeHash) -> String {
+    code.to_string()
+}

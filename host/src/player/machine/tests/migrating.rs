@@ -1,0 +1,241 @@
+//! Going over to other code.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::protocol::{Audience, Crossing, DeploymentChange, Deployments, Plan, Step};
+
+const OLD: CodeHash = CodeHash([0; 32]);
+const NEW: CodeHash = CodeHash([1; 32]);
+
+fn plan(code: CodeHash) -> Plan {
+    let (crossing, traps_max, nonce) = (Crossing::Migrate, 1, u64::from(code.0[0]));
+    Plan { crossing, traps_max, nonce, ..Plan::founding(code, "it.wasm") }
+}
+
+impl World {
+    fn deploy(&mut self, change: DeploymentChange) -> Vec<String> {
+        let mut deployments = Deployments::clone(&self.rollout.deployments);
+        deployments.apply(&change).unwrap();
+        self.rollout.deployments = Arc::new(deployments);
+        self.feed(Event::Nodes)
+    }
+
+    /// The code that the player runs, and another one after it, which is here.
+    fn deploy_new(&mut self, plan: Plan) -> Vec<String> {
+        let founding = Plan::founding(OLD, "old.wasm");
+        self.deploy(DeploymentChange::Deploy { after: 0, plan: founding });
+        self.rollout.loaded = [OLD, NEW].into();
+        self.deploy(DeploymentChange::Deploy { after: 1, plan })
+    }
+
+    fn migrated(&mut self) -> Vec<String> {
+        self.feed(Event::Migrated { snapshot: Snapshot::initial([64]) })
+    }
+
+    fn not_migrated(&mut self, failure: StepFailure) -> Vec<String> {
+        self.feed(Event::NotMigrated(failure))
+    }
+
+    fn code(&self) -> CodeHash {
+        self.machine.state().unwrap().code
+    }
+
+    fn trapped(&mut self) -> Vec<String> {
+        self.feed(Event::Trapped { message: "boom".to_owned() })
+    }
+}
+
+#[test]
+fn a_call_sees_the_old_code_or_the_new_and_nothing_between() {
+    let mut world = World::serving();
+    assert_eq!(world.call(2, 5), ["execute"]);
+    assert_eq!(world.deploy_new(plan(NEW)), NOTHING, "a call is under way");
+    assert_eq!(world.call(3, 1), NOTHING);
+    assert_eq!(world.returned(), ["append 2 #2 seq2"], "the next one waits for the step");
+    assert_eq!(world.acknowledged(2), ["answer 2: 5", "migrate 1"]);
+    assert_eq!(world.migrated(), ["seed 2 at 3 under 1"], "a full copy, one position later");
+    assert_eq!(world.call(4, 1), NOTHING);
+    assert_eq!(world.code(), NEW);
+    assert_eq!(world.seeded(Ok(())), ["change 1 -> [2]"], "nothing is executed before it is named");
+    assert_eq!(world.change.as_ref().unwrap().code, NEW);
+    let before = world.copies[0];
+    assert!(!world.change.as_ref().unwrap().keepers.contains(&before), "all copies are new");
+    assert_eq!(world.changed(2), ["release 2", "execute"]);
+    assert_eq!(world.returned(), ["append 2 #3 seq4", "execute"]);
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn code_that_is_not_here_yet_makes_nobody_wait() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.rollout.loaded = [OLD].into();
+    assert_eq!(world.call(2, 5), ["execute"]);
+    world.returned();
+    world.acknowledged(2);
+    world.rollout.loaded = [OLD, NEW].into();
+    assert_eq!(world.feed(Event::Nodes), NOTHING, "nobody calls, and nobody urges it");
+    assert_eq!(world.feed(Event::Open), ["migrate 1"]);
+}
+
+#[test]
+fn a_step_that_fails_leaves_the_player_on_its_old_code_and_is_reported_once() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    assert_eq!(world.call(2, 5), ["migrate 1"]);
+    let failure = StepFailure::Code("it refused".to_owned());
+    assert_eq!(world.not_migrated(failure), ["report 2: it refused", "execute"]);
+    assert_eq!(world.code(), OLD);
+    world.returned();
+    world.acknowledged(2);
+    assert_eq!(world.call(3, 5), ["execute"], "it is not tried again");
+    let reason = "it refused".to_owned();
+    let player = "player1".parse().unwrap();
+    world.deploy(DeploymentChange::Failed { number: 2, player, reason });
+    world.returned();
+    world.acknowledged(3);
+    assert_eq!(world.call(4, 5), ["execute"]);
+    assert_eq!(world.code(), OLD);
+}
+
+#[test]
+fn a_machine_without_memory_says_nothing_about_the_code() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    assert_eq!(world.call(2, 5), ["migrate 1"]);
+    assert_eq!(world.not_migrated(StepFailure::Here("no memory".to_owned())), ["execute"]);
+    world.returned();
+    world.acknowledged(2);
+    assert_eq!(world.call(3, 5), ["execute"], "not at once");
+    world.returned();
+    world.acknowledged(3);
+    world.now += Duration::from_secs(2);
+    assert_eq!(world.call(4, 5), ["migrate 1"]);
+}
+
+#[test]
+fn a_player_that_rests_goes_over_and_rests_again() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    assert_eq!(world.feed(Event::Rest), ["rest at 1 under 1"]);
+
+    // Its guardian opens it, and nobody calls.
+    let owner = ME;
+    let keepers = vec![
+        KeeperCopy { node: NodeId(2), copy: CopyId(99) },
+        KeeperCopy { node: ME.node, copy: CopyId(98) },
+    ];
+    let record =
+        PlayerRecord { generation: Generation(1), owner, keepers, code: OLD, failed: None };
+    let rested = Rested { generation: Generation(1), seq: Seq(0) };
+    let mut woken = World::new(Origin::Rested(record, rested), &[1, 2, 3]);
+    woken.deploy_new(plan(NEW));
+    assert_eq!(woken.feed(Event::Open), ["fetch 1 under 1"]);
+    assert_eq!(woken.fetched(), ["confirm 2 #1", "serving 0", "restore"]);
+    woken.copies.push(KeeperCopy { node: NodeId(2), copy: CopyId(99) });
+    assert_eq!(woken.acknowledged(1), NOTHING);
+    assert_eq!(woken.restored(), ["migrate 1"], "an instance of the old code saves");
+    assert_eq!(woken.migrated(), ["give up", "seed 2 at 1 under 1"]);
+    assert_eq!(woken.seeded(Ok(())), ["change 1 -> [2]"]);
+    assert_eq!(woken.changed(2), ["release 2", "rest at 1 under 2"]);
+}
+
+#[test]
+fn too_many_traps_of_the_first_calls_are_reported() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    assert_eq!(world.changed(2), ["release 2", "execute"]);
+    assert_eq!(world.trapped(), ["restore"], "one may trap");
+    assert_eq!(world.restored(), ["confirm 2 #2"]);
+    world.call(3, 1);
+    let report = "report 2: trapped in 2 of its first 2 calls: boom";
+    assert_eq!(world.trapped(), [report, "restore"]);
+    world.restored();
+    world.call(4, 1);
+    assert_eq!(world.trapped(), ["restore"], "it was said");
+}
+
+#[test]
+fn traps_of_later_calls_are_nobodys_fault() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    world.changed(2);
+    for ticket in 3..=12 {
+        assert!(!world.returned().is_empty());
+        world.call(ticket, 1);
+    }
+    for ticket in 13..=20 {
+        assert_eq!(world.trapped(), ["restore"], "{ticket}");
+        world.restored();
+        world.call(ticket, 1);
+    }
+}
+
+#[test]
+fn whoever_fails_becomes_what_it_was() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    let before = world.machine.state().unwrap().clone();
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    world.changed(2);
+    world.trapped();
+    world.restored();
+    let kept = world.machine.state().unwrap().before.clone().unwrap();
+    assert_eq!((kept.code, &kept.snapshot), (OLD, &before.snapshot));
+    let (reason, player) = ("it trapped".to_owned(), "player1".parse().unwrap());
+    world.deploy(DeploymentChange::Failed { number: 2, player, reason });
+    assert_eq!(world.call(3, 1), NOTHING, "the trap is not answered yet");
+    assert_eq!(world.acknowledged(2), ["answer 2: crash at 2", "migrate 0"]);
+    let state = world.machine.state().unwrap().clone();
+    let step = world.rollout.step_for(&"player1".parse().unwrap(), NEW).unwrap();
+    assert_eq!(Way::of(&state, step), Way::Back(&kept));
+    world.feed(Event::Migrated { snapshot: kept.snapshot.clone() });
+    world.seeded(Ok(()));
+    assert_eq!(world.changed(3), ["release 2", "execute"]);
+    let after = world.machine.state().unwrap();
+    assert_eq!((after.code, &after.snapshot, after.seq), (OLD, &before.snapshot, Seq(3)));
+    assert_eq!(after.before, None);
+}
+
+#[test]
+fn the_way_is_the_one_that_loses_nothing() {
+    let step = |resets| Step { deployment: 2, code: NEW, resets };
+    let mut state = fresh();
+    assert_eq!(Way::of(&state, step(false)), Way::Anew, "there is nothing to lose");
+    state.seq = Seq(1);
+    assert_eq!(Way::of(&state, step(false)), Way::SaveAndLoad);
+    assert_eq!(Way::of(&state, step(true)), Way::Anew);
+    let there = state.with_code(NEW, Snapshot::initial([128]));
+    let back = Step { deployment: 1, code: OLD, resets: true };
+    assert!(matches!(Way::of(&there, back), Way::Back(_)), "however it came there");
+}
+
+#[test]
+fn an_owner_that_loses_the_player_in_the_middle_of_a_step_leaves_the_old_copies() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 5);
+    world.migrated();
+    world.seeded(Ok(()));
+    let rival = ChangeOutcome::Conflict(Some(record(3, 2)));
+    let told = world.feed(Event::Changed(Some(rival)));
+    assert_eq!(told, ["release 2", "answer 2: error moved", "close"], "its own new copy goes");
+}
+
+#[test]
+fn players_on_a_node_that_leaves_go_over_elsewhere() {
+    let mut world = World::serving();
+    world.set_draining(1);
+    let told = world.deploy_new(Plan { audience: Audience::All, ..plan(NEW) });
+    assert!(!told.iter().any(|what| what.starts_with("migrate")), "{told:?}");
+}

@@ -1,0 +1,215 @@
+//! What a node knows of the code that players should run, and which of it is here.
+//!
+//! The [`Follower`] brings code here as soon as the directory names it, compiles it, and tells the
+//! players' servers; it keeps on this node's disk whatever code any player of the cluster runs, so that
+//! code never ends with a node, and drops what nobody runs any more. On the directory's leader it also
+//! says when a deployment has proved itself.
+//!
+//! What this does not do: choose what a player should run (`Deployments`), or bring it there (`machine`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::codes::Codes;
+use crate::clock;
+use crate::directory::Directory;
+use crate::limits::{LISTING_PAGE_PLAYERS, PROBATION_TIME};
+use crate::protocol::{
+    CodeHash, DeploymentChange, DeploymentStatus, Deployments, NodeId, PlayerId, Step, sentence,
+};
+
+/// What a node knows of the code that players should run, and which of it is here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// The directory's deployments.
+    pub deployments: Arc<Deployments>,
+    /// The code that is ready to run on this node.
+    pub loaded: BTreeSet<CodeHash>,
+}
+
+impl Rollout {
+    /// Returns the step that a player which runs `code` can make here; `None` while the code that it
+    /// should run is not here, for calls do not wait for that.
+    pub fn step_for(&self, player: &PlayerId, code: CodeHash) -> Option<Step> {
+        let step = self.deployments.step_for(player, code)?;
+        self.loaded.contains(&step.code).then_some(step)
+    }
+}
+
+/// Pause before code that could not be had is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Time after which all is looked at again although no deployment has changed: players have come to
+/// other code meanwhile, and some code is not used any more.
+const LOOK_AT_ALL: Duration = Duration::from_secs(60);
+
+/// Follows the directory's deployments, for one node.
+#[derive(Debug)]
+pub struct Follower {
+    me: NodeId,
+    directory: Directory,
+    codes: Arc<Codes>,
+    deployments: watch::Receiver<Arc<Deployments>>,
+    rollout: watch::Sender<Arc<Rollout>>,
+    /// The deployment on probation, and since when this node has known it.
+    probation: Option<(u64, Instant)>,
+}
+
+/// What is in use, as the directory's records say.
+#[derive(Debug, Default)]
+struct Used {
+    codes: BTreeSet<CodeHash>,
+    /// Whether some player has to go over to other code.
+    due: bool,
+}
+
+impl Follower {
+    /// Returns the follower of a node, and what it tells. The code that most players run is here
+    /// when it returns, if any node has it.
+    pub async fn new(
+        me: NodeId,
+        directory: Directory,
+        codes: Arc<Codes>,
+    ) -> (Self, watch::Receiver<Arc<Rollout>>) {
+        let (rollout, watch) = watch::channel(Arc::default());
+        let deployments = directory.watch_deployments();
+        let mut follower = Self { me, directory, codes, deployments, rollout, probation: None };
+        follower.bring().await;
+        (follower, watch)
+    }
+
+    /// Follows until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let follow = async {
+            loop {
+                let complete = self.bring().await;
+                let used = self.used().await;
+                let complete = self.secure(&used).await && complete;
+                self.settle(&used).await;
+                self.collect(used).await;
+                let patience = if complete { LOOK_AT_ALL } else { LOOK_AGAIN };
+                if matches!(timeout(patience, self.deployments.changed()).await, Ok(Err(_))) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = follow => {}
+        }
+    }
+
+    /// Loads the code that may be wanted, the newest first. Returns whether all of it is here.
+    async fn bring(&mut self) -> bool {
+        let deployments = self.deployments.borrow_and_update().clone();
+        self.publish(&deployments);
+        let mut complete = true;
+        let kept = deployments.kept_code();
+        let newest_first = deployments.newest_first().map(|deployment| deployment.plan.code);
+        for hash in newest_first.filter(|hash| kept.contains(hash)) {
+            if self.codes.loaded(hash).is_some() {
+                continue;
+            }
+            match self.codes.find(hash, &self.others()).await {
+                Ok(_) => self.publish(&deployments),
+                Err(error) => {
+                    complete = false;
+                    let error = sentence(&error);
+                    tracing::warn!(code = %hash, error, "cannot run deployed code yet");
+                }
+            }
+        }
+        complete
+    }
+
+    fn publish(&self, deployments: &Arc<Deployments>) {
+        let (deployments, loaded) = (deployments.clone(), self.codes.ready());
+        let new = Rollout { deployments, loaded };
+        self.rollout.send_if_modified(|known| {
+            let changed = **known != new;
+            if changed {
+                *known = Arc::new(new);
+            }
+            changed
+        });
+    }
+
+    fn others(&self) -> Vec<NodeId> {
+        let nodes = self.directory.nodes();
+        let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
+        alive.filter(|id| *id != self.me).collect()
+    }
+
+    /// Looks at all players.
+    async fn used(&self) -> Used {
+        let deployments = self.directory.deployments();
+        let mut used = Used { codes: deployments.kept_code(), due: false };
+        let mut after: Option<PlayerId> = None;
+        loop {
+            let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
+            let Some((last, _)) = page.last() else { return used };
+            after = Some(last.clone());
+            for (player, record) in &page {
+                used.codes.insert(record.code);
+                let due = || deployments.step_for(player, record.code).is_some();
+                used.due |= record.quarantine().is_none() && due();
+            }
+            // Many pages may follow, and calls want the thread.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Brings to this node's disk what players run. Returns whether all of it is there.
+    async fn secure(&self, used: &Used) -> bool {
+        let mut complete = true;
+        for hash in &used.codes {
+            if let Err(error) = self.codes.secure(*hash, &self.others()).await {
+                complete = false;
+                let error = sentence(&error);
+                tracing::warn!(code = %hash, error, "no copy of code that players run is here yet");
+            }
+        }
+        complete
+    }
+
+    /// Says that a deployment has proved itself, if this node leads and it has.
+    async fn settle(&mut self, used: &Used) {
+        let deployments = self.directory.deployments();
+        let newest = deployments.newest();
+        let on_probation = newest.filter(|it| it.status == DeploymentStatus::OnProbation);
+        let Some(number) = on_probation.map(|deployment| deployment.number) else {
+            self.probation = None;
+            return;
+        };
+        let now = clock::now();
+        let known = self.probation.filter(|(known, _)| *known == number);
+        let (_, since) = *self.probation.insert(known.unwrap_or((number, now)));
+        let is_over = now.duration_since(since) >= PROBATION_TIME && !used.due;
+        if is_over && self.directory.is_leader() {
+            match self.directory.deploy(DeploymentChange::Settle { number }).await {
+                Ok(_) => tracing::info!(deployment = number, "it has proved itself"),
+                Err(error) => tracing::debug!(deployment = number, %error, "not settled yet"),
+            }
+        }
+    }
+
+    /// Drops what nobody uses.
+    async fn collect(&self, mut used: Used) {
+        // It may have been deployed while others were looked at.
+        used.codes.extend(self.directory.deployments().kept_code());
+        let codes = self.codes.clone();
+        let collect = tokio::task::spawn_blocking(move || codes.keep_only(&used.codes));
+        // The task is never aborted, and a panic in it is reported by the runtime.
+        let gone = collect.await.unwrap_or_default();
+        if gone > 0 {
+            tracing::info!(codes = gone, "dropped code that no player runs");
+            let deployments = self.directory.deployments();
+            self.publish(&deployments);
+        }
+    }
+}
