@@ -32,11 +32,15 @@ pub enum Bug {
     ReturnEnded,
     /// An owner says nothing of failed restores when it has its keepers named.
     ForgetFailures,
+    /// Memory is given to other code as it is.
+    KeepMemory,
+    /// A player that goes back becomes what it was, whatever has been acknowledged since.
+    GoBackTooFar,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::AnswerBeforeAcknowledgement,
         Self::NoGenerationCheck,
         Self::RestoreStale,
@@ -50,6 +54,8 @@ impl Bug {
         Self::RecoverAnyPosition,
         Self::ReturnEnded,
         Self::ForgetFailures,
+        Self::KeepMemory,
+        Self::GoBackTooFar,
     ];
 }
 

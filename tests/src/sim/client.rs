@@ -98,7 +98,7 @@ pub(super) struct Op {
     renewals: u64,
     /// Where the attempt under way is.
     at: Option<(Slot, Pid)>,
-    may_be_applied: bool,
+    pub(super) may_be_applied: bool,
 }
 
 impl Op {

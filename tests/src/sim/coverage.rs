@@ -43,6 +43,16 @@ coverage! {
     unknown,
     /// Attempts after the first.
     retries,
+    /// Deployments of other code.
+    deployments,
+    /// Deployments that were taken back, by hand or by themselves.
+    withdrawals,
+    /// Players that came to other code.
+    migrations,
+    /// Those of them that went back to what they were.
+    returns,
+    /// Players that could not come to other code.
+    steps_failed,
     /// Players that went to rest.
     rests,
     /// Players that went on from their own copies after a rest.

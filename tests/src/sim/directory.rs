@@ -52,7 +52,7 @@ impl World {
     }
 
     /// Appends to the log. Returns how it ended and the length of the log that shows it.
-    fn append(&mut self, command: Command) -> (Outcome, usize) {
+    pub(super) fn append(&mut self, command: Command) -> (Outcome, usize) {
         let ended = match &command {
             Command::Players(changes) => self.ended_by(changes),
             _ => Vec::new(),
@@ -87,7 +87,8 @@ impl World {
                     | Outcome::NodeDraining(_)
                     | Outcome::NodeDown(_)
                     | Outcome::PlacesFree(_)
-                    | Outcome::Configured(_) => vec![],
+                    | Outcome::Configured(_)
+                    | Outcome::Deployed(_) => vec![],
                 };
                 format!("directory: {} {short:?}", changes.join(", "))
             }
@@ -161,9 +162,12 @@ impl World {
         }
         let Some(process) = &mut self.machines[slot].process else { return };
         let nodes: Vec<_> = process.view.nodes().cloned().collect();
-        if nodes == process.nodes && settings == process.view.settings() {
+        let same = nodes == process.nodes && settings == process.view.settings();
+        let deployed = self.learn_deployments(slot);
+        if same && !deployed {
             return;
         }
+        let Some(process) = &mut self.machines[slot].process else { return };
         process.nodes = nodes;
         let now = self.instant(slot);
         if let Some(process) = &mut self.machines[slot].process {

@@ -105,7 +105,7 @@ impl World {
             self.plan.reboots -= 1;
             return self.reboot(slot);
         }
-        if self.fail_together() || self.perhaps_spoil() {
+        if self.fail_together() || self.perhaps_spoil() || self.perhaps_deploy() {
             return;
         }
         if self.plan.losses > 0 && self.can_spare(slot) && self.rng.percent(5) {

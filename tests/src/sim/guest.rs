@@ -1,8 +1,8 @@
 //! The guest: it counts.
 //!
-//! Its memory is the total, behind it how often each reward was applied, one byte for each call, and
-//! on the pages after these what large calls have written. It goes wherever the total goes, so it
-//! says what a key window has forgotten.
+//! Its memory is the total, the number of the code that wrote it, behind it how often each reward was
+//! applied, one byte for each call, and on the pages after these what large calls have written. It goes
+//! wherever the total goes, so it says what a key window has forgotten.
 
 use host::limits::FRAME_BYTES_MAX;
 use host::player::Event;
@@ -13,21 +13,64 @@ use super::client::op_of;
 
 /// What the total takes.
 const TOTAL_BYTES: usize = 8;
+/// What stands before the calls: the total, and the number of the code.
+const HEAD_BYTES: usize = TOTAL_BYTES + 1;
 /// Where large calls write: behind more calls than a run has.
 const BULK_AT: usize = RUN_BYTES_MAX;
 /// Points of which one of so many are a large call.
 const LARGE_ONE_OF: i64 = 64;
 
-/// Returns the state of a player that was never called.
-pub(super) fn fresh(bounds: KeyBounds) -> PlayerState {
-    let mut state = PlayerState::new(CodeHash([0; 32]), Snapshot::initial([TOTAL_BYTES as u64]));
+/// Returns the code with this number.
+pub(super) fn code_of(number: u8) -> CodeHash {
+    CodeHash([number; 32])
+}
+
+/// Returns the number of code.
+pub(super) fn number_of(code: CodeHash) -> u8 {
+    code.0[0]
+}
+
+/// Returns the number of the code that wrote to a memory; `None` if none has.
+pub(super) fn mark_in(memory: &[u8]) -> Option<u8> {
+    memory[TOTAL_BYTES].checked_sub(1)
+}
+
+/// Returns a memory as code with this number has it.
+pub(super) fn marked(mut memory: Vec<u8>, number: u8) -> Vec<u8> {
+    memory[TOTAL_BYTES] = number + 1;
+    memory
+}
+
+/// Returns a memory as it lies over the one that every code begins with.
+pub(super) fn snapshot_of(memory: &[u8]) -> Snapshot {
+    let mut snapshot = Snapshot::initial([HEAD_BYTES as u64]);
+    if !memory.is_empty() {
+        let pages = memory.chunks(RUN_BYTES_MAX).enumerate();
+        let runs = pages.map(|(page, bytes)| {
+            let offset = (page * RUN_BYTES_MAX) as u64;
+            Run { offset, bytes: bytes.to_vec() }
+        });
+        let memories = vec![MemoryDelta { len: memory.len() as u64, runs: runs.collect() }];
+        snapshot.apply(&Delta { memories }).expect("a memory fits itself");
+    }
+    snapshot
+}
+
+/// Returns the state of a player that was never called and begins with this code.
+pub(super) fn fresh(bounds: KeyBounds, code: CodeHash) -> PlayerState {
+    let mut state = PlayerState::new(code, snapshot_of(&[]));
     state.window = KeyWindow::new(bounds);
     state
 }
 
 /// Returns the memory of a state.
 pub(super) fn memory_of(state: &PlayerState) -> Vec<u8> {
-    let overlay = &state.snapshot.memories[0];
+    memory_in(&state.snapshot)
+}
+
+/// Returns the memory of a snapshot.
+pub(super) fn memory_in(snapshot: &Snapshot) -> Vec<u8> {
+    let overlay = &snapshot.memories[0];
     let mut memory = vec![0; usize::try_from(overlay.len()).expect("a few pages")];
     overlay.lay_over(0, &mut memory);
     memory
@@ -35,7 +78,7 @@ pub(super) fn memory_of(state: &PlayerState) -> Vec<u8> {
 
 /// Returns how often each call was applied in a memory.
 pub(super) fn times_applied(memory: &[u8]) -> &[u8] {
-    &memory[TOTAL_BYTES..memory.len().min(BULK_AT)]
+    &memory[HEAD_BYTES..memory.len().min(BULK_AT)]
 }
 
 /// Returns the total in a memory.
@@ -69,7 +112,7 @@ pub(super) fn bulk_bytes(points: i64) -> Option<usize> {
 }
 
 /// Adds rewards and notes whose they are, traps on texts.
-pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call) -> Event {
+pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> Event {
     let before = total_of(memory);
     let points = match &call.operation {
         Operation::Points
@@ -89,12 +132,13 @@ pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call) -> Event {
     let value = before + points;
     memory[..TOTAL_BYTES].copy_from_slice(&value.to_le_bytes());
     let op = op_of(call.key);
-    let at = TOTAL_BYTES + op;
+    let at = HEAD_BYTES + op;
+    memory[TOTAL_BYTES] = number_of(code) + 1;
     assert!(at < BULK_AT, "a run has fewer calls");
     memory.resize(memory.len().max(at + 1), 0);
     memory[at] = memory[at].saturating_add(1);
     let mut runs = vec![
-        Run { offset: 0, bytes: value.to_le_bytes().to_vec() },
+        Run { offset: 0, bytes: memory[..HEAD_BYTES].to_vec() },
         Run { offset: at as u64, bytes: vec![memory[at]] },
     ];
     if let Some(bytes) = bulk_bytes(points) {

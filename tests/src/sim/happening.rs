@@ -3,8 +3,8 @@
 use host::keeper::Write;
 use host::net::AskError;
 use host::protocol::{
-    Answer, Call, CallError, ChangeOutcome, KeeperCopy, KeeperReply, KeeperRequest, PlayerChange,
-    PlayerId, Writer,
+    Answer, Call, CallError, ChangeOutcome, CodeHash, DeploymentChange, KeeperCopy, KeeperReply,
+    KeeperRequest, PlayerChange, PlayerId, Writer,
 };
 
 use super::keeper::Asked;
@@ -126,6 +126,10 @@ pub(super) enum What {
     Learn { index: usize },
     /// Changes were decided.
     Decided { jobs: Vec<Job>, outcomes: Vec<ChangeOutcome>, index: usize },
+    /// Code is ready to run.
+    Loaded { code: CodeHash },
+    /// The directory is told of a player that failed.
+    Report { change: DeploymentChange },
     /// Changes were perhaps decided.
     Undecided { jobs: Vec<Job> },
     /// A server waits no longer for its change.

@@ -51,6 +51,8 @@ pub(super) struct Watch {
     owners: BTreeMap<(PlayerId, Generation), Writer>,
     /// The newest generation that each keeper has acknowledged.
     newest: BTreeMap<(NodeId, PlayerId), Generation>,
+    /// The positions at which players came to other code.
+    pub(super) steps: BTreeSet<(PlayerId, u64)>,
     /// The state from which the newest owner began to serve.
     restored: BTreeMap<PlayerId, (Generation, PlayerState)>,
 }

@@ -160,7 +160,9 @@ impl World {
                 | Bug::HandOverUnacknowledged
                 | Bug::RecoverAnyPosition
                 | Bug::ReturnEnded
-                | Bug::ForgetFailures,
+                | Bug::ForgetFailures
+                | Bug::KeepMemory
+                | Bug::GoBackTooFar,
             )
             | None => {}
         }

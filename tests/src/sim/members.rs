@@ -17,6 +17,10 @@ impl World {
     /// finds no way does so through a third node.
     pub(super) fn heartbeat(&mut self, slot: Slot) {
         self.wake_after(100 * MS, slot, What::Heartbeat);
+        // The guardian looks again at those that have not come to other code.
+        if self.rng.percent(5) {
+            self.urge(slot);
+        }
         let now = self.instant(slot);
         let Some(me) = self.machines[slot].process.as_ref().map(|process| process.me) else {
             return;

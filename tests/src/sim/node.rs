@@ -6,7 +6,7 @@ use std::time::Instant;
 use host::directory::DirectoryState;
 use host::keeper::Keeper;
 use host::membership::Detector;
-use host::player::{Attendance, Rested, Shunned};
+use host::player::{Attendance, Rested, Rollout, Shunned};
 use host::protocol::{Announcement, KeeperRequest, NodeId, NodeName, NodeRecord, PlayerId, Writer};
 
 use super::gateway::Routed;
@@ -40,6 +40,7 @@ pub(super) struct Process {
     /// Where players have stopped that rest here.
     pub(super) resting: BTreeMap<PlayerId, Rested>,
     pub(super) shunned: Shunned,
+    pub(super) rollout: Rollout,
     pub(super) routed: BTreeMap<u64, Routed>,
     pub(super) jobs: VecDeque<Job>,
     /// Changes that somebody still waits for.
@@ -103,6 +104,7 @@ impl World {
             attended: Attendance::default(),
             resting: BTreeMap::new(),
             shunned: Shunned::default(),
+            rollout: Rollout::default(),
             routed: BTreeMap::new(),
             jobs: VecDeque::new(),
             awaited: Vec::new(),
@@ -207,6 +209,8 @@ impl World {
             What::Announce => self.announce(slot),
             What::Learn { index } => self.learn(slot, index),
             What::Decided { jobs, outcomes, index } => self.decided(slot, jobs, outcomes, index),
+            What::Loaded { code } => self.loaded(slot, code),
+            What::Report { change } => self.report(slot, change),
             What::Undecided { jobs } => self.undecided(slot, jobs),
             What::ChangeLate { job } => self.change_late(slot, job),
             What::Call { op, attempt, call, left } => {

@@ -7,13 +7,13 @@ use host::limits::IDLE_AFTER;
 use host::net::AskError;
 use host::player::{Action, Around, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
-    Answer, Call, CallError, CallKey, ChangeOutcome, FailedRestores, Generation, KeeperCopy,
-    KeeperReply, KeyWindow, NodeId, NodeStatus, PlayerChange, PlayerId, Seq,
+    Answer, Call, CallError, CallKey, ChangeOutcome, DeploymentChange, FailedRestores, Generation,
+    KeeperCopy, KeeperReply, KeyWindow, NodeId, NodeStatus, PlayerChange, PlayerId, Seq,
 };
 
 use super::Bug;
 use super::client::op_of;
-use super::guest::{call_guest, fresh, memory_of};
+use super::guest::{call_guest, code_of, fresh, mark_in, memory_of, number_of};
 use super::happening::{Called, Job, MS, Reply, Request, Slot, Time, Waiter, What};
 use super::invariants::Flight;
 use super::node::name_of;
@@ -34,7 +34,7 @@ pub(super) struct Server {
     pub(super) id: u64,
     pub(super) machine: Machine,
     /// What the instance's memory holds, while there is one.
-    memory: Option<Vec<u8>>,
+    pub(super) memory: Option<Vec<u8>>,
     callers: BTreeMap<Ticket, (Caller, CallKey)>,
     wake: Option<Time>,
     /// Generations that this server hides from its machine ([`Bug::KeepGeneration`]).
@@ -74,7 +74,8 @@ impl World {
         let (me, nodes) = (process.me, &process.nodes[..]);
         let returned = process.attended.returned(nodes);
         let keepers = usize::from(process.view.settings().keepers);
-        let around = Around { me, nodes, keepers, returned: &returned };
+        let rollout = &process.rollout;
+        let around = Around { me, nodes, keepers, returned: &returned, rollout };
         let due: Vec<PlayerId> = process
             .view
             .players_after(None)
@@ -105,14 +106,16 @@ impl World {
     }
 
     /// Returns the player's server on a node, a new one if there is none.
-    fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
+    pub(super) fn open(&mut self, slot: Slot, player: &PlayerId) -> Option<&mut Server> {
         let (id, bounds) = (self.number(), self.bounds);
         // Now and then soon enough to be in the middle of something.
         let soon = self.rng.percent(30).then(|| self.rng.between(20, 500));
         let idle_after = soon.map_or(IDLE_AFTER, std::time::Duration::from_millis);
         let was = self.state_before(player).filter(|_| self.has(Bug::ReturnEnded));
-        let fresh = was.cloned().unwrap_or_else(|| fresh(bounds));
+        let was = was.cloned();
         let process = self.machines[slot].process.as_mut()?;
+        let code = process.rollout.deployments.code_for(player).unwrap_or(code_of(0));
+        let fresh = was.unwrap_or_else(|| fresh(bounds, code));
         Some(process.servers.entry(player.clone()).or_insert_with(|| {
             let record = process.view.player(player).cloned();
             let rested = process.resting.remove(player);
@@ -171,8 +174,8 @@ impl World {
         let Some(server) = process.servers.get_mut(player).filter(|s| s.id == id) else { return };
         let mut out = Vec::new();
         let keepers_wanted = usize::from(process.view.settings().keepers);
-        let (nodes, shunned) = (&process.nodes[..], &process.shunned);
-        let view = View { now, nodes, keepers_wanted, shunned };
+        let (nodes, shunned, rollout) = (&process.nodes[..], &process.shunned, &process.rollout);
+        let view = View { now, nodes, keepers_wanted, shunned, rollout };
         server.machine.handle(event, view, &mut out);
         todo.extend(out);
     }
@@ -232,6 +235,11 @@ impl World {
             Action::Restore => {
                 return self.restore(slot, player, id);
             }
+            Action::Migrate(step) => return self.migrate(slot, player, id, step),
+            Action::Report { deployment: number, reason } => {
+                let player = player.clone();
+                self.report(slot, DeploymentChange::Failed { number, player, reason });
+            }
             Action::GiveUp => self.server(slot, player, id)?.memory = None,
             Action::Rest(rested) => {
                 let process = self.machines[slot].process.as_mut()?;
@@ -287,14 +295,25 @@ impl World {
     fn execute(&mut self, slot: Slot, player: &PlayerId, id: u64, call: &Call) -> Option<Event> {
         let bug = self.has(Bug::AnswerBeforeAcknowledgement);
         let server = self.server(slot, player, id)?;
+        let code = server.machine.state()?.code;
+        let traps = self.traps(code);
+        let server = self.server(slot, player, id)?;
         let (memory, state) = (server.memory.as_mut()?, server.machine.state()?);
         let same = *memory == memory_of(state);
         let seq = state.seq.next();
-        let event = call_guest(memory, call);
+        let strange = mark_in(memory).filter(|mark| *mark != number_of(code));
+        let mut event = call_guest(memory, call, code);
+        if traps {
+            event = Event::Trapped { message: "bad code".to_owned() };
+        }
         if matches!(event, Event::Trapped { .. }) {
             server.memory = None;
         }
         let generation = server.machine.generation();
+        if let Some(mark) = strange {
+            let detail = format!("{player} on {slot} at {seq}: {code} has memory of {mark}");
+            self.broken("no code gets the memory of other code", detail);
+        }
         if !same {
             self.broken("the instance holds the state", format!("{player} on {slot} at {seq}"));
         }

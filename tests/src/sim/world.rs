@@ -7,6 +7,7 @@ use host::protocol::{KeyBounds, PlayerId};
 
 use super::client::{Client, Op};
 use super::clock::Clock;
+use super::codes::Deploys;
 use super::coverage::Coverage;
 use super::directory::Log;
 use super::disk::Disk;
@@ -53,6 +54,8 @@ pub(super) struct World {
     pub(super) ops: Vec<Op>,
     pub(super) watch: Watch,
     pub(super) coverage: Coverage,
+    /// What people deploy.
+    pub(super) deploys: Deploys,
     /// Players whose states cannot be restored until then.
     pub(super) spoiled: BTreeMap<PlayerId, Time>,
     pub(super) healed: Option<Time>,
@@ -70,6 +73,7 @@ impl World {
         let bounds = if few { few_keys(&mut rng) } else { KeyBounds::default() };
         let skew_max = if rng.percent(50) { 30 * SECOND } else { SECOND / 2 };
         let plan = Plan::draw(&mut rng);
+        let deploys = Deploys::draw(&mut rng);
         let mut world = Self {
             settings,
             rng,
@@ -90,6 +94,7 @@ impl World {
             ops: Vec::new(),
             watch: Watch::default(),
             coverage: Coverage { runs: 1, ..Coverage::default() },
+            deploys,
             spoiled: BTreeMap::new(),
             healed: None,
             trace: Vec::new(),
@@ -116,6 +121,7 @@ impl World {
         self.log.leader = Some(0);
         self.found_voters();
         self.choose_settings();
+        self.found_code();
         for slot in 0..self.machines.len() {
             self.boot(slot);
         }
@@ -141,6 +147,7 @@ impl World {
             self.happen(happening);
             if let Some(healed) = self.healed {
                 let over = self.probes_are_done() && self.ops.iter().all(Op::is_over);
+                let over = over && self.have_arrived();
                 if over || self.now > healed + LIVENESS_BOUND {
                     self.check_liveness();
                     self.check_end();

@@ -59,6 +59,9 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(!repeats.contains(&0), "requests are done twice");
     assert!(seen.recoveries > 0 && seen.calls_given_up > 0, "doubtful copies are taken");
     assert!(seen.ends > 0, "players are ended");
+    assert!(seen.deployments > 0 && seen.migrations > 0, "players come to other code");
+    assert!(seen.withdrawals > 0 && seen.returns > 0, "and go back");
+    assert!(seen.steps_failed > 0, "some of it is bad");
     assert!(seen.restores_failed > 0 && seen.restores_without_memory > 0, "restores fail");
     assert!(seen.quarantines_taken_over > 0, "owners of players in quarantine change");
     assert!(seen.releases > 0, "players are released");
@@ -151,6 +154,16 @@ fn a_doubtful_copy_that_is_trusted_at_any_position_is_noticed() {
 #[test]
 fn a_player_that_returns_after_its_end_is_noticed() {
     is_found_by(Bug::ReturnEnded, "nothing of a player that was ended returns");
+}
+
+#[test]
+fn memory_that_comes_to_other_code_is_noticed() {
+    is_found_by(Bug::KeepMemory, "no code gets the memory of other code");
+}
+
+#[test]
+fn a_player_that_goes_back_too_far_is_noticed() {
+    is_found(Bug::GoBackTooFar);
 }
 
 #[test]

@@ -25,6 +25,8 @@ fn call(op: &Op) -> Option<Call> {
     let told = match op.ended {
         Ended::Returned(total) => Some(total),
         Ended::Unknown | Ended::Not => None,
+        // The player may have been ended since an earlier attempt, and have had better code then.
+        Ended::Trapped if op.may_be_applied => None,
         Ended::Trapped | Ended::NotApplied => return None,
     };
     Some(Call { began: op.began, ended: op.ended_at, points, told })

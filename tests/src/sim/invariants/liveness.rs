@@ -25,6 +25,16 @@ impl World {
             let detail = format!("{player} does not answer; the directory has {record:?}");
             self.broken("every player answers after the faults", detail);
         }
+        if !self.have_arrived() {
+            let deployments = self.log.state.deployments();
+            let due = self.players.iter().filter_map(|player| {
+                let code = self.log.state.player(player)?.code;
+                let step = deployments.step_for(player, code)?;
+                Some(format!("{player} runs {code} and not {}", step.code))
+            });
+            let detail = due.collect::<Vec<_>>().join(", ");
+            self.broken("every player comes to the code that it should run", detail);
+        }
         self.coverage.revived += self.clients.iter().filter(|client| client.is_done).count() as u64;
     }
 }
