@@ -91,6 +91,63 @@ pub struct Failed {
     pub key: Option<String>,
 }
 
+/// What was deployed, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Deployed {
+    /// Its number; `None` when it was only checked.
+    pub deployment: Option<u64>,
+    /// The code.
+    pub code: String,
+    /// What becomes of the players.
+    pub players: Vec<Class>,
+    /// Nodes that have not heard of it.
+    pub silent: Vec<String>,
+    /// Players that run it, when somebody has waited for them.
+    pub arrived: Option<u64>,
+    /// Players that are still on their way.
+    pub due: Option<u64>,
+    /// Players that failed on it.
+    pub failed: Option<u64>,
+    /// Why it was taken back, if it was.
+    pub withdrawn: Option<String>,
+}
+
+/// Players of whom the same becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Class {
+    /// The code that they run.
+    pub code: String,
+    /// One word.
+    pub fate: String,
+    /// How many there are.
+    pub players: u64,
+}
+
+/// One deployment in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Deployment {
+    /// Its number.
+    pub deployment: u64,
+    /// The code.
+    pub code: String,
+    /// `on_probation`, `settled` or `withdrawn`.
+    pub status: String,
+    /// Why it was taken back.
+    pub reason: Option<String>,
+    /// Players that run its code.
+    pub players: u64,
+    /// Players that are to come to it and have not yet.
+    pub due: u64,
+    /// Players that failed on it.
+    pub failed: u64,
+}
+
+/// The deployments.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Deployments {
+    pub(crate) deployments: Vec<Deployment>,
+}
+
 /// One player in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Listed {

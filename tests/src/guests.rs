@@ -1,7 +1,11 @@
 //! Players other than the built-in one, written by hand.
 
+mod migrating;
+
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
+
+pub use migrating::{Flaw, migrating_module, renamed};
 
 /// A player that counts each reward twice. Its total is at address 0; a text traps.
 const DOUBLING: &str = r#"
@@ -133,11 +137,16 @@ pub fn hostile_module() -> Vec<u8> {
 }
 
 fn module(text: &str) -> Vec<u8> {
+    module_of("player", text)
+}
+
+/// Returns a module of this world of the contract.
+fn module_of(world: &str, text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).expect("the guest is valid WAT");
     let mut resolve = Resolve::default();
     let contract = resolve.push_str("player.wit", include_str!("../../wit/player.wit"));
     let package = contract.expect("the contract is valid WIT");
-    let world = resolve.select_world(&[package], Some("player")).expect("the world is there");
+    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
         .expect("the contract can be embedded");
     module

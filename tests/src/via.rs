@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::answers::{
-    InQuarantine, Listed, NodeSeen, Nodes, Players, Quarantined, Returned, Settings, Silent,
+    Deployed, Deployment, Deployments, InQuarantine, Listed, NodeSeen, Nodes, Players, Quarantined,
+    Returned, Settings, Silent,
 };
 use crate::cluster::path;
 use crate::command::{Ran, Running, spawn_host, spawn_host_writing};
@@ -215,6 +216,39 @@ impl Via {
     #[track_caller]
     pub fn start_bench(&self, flags: &[&str]) -> Running {
         self.start(&[&["bench"], flags].concat())
+    }
+
+    /// Starts to deploy what is in a file.
+    #[track_caller]
+    pub fn start_deploy(&self, file: &Path, flags: &[&str]) -> Running {
+        self.start(&[&["deploy", path(file)], flags].concat())
+    }
+
+    /// Deploys what is in a file and returns what came of it.
+    ///
+    /// # Panics
+    ///
+    /// When it was not deployed, or was taken back.
+    #[track_caller]
+    pub fn deployed(&self, file: &Path, flags: &[&str]) -> Deployed {
+        expect(self.start_deploy(file, flags).finish().done())
+    }
+
+    /// Returns the deployments, newest first.
+    ///
+    /// # Errors
+    ///
+    /// With what the command wrote, when it did not answer.
+    #[track_caller]
+    pub fn try_deployments(&self) -> Result<Vec<Deployment>, String> {
+        let list: Deployments = self.start(&["code", "list"]).finish().done()?;
+        Ok(list.deployments)
+    }
+
+    /// Takes the newest deployment back.
+    #[track_caller]
+    pub fn roll_back(&self) -> Ran {
+        self.start(&["code", "rollback"]).finish()
     }
 
     /// Has the asked node hand over what it has and stop, and returns how the command ended.

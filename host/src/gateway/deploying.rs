@@ -38,7 +38,8 @@ impl Gateway {
     pub(super) async fn deploy(&self, request: DeployRequest) -> Decided<DeployReport> {
         let DeployRequest { component, name, audience, crossing, .. } = request;
         let DeployRequest { failures_max, traps_max, nonce, check, .. } = request;
-        let code = match self.codes.add(component).await {
+        let known = self.directory.deployments().last_number();
+        let code = match self.codes.add(component, known).await {
             Ok(code) => code,
             Err(error) => return Ok(Err(DeployRefusal::Code(sentence(&error)))),
         };
@@ -112,7 +113,7 @@ impl Gateway {
 
     /// Gets code here and compiles it, for somebody who is about to deploy it.
     pub(super) async fn prepare(&self, hash: CodeHash) -> Result<(), String> {
-        self.codes.hold(hash);
+        self.codes.hold(hash, self.directory.deployments().last_number());
         let found = self.codes.find(hash, &self.others()).await;
         found.map(drop).map_err(|error| sentence(&error))
     }

@@ -190,7 +190,7 @@ async fn load_guest(
     };
     let wrong = |source| StartError::Guest { path: path.clone(), source };
     let codes = Codes::open(engine, folder, links).map_err(wrong)?;
-    let code = codes.add(component).await.map_err(wrong)?;
+    let code = codes.add(component, 0).await.map_err(wrong)?;
     Ok((codes, Plan::founding(code.hash(), &name)))
 }
 

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::guest::{Code, Engine, LoadError};
 use crate::limits::COMPONENT_BYTES_MAX;
 use crate::net::Links;
-use crate::protocol::{CallReply, CallRequest, CodeHash, NodeId, Reply, Request};
+use crate::protocol::{CallReply, CallRequest, CodeHash, Deployments, NodeId, Reply, Request};
 
 /// Why a component cannot be had. Nothing was changed.
 #[derive(Debug, Error)]
@@ -49,8 +49,17 @@ pub struct Codes {
     loaded: RwLock<HashMap<CodeHash, Arc<Code>>>,
     /// Those that are being loaded: whoever wants the same one waits for it.
     loading: Mutex<HashMap<CodeHash, Arc<AsyncMutex<()>>>>,
-    /// Those that somebody is about to deploy, and until when they are kept for that.
-    held: Mutex<HashMap<CodeHash, Instant>>,
+    /// Those that somebody is about to deploy.
+    held: Mutex<HashMap<CodeHash, Held>>,
+}
+
+/// Why code is kept that nobody runs yet.
+#[derive(Debug)]
+struct Held {
+    /// It is kept until then,
+    until: Instant,
+    /// or until a deployment after this one has named it.
+    after: u64,
 }
 
 /// Time for which code is kept that nobody runs yet: others load it before it is deployed.
@@ -70,21 +79,23 @@ impl Codes {
     }
 
     /// Loads a component that somebody hands in, and keeps it for a while, and then if it is used.
+    /// `after` is the newest deployment that is known.
     ///
     /// # Errors
     ///
     /// When it does not load, or the folder cannot be written.
-    pub async fn add(&self, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
+    pub async fn add(&self, bytes: Vec<u8>, after: u64) -> Result<Arc<Code>, CodeError> {
         let hash = CodeHash::of(&bytes);
-        self.hold(hash);
+        self.hold(hash, after);
         let code = self.load(hash, bytes).await?;
         self.save(hash, code.bytes())?;
         Ok(code)
     }
 
-    /// Keeps a component for a while although nobody runs it.
-    pub fn hold(&self, hash: CodeHash) {
-        lock(&self.held).insert(hash, clock::now() + HELD_TIME);
+    /// Keeps a component for a while although nobody runs it, until a deployment after this one names
+    /// it.
+    pub fn hold(&self, hash: CodeHash, after: u64) {
+        lock(&self.held).insert(hash, Held { until: clock::now() + HELD_TIME, after });
     }
 
     /// Returns the components that are ready to run.
@@ -94,10 +105,13 @@ impl Codes {
 
     /// Drops the components that are not among `used` and that nobody is about to deploy. Returns how
     /// many there were, in memory or on disk.
-    pub fn keep_only(&self, used: &BTreeSet<CodeHash>) -> usize {
+    pub fn keep_only(&self, used: &BTreeSet<CodeHash>, deployments: &Deployments) -> usize {
         let now = clock::now();
         let mut held = lock(&self.held);
-        held.retain(|_, until| now < *until);
+        held.retain(|hash, Held { until, after }| {
+            let named = deployments.newest_first().take_while(|it| it.number > *after);
+            now < *until && named.map(|it| it.plan.code).all(|code| code != *hash)
+        });
         let goes = |hash: &CodeHash| !used.contains(hash) && !held.contains_key(hash);
         let mut gone = BTreeSet::new();
         if let Ok(mut loaded) = self.loaded.write() {

@@ -44,9 +44,11 @@ impl Rollout {
 /// Pause before code that could not be had is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Time after which all is looked at again although no deployment has changed: players have come to
-/// other code meanwhile, and some code is not used any more.
+/// Time after which all is looked at again although no deployment has changed: some code is not used any
+/// more.
 const LOOK_AT_ALL: Duration = Duration::from_secs(60);
+/// The same, while players are on their way to other code.
+const LOOK_AT_THOSE_ON_THEIR_WAY: Duration = Duration::from_secs(5);
 
 /// Follows the directory's deployments, for one node.
 #[derive(Debug)]
@@ -91,8 +93,12 @@ impl Follower {
                 let used = self.used().await;
                 let complete = self.secure(&used).await && complete;
                 self.settle(&used).await;
+                let patience = match (complete, used.due) {
+                    (false, _) => LOOK_AGAIN,
+                    (true, true) => LOOK_AT_THOSE_ON_THEIR_WAY,
+                    (true, false) => LOOK_AT_ALL,
+                };
                 self.collect(used).await;
-                let patience = if complete { LOOK_AT_ALL } else { LOOK_AGAIN };
                 if matches!(timeout(patience, self.deployments.changed()).await, Ok(Err(_))) {
                     return;
                 }
@@ -201,9 +207,11 @@ impl Follower {
     /// Drops what nobody uses.
     async fn collect(&self, mut used: Used) {
         // It may have been deployed while others were looked at.
-        used.codes.extend(self.directory.deployments().kept_code());
+        let deployments = self.directory.deployments();
+        used.codes.extend(deployments.kept_code());
         let codes = self.codes.clone();
-        let collect = tokio::task::spawn_blocking(move || codes.keep_only(&used.codes));
+        let collect =
+            tokio::task::spawn_blocking(move || codes.keep_only(&used.codes, &deployments));
         // The task is never aborted, and a panic in it is reported by the runtime.
         let gone = collect.await.unwrap_or_default();
         if gone > 0 {

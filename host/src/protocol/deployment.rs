@@ -270,14 +270,14 @@ impl Deployments {
         found.is_for(player).then_some(Probation { deployment, traps_max })
     }
 
-    /// Returns the code that is kept although no player may run it: what holds, and what a rollback
-    /// would bring back.
+    /// Returns the code that is kept although no player may run it: what holds, what a rollback would
+    /// bring back, and what players go back to that failed.
     pub fn kept_code(&self) -> BTreeSet<CodeHash> {
         let mut full = 0;
         let mut kept = BTreeSet::new();
         for deployment in self.newest_first().filter(|deployment| deployment.is_in_force()) {
             kept.insert(deployment.plan.code);
-            full += usize::from(deployment.is_full());
+            full += usize::from(deployment.is_full() && deployment.failed.is_empty());
             if full == 2 {
                 break;
             }

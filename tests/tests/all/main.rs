@@ -4,6 +4,7 @@ mod agreement;
 mod bench;
 mod chaos;
 mod damage;
+mod deploy;
 mod dev;
 mod drain;
 mod exodus;

@@ -162,6 +162,9 @@ fn asking_twice_deploys_once_and_another_persons_newer_one_is_not_overtaken() {
 fn code_that_a_rollback_needs_is_kept() {
     let mut deployments = founded().deployed(plan(B)).deployed(plan(C));
     assert_eq!(deployments.kept_code(), BTreeSet::from([B, C]));
+    let mut failed = deployments.clone();
+    failed.fails(3, 1);
+    assert_eq!(failed.kept_code(), BTreeSet::from([A, B, C]), "it may fail on the next one, too");
     deployments.withdrawn(3).unwrap();
     assert_eq!(deployments.kept_code(), BTreeSet::from([A, B]));
 }
