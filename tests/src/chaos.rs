@@ -12,10 +12,12 @@
 //!
 //! At most two faults overlap, and some copy of each player outlives them all: with one keeper, a
 //! data folder is deleted only while all other nodes are well and each player runs and is kept.
+//! With each fault other code is deployed, which answers like the code before it.
 //! So the promise is the whole one: nothing acknowledged is lost, nothing is applied twice, and
 //! after the faults every player answers.
 
 mod arena;
+mod deploys;
 mod disk;
 mod history;
 mod load;
@@ -117,7 +119,8 @@ fn observe(settings: Settings, arena: &mut Arena) -> Result<Report> {
     let (episodes, mut records) =
         under_load(&load, &secret, &journal, |journal| bring_faults(settings, arena, journal))?;
     records.extend(load.ask_all(&secret, &journal, LIVE_WITHIN)?);
-    Ok(Report::new(settings, episodes, records, arena.gave_up, &folder))
+    let (gave_up, deployments) = (arena.gave_up, arena.deploys.made);
+    Ok(Report::new(settings, episodes, records, (gave_up, deployments), &folder))
 }
 
 /// Runs the callers while `during` runs, and a little longer.

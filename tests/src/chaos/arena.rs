@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::deploys::Deploys;
 use super::network::{Network, Way};
 use super::plan::{Aim, Kind, Planned};
 use crate::answers::Listed;
@@ -42,6 +43,7 @@ pub(super) struct Arena {
     cut: Vec<(Kind, Vec<usize>)>,
     /// Nodes that ended by themselves because their disk was full.
     pub(super) gave_up: usize,
+    pub(super) deploys: Deploys,
 }
 
 impl Arena {
@@ -50,7 +52,8 @@ impl Arena {
         let network = Network::build(nodes)?;
         network.hub().enter()?;
         let cluster = Cluster::start_at(network.nodes().collect(), &RESTING);
-        Ok(Self { cluster, network, players, cut: Vec::new(), gave_up: 0 })
+        let (cut, gave_up, deploys) = (Vec::new(), 0, Deploys::default());
+        Ok(Self { cluster, network, players, cut, gave_up, deploys })
     }
 
     /// Brings an episode upon the cluster and waits until it has ended. Returns what it was.
@@ -63,6 +66,8 @@ impl Arena {
             for fault in &mut faults {
                 if !fault.is_begun && fault.begins <= moment {
                     fault.is_begun = true;
+                    // The fault meets it when the code is spread, or when players go over.
+                    self.deploys.begin(&self.cluster)?;
                     self.begin(fault.kind, &fault.nodes)?;
                 } else if fault.is_begun && fault.ends == moment {
                     self.end(fault.kind, &fault.nodes)?;
@@ -193,7 +198,9 @@ impl Arena {
         loop {
             // A node whose disk was full may take its time to give up.
             self.revive(was_full)?;
-            match self.cluster.try_settled().and_then(|()| self.try_protected(&moved)) {
+            self.deploys.finish();
+            let settled = self.cluster.try_settled().and_then(|()| self.try_protected(&moved));
+            match settled.and_then(|()| self.deploys.try_arrived(&self.cluster)) {
                 Ok(()) => return Ok(()),
                 Err(reason) if start.elapsed() > WELL_WITHIN => {
                     bail!("the cluster is not well {WELL_WITHIN:?} after all has healed: {reason}");

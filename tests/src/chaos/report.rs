@@ -78,6 +78,8 @@ pub struct Report {
     faults: BTreeMap<String, usize>,
     /// Nodes that stopped themselves because their disk was full.
     gave_up: usize,
+    /// Deployments that were made in the middle of faults.
+    deployments: usize,
     calls: usize,
     returned: usize,
     trapped: usize,
@@ -97,11 +99,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns what was seen. Of nodes gave up so many, and so much was deployed.
     pub(super) fn new(
         settings: Settings,
         episodes: Vec<Episode>,
         records: Vec<Record>,
-        gave_up: usize,
+        (gave_up, deployments): (usize, usize),
         folder: &Path,
     ) -> Self {
         let count = |is: fn(&Ended) -> bool| records.iter().filter(|r| is(&r.ended)).count();
@@ -124,6 +127,7 @@ impl Report {
             minutes: seconds(end_us) / 60.0,
             faults,
             gave_up,
+            deployments,
             calls: records.len(),
             returned: count(|ended| matches!(ended, Ended::Returned { .. })),
             trapped: count(|ended| matches!(ended, Ended::Trapped { .. })),
@@ -154,6 +158,11 @@ impl Report {
     /// How many faults there were.
     pub fn faults(&self) -> usize {
         self.faults.values().sum()
+    }
+
+    /// Returns how many deployments were made.
+    pub fn deployments(&self) -> usize {
+        self.deployments
     }
 
     /// How many calls returned a total.
@@ -301,6 +310,7 @@ impl fmt::Display for Report {
             "{minutes:.1} minutes of chaos, {nodes} nodes, {clients} callers of {players} players, seed {seed}"
         )?;
         writeln!(f, "faults: {} ({})", self.faults(), counted(&self.faults))?;
+        writeln!(f, "deployments: {}", self.deployments)?;
         if self.gave_up > 0 {
             writeln!(
                 f,

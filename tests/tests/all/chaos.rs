@@ -22,4 +22,5 @@ fn chaos_loses_no_and_doubles_no_reward() {
     eprintln!("{report}");
     assert_eq!(report.faults(), Kind::count(NODES), "{report}");
     assert!(report.returned() > 0, "no call was answered: {report}");
+    assert!(report.deployments() > 0, "nothing was deployed: {report}");
 }

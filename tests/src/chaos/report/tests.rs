@@ -18,7 +18,7 @@ fn returned(at: u64, points: i64, total: i64) -> Record {
 }
 
 fn report(records: Vec<Record>) -> Report {
-    Report::new(SETTINGS, Vec::new(), records, 0, Path::new("folder"))
+    Report::new(SETTINGS, Vec::new(), records, (0, 0), Path::new("folder"))
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_gap_begins_with_the_first_attempt_through_a_node_that_is_well() {
         settled_us: 60,
     };
     let records = vec![returned(1, 5, 5), silent, returned(9, 1, 6)];
-    let report = Report::new(SETTINGS, vec![episode], records, 0, Path::new("folder"));
+    let report = Report::new(SETTINGS, vec![episode], records, (0, 0), Path::new("folder"));
     let [longest] = &report.unavailable[..] else { panic!("one player: {report}") };
     assert!((longest.seconds - 75e-6).abs() < 1e-9, "from 20 to 95 µs: {longest:?}");
     assert_eq!(longest.during, "kill -9 (app_node1)");
