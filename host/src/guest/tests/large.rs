@@ -1,5 +1,6 @@
 //! The initial image: what is in it, that it is shared, and what a large one costs.
 
+use wasmparser::{Parser, Payload};
 use wasmtime::component::TypedFunc;
 
 use super::super::bindings::{REWARD, TermArgument};
@@ -109,9 +110,24 @@ fn composed() -> Vec<u8> {
     ))
 }
 
+/// Its start calls two functions by their numbers, and none of those that are called later.
+fn stepwise() -> Vec<u8> {
+    single(&format!(
+        r#"(memory (export "memory") 1) {COMMON} {ADD}
+        (func $second (i64.store (i32.const 24) (i64.const 6)))
+        (func $first (call $second) (i64.store (i32.const 32) (i64.load (i32.const 24))))
+        (func $start (call $first) (memory.fill (i32.const 64) (i32.const 1) (i32.const 8)))
+        (start $start)
+        (func (export "reward") (param i32 i64 i32) (result i64)
+            (i64.store (i32.const 40) (i64.load (i32.const 32)))
+            (call $add (local.get 0) (local.get 1)))"#
+    ))
+}
+
 #[test]
 fn an_instance_from_the_image_is_the_one_that_would_have_started() {
-    for bytes in [super::super::built_in().to_vec(), counter(), self_made(), composed()] {
+    for bytes in [super::super::built_in().to_vec(), counter(), self_made(), composed(), stepwise()]
+    {
         let mut started = Started::new(&bytes);
         let mut player = Player::new(&load(&bytes).unwrap());
         assert!(started.memories() == player.memories(), "after the start");
@@ -122,6 +138,24 @@ fn an_instance_from_the_image_is_the_one_that_would_have_started() {
             assert!(started.memories() == player.memories(), "restored after {points}");
         }
     }
+}
+
+#[test]
+fn what_is_started_has_only_the_functions_that_a_start_calls() {
+    let lens = |component: &[u8]| -> Vec<usize> {
+        let payloads = Parser::new(0).parse_all(component).map(Result::unwrap);
+        let bodies = payloads.filter_map(|payload| match payload {
+            Payload::CodeSectionEntry(body) => Some(body.as_bytes().len()),
+            _ => None,
+        });
+        bodies.collect()
+    };
+    let (all, kept) = (stepwise(), strip::calls_of(&stepwise()).unwrap());
+    // `realloc`, `points`, `add`, the three of the start, `reward`.
+    let (all, kept) = (lens(&all), lens(&kept));
+    assert_eq!(kept[3..6], all[3..6]);
+    let trap = 3;
+    assert_eq!([&kept[..3], &kept[6..]].concat(), [trap; 4]);
 }
 
 #[test]
