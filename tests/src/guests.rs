@@ -2,8 +2,8 @@
 
 mod migrating;
 
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
+use wit_parser::{Resolve, WorldId};
 
 pub use migrating::{Flaw, migrating_module, renamed};
 
@@ -136,6 +136,37 @@ pub fn hostile_module() -> Vec<u8> {
     module(HOSTILE)
 }
 
+/// Returns the C source that says which world a player in C is for: what `wit-bindgen c` would write
+/// as an object file.
+///
+/// # Panics
+///
+/// When the contract is not valid any more.
+pub fn component_type_in_c() -> String {
+    let (resolve, world) = contract("migrating-player");
+    let encoded = metadata::encode(&resolve, world, StringEncoding::UTF8, None);
+    let encoded = encoded.expect("the contract can be encoded");
+    let mut source = String::from(
+        "// Generated from wit/player.wit: the world `migrating-player` in binary, which makes a core module\n\
+         // say for which world it is.\n\n\
+         __asm__(\".section \\\".custom_section.component-type\\\",\\\"\\\",@\\n\"\n",
+    );
+    for line in encoded.chunks(20) {
+        let bytes: Vec<_> = line.iter().map(u8::to_string).collect();
+        source += &format!("        \".byte {}\\n\"\n", bytes.join(","));
+    }
+    source.truncate(source.trim_end().len());
+    source + ");\n"
+}
+
+fn contract(world: &str) -> (Resolve, WorldId) {
+    let mut resolve = Resolve::default();
+    let contract = resolve.push_str("player.wit", include_str!("../../wit/player.wit"));
+    let package = contract.expect("the contract is valid WIT");
+    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    (resolve, world)
+}
+
 fn module(text: &str) -> Vec<u8> {
     module_of("player", text)
 }
@@ -143,10 +174,7 @@ fn module(text: &str) -> Vec<u8> {
 /// Returns a module of this world of the contract.
 fn module_of(world: &str, text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).expect("the guest is valid WAT");
-    let mut resolve = Resolve::default();
-    let contract = resolve.push_str("player.wit", include_str!("../../wit/player.wit"));
-    let package = contract.expect("the contract is valid WIT");
-    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    let (resolve, world) = contract(world);
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
         .expect("the contract can be embedded");
     module

@@ -42,8 +42,8 @@ pub use cluster::Cluster;
 pub use command::{Ran, Running, host, host_binary, spawn_host};
 pub use dev::{Dev, End, Orphan};
 pub use guests::{
-    Flaw, doubling_component, doubling_module, endless_module, hostile_module, large_module,
-    migrating_module, renamed,
+    Flaw, component_type_in_c, doubling_component, doubling_module, endless_module, hostile_module,
+    large_module, migrating_module, renamed,
 };
 pub use islands::Islands;
 pub use netns::{Cut, Net};

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -20,6 +21,10 @@ pub(crate) const SABOTAGE: &str = "sabotage";
 
 /// Lines of a node's log that a failed test shows.
 const TAIL_LINES: usize = 60;
+
+/// How long a test waits for a node to serve. A debug build needs most of [`PATIENCE`] to compile a
+/// guest of tens of MiB, and other tests compile theirs meanwhile.
+const READY_WITHIN: Duration = PATIENCE.saturating_mul(6);
 
 /// A node of a cluster. Dropping it kills its process.
 #[derive(Debug)]
@@ -152,7 +157,7 @@ impl Node {
     /// When it ends or says nothing.
     #[track_caller]
     pub fn await_ready(&mut self) {
-        let ready = eventually(PATIENCE, || {
+        let ready = eventually(READY_WITHIN, || {
             let output = fs::read_to_string(&self.stdout).map_err(|error| error.to_string())?;
             let ready = output.lines().find_map(|line| serde_json::from_str::<Ready>(line).ok());
             match (ready, self.try_exit()) {

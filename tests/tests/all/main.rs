@@ -14,6 +14,7 @@ mod full_disk;
 mod guests;
 mod house;
 mod keys;
+mod languages;
 mod load;
 mod membership;
 mod modes;

@@ -20,7 +20,7 @@ impl Source {
     /// Returns all files of Rust of the workspace, in order of their paths.
     pub(super) fn all() -> Vec<Self> {
         let mut sources = Vec::new();
-        for member in ["guest-player", "host", "tests"] {
+        for member in ["guest-player", "guests/double-points", "host", "tests"] {
             collect(&root().join(member), &mut sources);
         }
         sources.sort_by(|a: &Self, b| a.path.cmp(&b.path));
