@@ -5,6 +5,7 @@ mod calls;
 mod generated;
 mod large;
 mod limits;
+mod migrating;
 mod outside;
 mod refused;
 
