@@ -182,12 +182,28 @@ fn a_keeper_that_is_down_stays_named_until_it_is_replaced() {
 }
 
 #[test]
-fn a_player_keeps_its_code() {
+fn a_players_code_changes_only_with_all_its_copies() {
     let mut state = four_nodes();
-    apply(&mut state, change(0, writer(1, 1), &[keeper(2, 20)])).unwrap();
-    let other =
-        PlayerChange { code: CodeHash([2; 32]), ..change(1, writer(1, 1), &[keeper(2, 20)]) };
-    assert_eq!(apply(&mut state, other), None);
+    let (owner, other) = (writer(1, 1), CodeHash([2; 32]));
+    let copies = [keeper(1, 10), keeper(2, 20)];
+    assert_eq!(apply(&mut state, change(0, owner, &copies)), Some(1));
+    let with = |expect, owner, keepers: &[KeeperCopy]| PlayerChange {
+        code: other,
+        ..change(expect, owner, keepers)
+    };
+    for wrong in [
+        with(1, owner, &copies),
+        with(1, owner, &[keeper(1, 11), keeper(2, 20)]),
+        with(1, owner, &[keeper(1, 10), keeper(3, 30)]),
+        // Whoever hands a player over, or takes one over, has made no step.
+        PlayerChange { by: owner, ..with(1, writer(3, 1), &[keeper(1, 11), keeper(2, 21)]) },
+    ] {
+        assert_eq!(apply(&mut state, wrong), None);
+    }
+    let new = [keeper(1, 11), keeper(2, 21)];
+    assert_eq!(apply(&mut state, with(1, owner, &new)), Some(2));
+    let record = state.player(&player()).unwrap();
+    assert_eq!((record.code, &record.keepers[..]), (other, &new[..]));
 }
 
 #[test]
