@@ -85,10 +85,10 @@ impl Codes {
     ///
     /// When it does not load, or the folder cannot be written.
     pub async fn add(&self, bytes: Vec<u8>, after: u64) -> Result<Arc<Code>, CodeError> {
-        let hash = CodeHash::of(&bytes);
+        let (hash, bytes) = off_the_workers(move || (CodeHash::of(&bytes), bytes)).await?;
         self.hold(hash, after);
         let code = self.load(hash, bytes).await?;
-        self.save(hash, code.bytes())?;
+        self.save(hash, code.bytes().to_vec()).await?;
         Ok(code)
     }
 
@@ -145,7 +145,7 @@ impl Codes {
     pub fn bytes(&self, hash: CodeHash) -> Option<Vec<u8>> {
         match self.loaded(hash) {
             Some(code) => Some(code.bytes().to_vec()),
-            None => self.read(hash),
+            None => read(&self.file(hash), hash),
         }
     }
 
@@ -173,7 +173,8 @@ impl Codes {
 
     /// Reads a component from disk, or has one of `nodes` send it and keeps it there.
     async fn fetch(&self, hash: CodeHash, nodes: &[NodeId]) -> Result<Vec<u8>, CodeError> {
-        if let Some(bytes) = self.read(hash) {
+        let file = self.file(hash);
+        if let Some(bytes) = off_the_workers(move || read(&file, hash)).await? {
             return Ok(bytes);
         }
         for node in nodes {
@@ -181,10 +182,11 @@ impl Codes {
             if let Ok(Reply::Call(CallReply::Code(Some(bytes)))) =
                 self.links.send(*node, request).await
                 && bytes.len() <= COMPONENT_BYTES_MAX
-                && CodeHash::of(&bytes) == hash
             {
-                self.save(hash, &bytes)?;
-                return Ok(bytes);
+                let of = off_the_workers(move || (CodeHash::of(&bytes), bytes)).await?;
+                if of.0 == hash {
+                    return self.save(hash, of.1).await;
+                }
             }
         }
         Err(CodeError::Missing)
@@ -210,23 +212,38 @@ impl Codes {
         self.folder.join(format!("{}.wasm", blake3::Hash::from_bytes(hash.0).to_hex()))
     }
 
-    /// Reads a component from disk; a damaged file is as good as none.
-    fn read(&self, hash: CodeHash) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.file(hash)).ok()?;
-        let sound = CodeHash::of(&bytes) == hash;
-        if !sound {
-            tracing::error!(%hash, "a component on disk is damaged; it is not used");
-        }
-        sound.then_some(bytes)
-    }
-
-    fn save(&self, hash: CodeHash, bytes: &[u8]) -> Result<(), CodeError> {
+    /// Keeps a component on disk, and returns it.
+    async fn save(&self, hash: CodeHash, bytes: Vec<u8>) -> Result<Vec<u8>, CodeError> {
         let path = self.file(hash);
-        if self.read(hash).is_some() {
-            return Ok(());
-        }
-        write_whole(&path, bytes).map_err(|source| CodeError::Folder { path, source })
+        let saved = off_the_workers(move || {
+            if read(&path, hash).is_some() {
+                return Ok(bytes);
+            }
+            match write_whole(&path, &bytes) {
+                Ok(()) => Ok(bytes),
+                Err(source) => Err(CodeError::Folder { path, source }),
+            }
+        });
+        saved.await?
     }
+}
+
+/// Reads a component from disk; a damaged file is as good as none.
+fn read(file: &Path, hash: CodeHash) -> Option<Vec<u8>> {
+    let bytes = std::fs::read(file).ok()?;
+    let sound = CodeHash::of(&bytes) == hash;
+    if !sound {
+        tracing::error!(%hash, "a component on disk is damaged; it is not used");
+    }
+    sound.then_some(bytes)
+}
+
+/// Does what takes long with large components away from the threads that serve calls.
+async fn off_the_workers<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CodeError> {
+    // The task is never aborted, so only a panic ends it early.
+    tokio::task::spawn_blocking(work).await.map_err(|_| CodeError::Crashed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -234,12 +251,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Compiles away from the async workers: it takes tens of milliseconds.
+/// Compiles a component: it takes tens of milliseconds, or many seconds.
 async fn load(engine: &Engine, component: Vec<u8>) -> Result<Arc<Code>, CodeError> {
     let engine = engine.clone();
-    let loading = tokio::task::spawn_blocking(move || Code::load(&engine, &component));
-    // The task is never aborted, so only a panic inside the compiler ends it early.
-    Ok(loading.await.map_err(|_| CodeError::Crashed)??)
+    Ok(off_the_workers(move || Code::load(&engine, &component)).await??)
 }
 
 /// Writes a file so that it is there as a whole or not at all.
