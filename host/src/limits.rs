@@ -97,6 +97,9 @@ pub const CLIENT_REQUESTS_MAX: usize = 4096;
 /// Time in which a client takes a batch of answers, 64 KiB, or a list: longer than a machine that is
 /// held up for a moment.
 pub const CLIENT_WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time in which a long request of a client arrives, the largest component over a slow network. A node
+/// reads one of them at a time.
+pub const CLIENT_LONG_TIME_MAX: Duration = Duration::from_secs(60);
 /// Time in which a client asks something. Longer than the longest deadline of a call, so no answer is
 /// due to one that does not.
 pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -139,6 +142,8 @@ pub const FAILED_PLAYERS_MAX: usize = 1000;
 /// Longest reason that the directory keeps of such a failure, in bytes; the rest is cut. It is in the
 /// memory of every node.
 pub const FAILURE_REASON_BYTES_MAX: usize = 256;
+/// Longest reason of a withdrawal, in bytes: that of a failure, with a player's id and a number.
+pub const WITHDRAWAL_BYTES_MAX: usize = FAILURE_REASON_BYTES_MAX + PLAYER_ID_BYTES_MAX + 64;
 /// Longest name of a deployment, in bytes; the rest is cut.
 pub const DEPLOYMENT_NAME_BYTES_MAX: usize = 128;
 /// Calls of a player on new code whose traps count against that: bad code shows at once, and later

@@ -101,7 +101,7 @@ impl View {
         &self,
         entries: impl IntoIterator<Item = Entry<TypeConfig>>,
     ) -> Vec<Outcome> {
-        let mut nodes_changed = false;
+        let mut changed = Changed { nodes: false, deployments: false };
         let mut applied = self.write();
         let outcomes = entries
             .into_iter()
@@ -114,36 +114,35 @@ impl View {
                         Outcome::Nothing
                     }
                     EntryPayload::Normal(command) => {
-                        nodes_changed |= match &command {
+                        match &command {
                             Command::NodeUp(_)
                             | Command::NodeDraining(_)
-                            | Command::NodeDown(_) => true,
+                            | Command::NodeDown(_) => changed.nodes = true,
+                            Command::Deploy(_) => changed.deployments = true,
                             Command::PlacesFree(_)
                             | Command::Players(_)
-                            | Command::Configure(_)
-                            | Command::Deploy(_) => false,
-                        };
+                            | Command::Configure(_) => {}
+                        }
                         applied.state.apply(&command)
                     }
                 }
             })
             .collect();
-        self.publish(applied, nodes_changed);
+        self.publish(applied, changed);
         outcomes
     }
 
     fn replace(&self, state: DirectoryState, meta: &Meta) {
         let mut applied = self.write();
         *applied = Applied::from_snapshot(state, meta);
-        self.publish(applied, true);
+        self.publish(applied, Changed { nodes: true, deployments: true });
     }
 
-    fn publish(&self, applied: RwLockWriteGuard<'_, Applied>, nodes_changed: bool) {
-        let nodes = nodes_changed.then(|| nodes_of(&applied.state));
+    fn publish(&self, applied: RwLockWriteGuard<'_, Applied>, changed: Changed) {
+        let nodes = changed.nodes.then(|| nodes_of(&applied.state));
         let settings = applied.state.settings();
         let deployments = applied.state.deployments();
-        let deployments =
-            (**self.deployments.borrow() != *deployments).then(|| Arc::new(deployments.clone()));
+        let deployments = changed.deployments.then(|| Arc::new(deployments.clone()));
         let next_index = next_index_of(&applied);
         // Whoever is woken wants to look.
         drop(applied);
@@ -156,6 +155,13 @@ impl View {
         }
         self.next_index.send_replace(next_index);
     }
+}
+
+/// What entries may have changed that is told to those who watch.
+#[derive(Debug, Clone, Copy)]
+struct Changed {
+    nodes: bool,
+    deployments: bool,
 }
 
 impl Applied {

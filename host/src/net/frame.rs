@@ -122,6 +122,24 @@ impl FrameReader {
         Self { stream, buffer: FrameBuffer::default() }
     }
 
+    /// Returns the length of the next message, as its sender announces it, or `None` at the end of the
+    /// stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn announced(&mut self) -> Result<Option<usize>, FrameError> {
+        loop {
+            if let Some(len) = self.buffer.announced() {
+                return Ok(Some(len));
+            }
+            let read = self.stream.read_buf(self.buffer.spare()).await.map_err(FrameError::Lost)?;
+            if read == 0 {
+                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Cut) };
+            }
+        }
+    }
+
     /// Returns the next message of at most `max` bytes, or `None` at the end of the stream.
     ///
     /// # Cancel safety
@@ -176,19 +194,21 @@ impl FrameBuffer {
         &mut self.bytes
     }
 
+    fn announced(&self) -> Option<usize> {
+        let header = self.bytes[self.taken..].first_chunk::<HEADER_BYTES>()?;
+        Some(u32::from_le_bytes(*header) as usize)
+    }
+
     /// Takes the next message of at most `max` bytes, or `None` if it is not all there yet.
     pub(super) fn next<T: DeserializeOwned>(
         &mut self,
         max: usize,
     ) -> Result<Option<T>, FrameError> {
-        let Some((header, rest)) = self.bytes[self.taken..].split_first_chunk::<HEADER_BYTES>()
-        else {
-            return Ok(None);
-        };
-        let len = u32::from_le_bytes(*header) as usize;
+        let Some(len) = self.announced() else { return Ok(None) };
         if len > max {
             return Err(FrameError::TooLong(TooLong { len, max }));
         }
+        let rest = &self.bytes[self.taken + HEADER_BYTES..];
         let Some(frame) = rest.get(..len) else { return Ok(None) };
         match postcard::take_from_bytes(frame) {
             Ok((message, [])) => {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::VarInt;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -35,9 +35,9 @@ use super::endpoint::Issued;
 use super::frame::FrameError;
 use super::{Endpoint, Inboxes, PeerIdentity, pulse};
 use crate::limits::{
-    CLIENT_CONNECTIONS_MAX, CLIENT_IDLE_MAX, CLIENT_REQUESTS_MAX, CLIENT_WRITE_TIME_MAX,
-    HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, HANDSHAKES_TRUSTED_MAX, NODE_CONNECTIONS_MAX,
-    NODE_STREAMS_MAX, NODE_WINDOW_BYTES, NODES_MAX,
+    CLIENT_CONNECTIONS_MAX, CLIENT_IDLE_MAX, CLIENT_LONG_TIME_MAX, CLIENT_REQUESTS_MAX,
+    CLIENT_WRITE_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, HANDSHAKES_TRUSTED_MAX,
+    NODE_CONNECTIONS_MAX, NODE_STREAMS_MAX, NODE_WINDOW_BYTES, NODES_MAX,
 };
 
 /// Time that a member whose certificate is not accepted any more has to come with another one: a
@@ -67,6 +67,8 @@ pub(super) struct Bounds {
     pub(super) client_write_time: Duration,
     /// Time in which a client asks something.
     pub(super) client_idle: Duration,
+    /// Time in which a long request of a client arrives.
+    pub(super) client_long_time: Duration,
     /// Time until a dropped secret's connections are closed.
     pub(super) locked_out_after: Duration,
 }
@@ -83,6 +85,7 @@ impl Default for Bounds {
             client_requests: CLIENT_REQUESTS_MAX,
             client_write_time: CLIENT_WRITE_TIME_MAX,
             client_idle: CLIENT_IDLE_MAX,
+            client_long_time: CLIENT_LONG_TIME_MAX,
             locked_out_after: LOCKED_OUT_AFTER,
         }
     }
@@ -113,7 +116,8 @@ impl Endpoint {
             // The pulse outlives the last answer: its end makes peers drop what they wait for.
             let answered = CancellationToken::new();
             let serving = async {
-                accept(quic, Server { inboxes, identity, cancel, bounds }).await;
+                let long_requests = Semaphore::new(1);
+                accept(quic, Server { inboxes, identity, cancel, bounds, long_requests }).await;
                 answered.cancel();
             };
             tokio::join!(serving, pulse::hold(listener, answered.clone()));
@@ -163,6 +167,8 @@ struct Server {
     identity: watch::Receiver<Issued>,
     cancel: CancellationToken,
     bounds: Bounds,
+    /// The turn to read a long request of a client.
+    long_requests: Semaphore,
 }
 
 impl Server {

@@ -47,8 +47,10 @@ pub struct Codes {
     folder: PathBuf,
     links: Links,
     loaded: RwLock<HashMap<CodeHash, Arc<Code>>>,
-    /// Those that are being loaded: whoever wants the same one waits for it.
-    loading: Mutex<HashMap<CodeHash, Arc<AsyncMutex<()>>>>,
+    /// Those about which something is being done.
+    turns: Mutex<HashMap<CodeHash, Arc<AsyncMutex<()>>>>,
+    /// Those that are whole on disk, as far as it was looked at.
+    on_disk: Mutex<BTreeSet<CodeHash>>,
     /// Those that somebody is about to deploy.
     held: Mutex<HashMap<CodeHash, Held>>,
 }
@@ -64,6 +66,8 @@ struct Held {
 
 /// Time for which code is kept that nobody runs yet: others load it before it is deployed.
 const HELD_TIME: Duration = Duration::from_secs(5 * 60);
+/// How much code that nobody runs is kept at most: each may have 64 MiB, and as much compiled.
+const HELD_MAX: usize = 4;
 
 impl Codes {
     /// Returns what keeps components in `folder`. None of them is loaded.
@@ -74,8 +78,8 @@ impl Codes {
     pub fn open(engine: Engine, folder: PathBuf, links: Links) -> Result<Self, CodeError> {
         std::fs::create_dir_all(&folder)
             .map_err(|source| CodeError::Folder { path: folder.clone(), source })?;
-        let (loaded, loading, held) = Default::default();
-        Ok(Self { engine, folder, links, loaded, loading, held })
+        let (loaded, turns, on_disk, held) = Default::default();
+        Ok(Self { engine, folder, links, loaded, turns, on_disk, held })
     }
 
     /// Loads a component that somebody hands in, and keeps it for a while, and then if it is used.
@@ -87,7 +91,12 @@ impl Codes {
     pub async fn add(&self, bytes: Vec<u8>, after: u64) -> Result<Arc<Code>, CodeError> {
         let (hash, bytes) = off_the_workers(move || (CodeHash::of(&bytes), bytes)).await?;
         self.hold(hash, after);
-        let code = self.load(hash, bytes).await?;
+        let turn = self.turn(hash);
+        let _turn = turn.lock().await;
+        let code = match self.loaded(hash) {
+            Some(code) => code,
+            None => self.compile(hash, bytes).await?,
+        };
         self.save(hash, code.bytes().to_vec()).await?;
         Ok(code)
     }
@@ -95,7 +104,12 @@ impl Codes {
     /// Keeps a component for a while although nobody runs it, until a deployment after this one names
     /// it.
     pub fn hold(&self, hash: CodeHash, after: u64) {
-        lock(&self.held).insert(hash, Held { until: clock::now() + HELD_TIME, after });
+        let mut held = lock(&self.held);
+        if held.len() >= HELD_MAX && !held.contains_key(&hash) {
+            let oldest = held.iter().min_by_key(|(_, held)| held.until).map(|(hash, _)| *hash);
+            oldest.map(|oldest| held.remove(&oldest));
+        }
+        held.insert(hash, Held { until: clock::now() + HELD_TIME, after });
     }
 
     /// Returns the components that are ready to run.
@@ -117,16 +131,19 @@ impl Codes {
         if let Ok(mut loaded) = self.loaded.write() {
             gone.extend(loaded.extract_if(|hash, _| goes(hash)).map(|(hash, _)| hash));
         }
-        for hash in self.on_disk().into_iter().filter(goes) {
+        for hash in self.files().into_iter().filter(goes) {
             match std::fs::remove_file(self.file(hash)) {
-                Ok(()) => drop(gone.insert(hash)),
+                Ok(()) => {
+                    lock(&self.on_disk).remove(&hash);
+                    gone.insert(hash);
+                }
                 Err(error) => tracing::warn!(%hash, %error, "cannot remove unused code"),
             }
         }
         gone.len()
     }
 
-    fn on_disk(&self) -> Vec<CodeHash> {
+    fn files(&self) -> Vec<CodeHash> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let hash = |entry: std::fs::DirEntry| {
             let name = entry.file_name().into_string().ok()?;
@@ -158,8 +175,13 @@ impl Codes {
         if let Some(code) = self.loaded(hash) {
             return Ok(code);
         }
+        let turn = self.turn(hash);
+        let _turn = turn.lock().await;
+        if let Some(code) = self.loaded(hash) {
+            return Ok(code);
+        }
         let bytes = self.fetch(hash, nodes).await?;
-        self.load(hash, bytes).await
+        self.compile(hash, bytes).await
     }
 
     /// Sees to it that a component is on this node's disk, so that it outlives the other nodes.
@@ -168,13 +190,30 @@ impl Codes {
     ///
     /// When nobody has it, or it cannot be written.
     pub async fn secure(&self, hash: CodeHash, nodes: &[NodeId]) -> Result<(), CodeError> {
-        if self.file(hash).exists() { Ok(()) } else { self.fetch(hash, nodes).await.map(drop) }
+        if lock(&self.on_disk).contains(&hash) {
+            return Ok(());
+        }
+        let turn = self.turn(hash);
+        let _turn = turn.lock().await;
+        match self.loaded(hash) {
+            Some(code) => self.save(hash, code.bytes().to_vec()).await.map(drop),
+            None => self.fetch(hash, nodes).await.map(drop),
+        }
+    }
+
+    /// Returns the turn to do something about a component: whoever wants the same one waits.
+    fn turn(&self, hash: CodeHash) -> Arc<AsyncMutex<()>> {
+        let mut turns = lock(&self.turns);
+        // Of those that nobody holds there is nothing to remember.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(hash).or_default().clone()
     }
 
     /// Reads a component from disk, or has one of `nodes` send it and keeps it there.
     async fn fetch(&self, hash: CodeHash, nodes: &[NodeId]) -> Result<Vec<u8>, CodeError> {
         let file = self.file(hash);
         if let Some(bytes) = off_the_workers(move || read(&file, hash)).await? {
+            lock(&self.on_disk).insert(hash);
             return Ok(bytes);
         }
         for node in nodes {
@@ -192,16 +231,9 @@ impl Codes {
         Err(CodeError::Missing)
     }
 
-    /// Compiles a component, once for all who want it at the same time.
-    async fn load(&self, hash: CodeHash, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
-        let turn = lock(&self.loading).entry(hash).or_default().clone();
-        let _turn = turn.lock().await;
-        if let Some(code) = self.loaded(hash) {
-            return Ok(code);
-        }
-        let loaded = load(&self.engine, bytes).await;
-        lock(&self.loading).remove(&hash);
-        let code = loaded?;
+    /// Compiles a component, for whoever has the turn.
+    async fn compile(&self, hash: CodeHash, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
+        let code = load(&self.engine, bytes).await?;
         if let Ok(mut all) = self.loaded.write() {
             all.insert(hash, code.clone());
         }
@@ -224,7 +256,9 @@ impl Codes {
                 Err(source) => Err(CodeError::Folder { path, source }),
             }
         });
-        saved.await?
+        let bytes = saved.await??;
+        lock(&self.on_disk).insert(hash);
+        Ok(bytes)
     }
 }
 

@@ -195,6 +195,11 @@ impl Guardian {
             opening += clock::now().duration_since(opened);
             seen.helped += count - left;
             seen.left += left;
+            // What players lack whose nodes have gone comes before other code for millions.
+            if seen.urged > 0 && self.nodes.has_changed().unwrap_or(false) {
+                seen.left += 1;
+                return seen;
+            }
         }
         seen.took = clock::now().duration_since(began).saturating_sub(opening);
         // Only this node's own players depend on it, and those were all looked at.

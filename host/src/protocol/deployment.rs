@@ -17,7 +17,7 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 pub use audience::{Audience, InvalidAudience, Pattern, Share};
@@ -26,6 +26,7 @@ pub use report::{CodeClass, DeployRefusal, DeployReport, DeployRequest, Deployme
 use super::{CodeHash, PlayerId};
 use crate::limits::{
     DEPLOYMENT_NAME_BYTES_MAX, DEPLOYMENTS_MAX, FAILED_PLAYERS_MAX, FAILURE_REASON_BYTES_MAX,
+    WITHDRAWAL_BYTES_MAX,
 };
 
 /// How players that run other code come to a deployment's code.
@@ -46,12 +47,14 @@ pub struct Plan {
     /// The code.
     pub code: CodeHash,
     /// What people call it; the name of its file.
+    #[serde(deserialize_with = "bounded::<{ DEPLOYMENT_NAME_BYTES_MAX }, _>")]
     pub name: String,
     /// Which players it is for.
     pub audience: Audience,
     /// How players on other code come to it.
     pub crossing: Crossing,
-    /// It is withdrawn when more players than this fail on it.
+    /// It is withdrawn when more players than this fail on it. The directory remembers no more than
+    /// [`FAILED_PLAYERS_MAX`] of them.
     pub failures_max: u32,
     /// A player fails on it when more than this of its first calls trap.
     pub traps_max: u32,
@@ -89,6 +92,7 @@ pub enum DeploymentStatus {
     /// It holds for nobody any more.
     Withdrawn {
         /// Why, in words.
+        #[serde(deserialize_with = "bounded::<{ WITHDRAWAL_BYTES_MAX }, _>")]
         reason: String,
     },
 }
@@ -147,6 +151,7 @@ pub enum DeploymentChange {
         /// The player.
         player: PlayerId,
         /// Why, in words.
+        #[serde(deserialize_with = "bounded::<{ FAILURE_REASON_BYTES_MAX }, _>")]
         reason: String,
     },
     /// The newest one is taken back.
@@ -154,6 +159,7 @@ pub enum DeploymentChange {
         /// Its number.
         number: u64,
         /// Why, in words.
+        #[serde(deserialize_with = "bounded::<{ WITHDRAWAL_BYTES_MAX }, _>")]
         reason: String,
     },
     /// One has proved itself.
@@ -178,6 +184,12 @@ pub enum DeploymentConflict {
         /// The deployment that was named.
         number: u64,
     },
+    /// There is no room in the history.
+    #[error(
+        "{DEPLOYMENTS_MAX} deployments for some players are in force; deploy one for all of them, or \
+         take some back, before there is another one"
+    )]
+    Full,
     /// Without it players would have no code.
     #[error(
         "deployment {number} is the only one for all players, so there is nothing to go back to"
@@ -236,29 +248,55 @@ impl Deployments {
 
     /// Returns the code with which a player begins.
     pub fn code_for(&self, player: &PlayerId) -> Option<CodeHash> {
-        self.newest_first()
-            .find(|deployment| deployment.is_for(player))
-            .map(|found| found.plan.code)
+        let found = self.newest_first().find(|deployment| self.holds_for(deployment, player));
+        found.map(|found| found.plan.code)
     }
 
     /// Returns what a player that runs `code` has to do; `None` if that is nothing.
     pub fn step_for(&self, player: &PlayerId, code: CodeHash) -> Option<Step> {
-        for deployment in self.newest_first().filter(|deployment| deployment.is_for(player)) {
+        for deployment in self.newest_first().filter(|deployment| deployment.is_in_force()) {
+            let (number, failed) = (deployment.number, &deployment.failed);
             let Plan { code: wanted, crossing, .. } = deployment.plan;
-            if wanted == code {
-                return None;
-            }
-            // Whoever goes back gives up nothing by that.
-            let number = deployment.number;
-            let comes_from_newer =
-                self.list.iter().any(|d| d.plan.code == code && d.number > number);
-            let resets = crossing == Crossing::Reset && !comes_from_newer;
-            if crossing == Crossing::Pin && !comes_from_newer {
+            if !self.holds_for(deployment, player) {
+                // Whoever could not go back stays, and does not go back further.
+                let newer = |it: &Deployment| it.plan.code == code && it.number > number;
+                if failed.contains_key(player) && self.list.iter().any(newer) {
+                    return None;
+                }
                 continue;
             }
+            // When nobody could be told any more who failed, nobody else comes.
+            if wanted == code || failed.len() >= FAILED_PLAYERS_MAX {
+                return None;
+            }
+            let returns = self.returns(player, code, number);
+            if crossing == Crossing::Pin && !returns {
+                continue;
+            }
+            let resets = crossing == Crossing::Reset && !returns;
             return Some(Step { deployment: number, code: wanted, resets });
         }
         None
+    }
+
+    /// Whether a player comes from a newer deployment that does not hold for it any more. Whoever goes
+    /// back gives up nothing by that, and is not left where it is.
+    fn returns(&self, player: &PlayerId, code: CodeHash, number: u64) -> bool {
+        self.list.iter().any(|newer| {
+            newer.number > number
+                && newer.plan.code == code
+                && newer.plan.audience.includes(code, player)
+                && (!newer.is_in_force() || newer.failed.contains_key(player))
+        })
+    }
+
+    /// Whether a deployment is for a player, and its code did not fail when it was deployed for more
+    /// players right after that.
+    fn holds_for(&self, deployment: &Deployment, player: &PlayerId) -> bool {
+        let newer = self.list.iter().skip_while(|newer| newer.number <= deployment.number);
+        let mut same = newer.take_while(|newer| newer.plan.code == deployment.plan.code);
+        let failed = same.any(|it| !it.is_in_force() || it.failed.contains_key(player));
+        deployment.is_for(player) && !failed
     }
 
     /// Returns what is watched of a player that runs `code`, if that has not proved itself.
@@ -273,12 +311,13 @@ impl Deployments {
     /// Returns the code that is kept although no player may run it: what holds, what a rollback would
     /// bring back, and what players go back to that failed.
     pub fn kept_code(&self) -> BTreeSet<CodeHash> {
-        let mut full = 0;
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut full) = (BTreeSet::new(), BTreeSet::new());
         for deployment in self.newest_first().filter(|deployment| deployment.is_in_force()) {
             kept.insert(deployment.plan.code);
-            full += usize::from(deployment.is_full() && deployment.failed.is_empty());
-            if full == 2 {
+            if deployment.is_full() && deployment.failed.is_empty() {
+                full.insert(deployment.plan.code);
+            }
+            if full.len() == 2 {
                 break;
             }
         }
@@ -306,11 +345,14 @@ impl Deployments {
     }
 
     fn deploy(&mut self, after: u64, plan: &Plan) -> Result<u64, DeploymentConflict> {
+        if let Some(made) = self.made(plan.code, plan.nonce) {
+            return Ok(made.number);
+        }
         if after != self.last {
-            // It may have been asked for twice on its way.
-            let made = self.list.iter().find(|deployment| deployment.plan == *plan);
-            let newest = self.last;
-            return made.map(|made| made.number).ok_or(DeploymentConflict::Newer { newest });
+            return Err(DeploymentConflict::Newer { newest: self.last });
+        }
+        if self.list.len() >= DEPLOYMENTS_MAX && !self.forget_one() {
+            return Err(DeploymentConflict::Full);
         }
         for older in &mut self.list {
             if older.status == DeploymentStatus::OnProbation {
@@ -322,22 +364,27 @@ impl Deployments {
             1 => DeploymentStatus::Settled,
             _ => DeploymentStatus::OnProbation,
         };
-        let (number, plan, failed) = (self.last, plan.clone(), BTreeMap::new());
+        let (number, failed) = (self.last, BTreeMap::new());
+        let named = u32::try_from(FAILED_PLAYERS_MAX - 1).unwrap_or(u32::MAX);
+        let plan = Plan { failures_max: plan.failures_max.min(named), ..plan.clone() };
         self.list.push(Deployment { number, plan, status, failed });
-        if self.list.len() > DEPLOYMENTS_MAX {
-            self.forget_one();
-        }
         Ok(number)
     }
 
-    /// Forgets the oldest one that nobody goes back to: one that was withdrawn, or else one that has a
-    /// newer one for all players above it.
-    fn forget_one(&mut self) {
+    /// Returns the deployment that this wish has made, if it has: it may have been told twice on its
+    /// way.
+    pub fn made(&self, code: CodeHash, nonce: u64) -> Option<&Deployment> {
+        self.list.iter().find(|made| made.plan.nonce == nonce && made.plan.code == code)
+    }
+
+    /// Forgets the oldest one that nobody goes back to: one that was withdrawn, or else one that is
+    /// older than what a rollback brings back. Returns whether there is one.
+    fn forget_one(&mut self) -> bool {
         let withdrawn = self.list.iter().position(|deployment| !deployment.is_in_force());
-        let covered = self.list.iter().rposition(Deployment::is_full).filter(|newest| *newest > 0);
-        if let Some(at) = withdrawn.or(covered.map(|_| 0)) {
-            self.list.remove(at);
-        }
+        let full = self.list.iter().enumerate().rev().filter(|(_, it)| it.is_full());
+        let before = full.map(|(at, _)| at).nth(1).filter(|at| *at > 0);
+        let at = withdrawn.or(before.map(|_| 0));
+        at.map(|at| self.list.remove(at)).is_some()
     }
 
     fn fail(
@@ -348,20 +395,24 @@ impl Deployments {
     ) -> Result<u64, DeploymentConflict> {
         let may_withdraw = self.is_withdrawable(number);
         let deployment = self.in_force(number)?;
+        let reason = &reason[..reason.floor_char_boundary(FAILURE_REASON_BYTES_MAX)];
         if deployment.failed.len() < FAILED_PLAYERS_MAX {
-            let reason = &reason[..reason.floor_char_boundary(FAILURE_REASON_BYTES_MAX)];
             deployment.failed.entry(player.clone()).or_insert_with(|| reason.to_owned());
         }
         let failed = deployment.failed.len();
         let too_many = failed > usize::try_from(deployment.plan.failures_max).unwrap_or(usize::MAX);
         if too_many && may_withdraw && deployment.status == DeploymentStatus::OnProbation {
             let reason = format!("{failed} players failed on it; {player}: {reason}");
+            debug_assert!(reason.len() <= WITHDRAWAL_BYTES_MAX, "its parts are bounded");
             deployment.status = DeploymentStatus::Withdrawn { reason };
         }
         Ok(number)
     }
 
     fn withdraw(&mut self, number: u64, reason: &str) -> Result<u64, DeploymentConflict> {
+        if self.get(number).is_some_and(|deployment| !deployment.is_in_force()) {
+            return Ok(number);
+        }
         if self.in_force(number).is_ok() && self.newest().is_none_or(|d| d.number != number) {
             return Err(DeploymentConflict::Newer { newest: self.last });
         }
@@ -370,7 +421,7 @@ impl Deployments {
             return Err(DeploymentConflict::Last { number });
         }
         let deployment = self.in_force(number)?;
-        let reason = reason[..reason.floor_char_boundary(FAILURE_REASON_BYTES_MAX)].to_owned();
+        let reason = reason[..reason.floor_char_boundary(WITHDRAWAL_BYTES_MAX)].to_owned();
         deployment.status = DeploymentStatus::Withdrawn { reason };
         Ok(number)
     }
@@ -385,6 +436,15 @@ impl Deployments {
         let in_force = found.filter(|deployment| deployment.is_in_force());
         in_force.ok_or(DeploymentConflict::NotInForce { number })
     }
+}
+
+/// Reads a text, if it is no longer than this, in bytes: the directory keeps it on every node.
+pub(super) fn bounded<'de, const MAX: usize, D>(deserializer: D) -> Result<String, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.len() <= MAX { Ok(text) } else { Err(serde::de::Error::custom("a text is too long")) }
 }
 
 #[cfg(test)]

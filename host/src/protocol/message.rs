@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use relay::{Passed, Relay, Relayed, Unrelayed};
 pub use sender::may_be_number_of;
 
+use super::deployment::bounded;
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
     DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, DrainReport,
@@ -19,6 +20,7 @@ use super::{
     PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport, Traffic,
     Writer,
 };
+use crate::limits::WITHDRAWAL_BYTES_MAX;
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -408,6 +410,7 @@ pub enum CallRequest {
         /// That one and no newer one.
         number: Option<u64>,
         /// Why, in words.
+        #[serde(deserialize_with = "bounded::<{ WITHDRAWAL_BYTES_MAX }, _>")]
         reason: String,
     },
     /// The deployments.

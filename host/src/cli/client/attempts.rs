@@ -331,7 +331,9 @@ impl Attempts {
                 },
                 str::to_owned,
             ),
-            Effect::Setting if self.maybe_applied => "set it again".to_owned(),
+            Effect::Setting if self.maybe_applied => {
+                self.advice.unwrap_or("set it again").to_owned()
+            }
             Effect::Call(_) | Effect::Setting | Effect::None => {
                 return Failed { code, message, outcome: Outcome::NotApplied };
             }

@@ -23,7 +23,7 @@ use super::super::lane::{BATCH_BYTES, BATCH_MESSAGES, CROWD, LANE_REQUESTS_MAX, 
 use super::super::{CallInbound, PeerIdentity};
 use super::{Server, log_panic};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::protocol::{Lane, Reply, Request};
+use crate::protocol::{CallRequest, Lane, Reply, Request};
 
 /// Why a stream ended before its time.
 #[derive(Debug, Error)]
@@ -42,6 +42,8 @@ pub(super) enum StreamError {
     ReplyTooLong(#[from] TooLong),
     #[error("it does not read what it is sent")]
     Unread,
+    #[error("a long request does not arrive")]
+    Slow,
     #[error("nothing was asked for long")]
     Idle,
     #[error("the stream was lost")]
@@ -267,14 +269,9 @@ impl Visit {
         let inboxes = &self.server.inboxes;
         // Fails only for a stream that is closed already, which the first write tells.
         send.set_priority(BULK_PRIORITY).ok();
-        let max = match self.peer {
-            PeerIdentity::Node(_) => MESSAGE_BYTES_MAX,
-            // Clients ask short questions.
-            PeerIdentity::Client => FRAME_BYTES_MAX,
-        };
         let request = tokio::select! {
             () = self.server.cancel.cancelled() => return Ok(None),
-            request = frames.next::<Request>(max) => request?.ok_or(FrameError::Cut)?,
+            request = self.read_alone(&mut frames) => request?,
         };
         self.check(&request)?;
         let (places, mut replies) = mpsc::channel(1);
@@ -291,6 +288,27 @@ impl Visit {
         drop(reply);
         self.write(&mut send, &buffer).await?;
         Ok(Some(send))
+    }
+
+    /// Reads one request. Clients ask short questions, but for code that they deploy: of those a node
+    /// reads one at a time, and not for long.
+    async fn read_alone(&self, frames: &mut FrameReader) -> Result<Request, StreamError> {
+        if self.peer != PeerIdentity::Client {
+            return Ok(frames.next(MESSAGE_BYTES_MAX).await?.ok_or(FrameError::Cut)?);
+        }
+        let len = frames.announced().await?.ok_or(FrameError::Cut)?;
+        if len <= FRAME_BYTES_MAX {
+            return Ok(frames.next(FRAME_BYTES_MAX).await?.ok_or(FrameError::Cut)?);
+        }
+        // It is never closed.
+        let Ok(_turn) = self.server.long_requests.acquire().await else {
+            return Err(StreamError::Gone);
+        };
+        let patience = self.server.bounds.client_long_time;
+        let request = time::timeout(patience, frames.next::<Request>(MESSAGE_BYTES_MAX)).await;
+        let request = request.map_err(|_| StreamError::Slow)??.ok_or(FrameError::Cut)?;
+        let is_code = matches!(request, Request::Call(CallRequest::Deploy(_)));
+        if is_code { Ok(request) } else { Err(StreamError::NotAllowed) }
     }
 
     async fn write_replies(

@@ -292,7 +292,7 @@ pub(super) fn seed_deadline(state: &PlayerState, now: Instant) -> Instant {
 }
 
 fn megabytes(state: &PlayerState) -> u32 {
-    u32::try_from(state.snapshot.changed_bytes() / 1_000_000).unwrap_or(u32::MAX / 1000)
+    u32::try_from(state.bytes() / 1_000_000).unwrap_or(u32::MAX / 1000)
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): one to one, and every bit counts.

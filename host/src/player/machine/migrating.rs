@@ -215,7 +215,7 @@ impl<'a> Way<'a> {
     /// Returns how a player in this state makes a step.
     pub fn of(state: &'a PlayerState, step: Step) -> Self {
         match &state.before {
-            Some(before) if before.code == step.code => Self::Back(before),
+            Some(before) if before.code == step.code && !step.resets => Self::Back(before),
             // Nobody has been told of anything that could be lost.
             _ if step.resets || state.seq.0 == 0 => Self::Anew,
             _ => Self::SaveAndLoad,

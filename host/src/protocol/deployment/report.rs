@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Audience, Crossing, DeploymentConflict, DeploymentStatus};
+use super::{Audience, Crossing, DeploymentConflict, DeploymentStatus, bounded};
+use crate::limits::DEPLOYMENT_NAME_BYTES_MAX;
 use crate::protocol::{CodeHash, NodeName, PlayerId};
 
 /// What somebody wants deployed, as a client asks it.
@@ -14,6 +15,7 @@ pub struct DeployRequest {
     /// The component, or a core module with its component type.
     pub component: Vec<u8>,
     /// What people call it.
+    #[serde(deserialize_with = "bounded::<{ DEPLOYMENT_NAME_BYTES_MAX }, _>")]
     pub name: String,
     /// Which players it is for.
     pub audience: Audience,
@@ -114,6 +116,12 @@ pub enum DeployRefusal {
         /// Why.
         reason: String,
     },
+    /// This node is about to deploy something else.
+    #[error("{node} is about to deploy other code; ask again when it has")]
+    Busy {
+        /// The node.
+        node: NodeName,
+    },
     /// The directory says no.
     #[error("{0}")]
     Conflict(DeploymentConflict),
@@ -133,6 +141,7 @@ impl DeployRefusal {
             Self::Stranded(_) => "stranded",
             Self::Current { .. } => "current",
             Self::Node { .. } => "node_refused",
+            Self::Busy { .. } => "busy",
             Self::Conflict(_) => "conflict",
             Self::Gone { .. } => "code_gone",
         }

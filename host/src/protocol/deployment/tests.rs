@@ -18,6 +18,8 @@ fn plan(code: CodeHash) -> Plan {
 impl Deployments {
     fn deployed(mut self, plan: Plan) -> Self {
         let after = self.last;
+        // Each is a wish of its own.
+        let plan = Plan { nonce: after, ..plan };
         assert_eq!(self.apply(&DeploymentChange::Deploy { after, plan }), Ok(after + 1));
         self
     }
@@ -94,7 +96,9 @@ fn a_rollback_brings_back_the_one_before_and_never_leaves_players_without_code()
     assert_eq!(deployments.withdrawn(1), newer, "the newest one goes first");
     assert_eq!(deployments.withdrawn(2), Ok(2));
     assert_eq!((deployments.step(1, B), deployments.current()), (Some(A), Some(A)));
-    assert_eq!(deployments.withdrawn(2), Err(DeploymentConflict::NotInForce { number: 2 }));
+    let once = deployments.clone();
+    assert_eq!(deployments.withdrawn(2), Ok(2), "asked for twice on its way");
+    assert_eq!(deployments, once);
     assert_eq!(deployments.withdrawn(1), Err(DeploymentConflict::Last { number: 1 }));
     assert_eq!(deployments.withdrawn(7), Err(DeploymentConflict::NotInForce { number: 7 }));
     let deployments = deployments.deployed(plan(B));
@@ -152,6 +156,8 @@ fn asking_twice_deploys_once_and_another_persons_newer_one_is_not_overtaken() {
     assert_eq!(deployments.apply(&change), Ok(2));
     let once = deployments.clone();
     assert_eq!(deployments.apply(&change), Ok(2));
+    let after_all = DeploymentChange::Deploy { after: 2, plan: plan(B) };
+    assert_eq!(deployments.apply(&after_all), Ok(2), "whatever is newest meanwhile");
     assert_eq!(deployments, once);
     let late = DeploymentChange::Deploy { after: 1, plan: plan(C) };
     assert_eq!(deployments.apply(&late), Err(DeploymentConflict::Newer { newest: 2 }));
@@ -190,9 +196,77 @@ fn the_history_is_bounded_and_keeps_what_holds() {
 }
 
 #[test]
+fn more_deployments_than_are_remembered_are_refused_before_one_is_forgotten_that_holds() {
+    let mut deployments = founded().deployed(plan(B));
+    let vip = || Plan { audience: Audience::Like("vip".parse().unwrap()), ..plan(C) };
+    for _ in 2..DEPLOYMENTS_MAX {
+        deployments = deployments.deployed(vip());
+    }
+    let after = deployments.last_number();
+    let one_more = DeploymentChange::Deploy { after, plan: vip() };
+    assert_eq!(deployments.apply(&one_more), Err(DeploymentConflict::Full));
+    deployments.withdrawn(after).unwrap();
+    assert_eq!(deployments.apply(&one_more), Ok(after + 1));
+    assert_eq!(deployments.kept_code(), BTreeSet::from([A, B, C]), "what goes back is kept");
+}
+
+#[test]
+fn code_that_failed_for_all_is_no_canary_any_more() {
+    let few = Plan { audience: Audience::Like("player1".parse().unwrap()), ..plan(B) };
+    let mut deployments = founded().deployed(few).deployed(plan(B));
+    let mut one = deployments.clone();
+    one.fails(3, 1);
+    assert_eq!(one.step(1, B), Some(A), "for a player that failed on it, neither");
+    deployments.withdrawn(3).unwrap();
+    assert_eq!((deployments.step(1, B), deployments.code_for(&player(1))), (Some(A), Some(A)));
+    let deployments = deployments.deployed(plan(C)).deployed(plan(B));
+    assert_eq!(deployments.step(1, C), Some(B), "another time is another time");
+}
+
+#[test]
+fn a_player_that_cannot_go_back_stays() {
+    let mut deployments = founded().deployed(plan(B)).deployed(plan(C));
+    deployments.withdrawn(3).unwrap();
+    assert_eq!(deployments.step(1, C), Some(B));
+    deployments.fails(2, 1);
+    assert_eq!(deployments.step(1, C), None, "and not further back than anybody meant");
+    assert_eq!(deployments.step(2, C), Some(B));
+}
+
+#[test]
+fn whoever_was_left_by_a_pin_is_not_moved_by_others() {
+    let pinned = Plan { crossing: Crossing::Pin, ..plan(B) };
+    let vip = Plan { audience: Audience::Like("vip-*".parse().unwrap()), ..plan(A) };
+    let deployments = founded().deployed(pinned).deployed(vip);
+    assert_eq!(deployments.step(1, A), None, "that others come to its code is nothing to it");
+}
+
+#[test]
+fn when_nobody_more_can_be_named_nobody_more_comes() {
+    let mut deployments = founded().deployed(plan(B)).deployed(plan(C));
+    deployments.withdrawn(3).unwrap();
+    let most = u32::try_from(FAILED_PLAYERS_MAX).unwrap();
+    (0..most).for_each(|n| deployments.fails(2, n));
+    assert_eq!((deployments.step(most + 1, C), deployments.step(most + 1, B)), (None, None));
+}
+
+#[test]
+fn texts_that_are_too_long_are_not_read() {
+    let long = |bytes| "x".repeat(bytes);
+    let change = |reason| DeploymentChange::Withdraw { number: 2, reason };
+    let fits = postcard::to_stdvec(&change(long(WITHDRAWAL_BYTES_MAX))).unwrap();
+    assert!(postcard::from_bytes::<DeploymentChange>(&fits).is_ok());
+    let wire = postcard::to_stdvec(&change(long(WITHDRAWAL_BYTES_MAX + 1))).unwrap();
+    assert!(postcard::from_bytes::<DeploymentChange>(&wire).is_err());
+    let plan = Plan { name: long(DEPLOYMENT_NAME_BYTES_MAX + 1), ..plan(B) };
+    assert!(postcard::from_bytes::<Plan>(&postcard::to_stdvec(&plan).unwrap()).is_err());
+}
+
+#[test]
 fn reasons_and_failed_players_are_bounded() {
     let unlimited = Plan { failures_max: u32::MAX, ..plan(B) };
     let mut deployments = founded().deployed(unlimited);
+    assert_eq!(deployments.get(2).unwrap().plan.failures_max, 999, "as many as are remembered");
     for n in 0..2 * u32::try_from(FAILED_PLAYERS_MAX).unwrap() {
         let reason = "ü".repeat(FAILURE_REASON_BYTES_MAX);
         let failed = DeploymentChange::Failed { number: 2, player: player(n), reason };

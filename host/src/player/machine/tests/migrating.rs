@@ -216,8 +216,9 @@ fn the_way_is_the_one_that_loses_nothing() {
     assert_eq!(Way::of(&state, step(false)), Way::SaveAndLoad);
     assert_eq!(Way::of(&state, step(true)), Way::Anew);
     let there = state.with_code(NEW, Snapshot::initial([128]));
-    let back = Step { deployment: 1, code: OLD, resets: true };
-    assert!(matches!(Way::of(&there, back), Way::Back(_)), "however it came there");
+    let back = |resets| Step { deployment: 1, code: OLD, resets };
+    assert!(matches!(Way::of(&there, back(false)), Way::Back(_)), "however it came there");
+    assert_eq!(Way::of(&there, back(true)), Way::Anew, "as somebody said");
 }
 
 #[test]
