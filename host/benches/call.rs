@@ -125,6 +125,7 @@ impl Player {
                 delta
             }
             CallOutcome::Trapped { message } => panic!("it trapped: {message}"),
+            CallOutcome::Refused(misfit) => panic!("it does not fit: {misfit:?}"),
         }
     }
 
@@ -140,7 +141,7 @@ fn reward() -> Operation {
 /// The message that a keeper gets for one reward.
 fn append() -> Request {
     let writer = Writer { node: NodeId(1), incarnation: Incarnation(1) };
-    let effect = Effect { key: CallKey::random(0), operation: u64::MAX, value: 2 };
+    let effect = Effect { key: CallKey::random(0), operation: u64::MAX, value: 2.into() };
     let record =
         Record { seq: Seq(2), effect, delta: Player::begin(Guest::BuiltIn).call(&reward()) };
     Request::Keeper(KeeperRequest::Append(Append {

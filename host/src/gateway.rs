@@ -8,6 +8,7 @@
 //! directory as this node knows it; if that is old, the owner says so, and the gateway asks anew.
 
 mod deploying;
+mod describing;
 mod listing;
 mod routing;
 mod service;

@@ -31,6 +31,7 @@ mod capture;
 mod code;
 mod engine;
 mod error;
+mod functions;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod instance;
@@ -49,6 +50,7 @@ pub use allowance::Allowance;
 pub use code::Code;
 pub use engine::Engine;
 pub use error::{EngineError, LoadError, RestoreError, Uncapturable};
+pub use functions::Misfit;
 pub use instance::{CallOutcome, Instance};
 pub use migrate::{MigrateError, Side};
 

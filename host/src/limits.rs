@@ -42,6 +42,32 @@ pub const GUEST_MEMORIES_MAX: usize = 32;
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest component the host loads, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Functions that a component may export. Real ones have dozens.
+pub const FUNCTIONS_MAX: usize = 4096;
+/// What a function's name and its arguments may take as a caller writes them, in bytes: a quarter of a
+/// frame, so that a call shares its lane with others.
+pub const ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
+/// What those arguments may take in the host's memory once they are read, in bytes. The smallest value
+/// takes 40 of these and two of the text, so no honest call needs more; but what may be left out of a
+/// record is there as well, as nothing, and may be a thousand times as much.
+pub const ARGUMENTS_COST_MAX: usize = 4 * 1024 * 1024;
+/// Longest text of what a function returned, in bytes. It is kept with the call's key on each copy, and
+/// 4,096 of them may wait for one client (`CLIENT_REQUESTS_MAX`): as much as one largest bundle.
+pub const RESULT_BYTES_MAX: usize = 16 * 1024;
+/// What a result may take in the host's memory before it is a text, in bytes. Far more than the longest
+/// text needs, far less than a guest's memory.
+pub const RESULT_COST_MAX: usize = 4 * 1024 * 1024;
+/// Types that one function's type is made of, all of them counted wherever they stand. Few functions
+/// have more than a dozen; a hostile one has billions.
+pub const FUNCTION_TYPES_MAX: usize = 4096;
+/// Longest shape of a function, in bytes, where it is described; the rest is cut.
+pub const FUNCTION_SHAPE_BYTES_MAX: usize = 4 * 1024;
+/// Longest explanation why a call does not fit its function, in bytes; the rest is cut. About as much
+/// as a trap's.
+pub const MISFIT_BYTES_MAX: usize = 1536;
+/// What all functions of a code may take when they are described, in bytes; the rest is counted. Fits
+/// a frame.
+pub const DESCRIPTION_BYTES_MAX: usize = 128 * 1024;
 /// How long one call may execute in the guest before it traps.
 pub const GUEST_CALL_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -92,7 +118,8 @@ pub const NODE_WINDOW_BYTES: u32 = 8 * STREAM_WINDOW_BYTES;
 /// Bytes that a client's connection may have on the way to it, and from it: ten thousand answers.
 pub const CLIENT_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Requests of a client that were taken and whose answers it has not: as many as most have callers.
-/// An answer has 1.5 KiB at most, a trap's; more requests wait where they are.
+/// An answer has `RESULT_BYTES_MAX` at most, and most have a few bytes; more requests wait where they
+/// are.
 pub const CLIENT_REQUESTS_MAX: usize = 4096;
 /// Time in which a client takes a batch of answers, 64 KiB, or a list: longer than a machine that is
 /// held up for a moment.
@@ -112,10 +139,14 @@ pub const KEY_WINDOW_TIME: Duration = Duration::from_secs(10 * 60);
 /// Most that the keys of one player may take on the wire and in a store, in bytes: small beside the
 /// largest memory, and enough for more than thirty calls in each second of those ten minutes.
 pub const KEY_WINDOW_BYTES_MAX: usize = 1024 * 1024;
-/// What one remembered call takes at most, in bytes: key, position, operation and answer.
-pub const KEY_WINDOW_CALL_BYTES_MAX: usize = 19 + 10 + 10 + 10;
+/// What one remembered call takes at most, in bytes: key, position, operation and answer, without the
+/// answer's text.
+pub const KEY_WINDOW_CALL_BYTES_MAX: usize = 19 + 10 + 10 + 11;
 /// Calls whose keys a player remembers at most. The byte more for each pays for the window's head.
 pub const KEY_WINDOW_CALLS_MAX: usize = KEY_WINDOW_BYTES_MAX / (KEY_WINDOW_CALL_BYTES_MAX + 1);
+/// What the texts of the answers that a player keeps for calls that come again may take together, in
+/// bytes: as much as the keys. Those of the oldest calls go first, their keys stay.
+pub const KEY_WINDOW_ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 /// How far in the future a key may have been made, by the clock of the node that is asked. A key
 /// that is ahead makes others look old; clocks of machines that are looked after differ by less.
 pub const KEY_AHEAD_MAX: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ mod record;
 mod settings;
 mod state;
 mod text;
+mod value;
 mod window;
 
 pub use bundle::{Bundle, BundleError, Ending};
@@ -42,4 +43,5 @@ pub use record::{
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Before, Effect, PlayerState, Record, StateMismatch};
 pub use text::{harmless, is_plain};
+pub use value::{Description, FunctionCall, FunctionShape, Subject, Value};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

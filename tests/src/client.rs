@@ -10,7 +10,7 @@ use host::clock;
 use host::net::{Connection, Endpoint, Identity, Raced, Secret, race};
 use host::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, Operation, Outcome, Reply, Request,
-    Term,
+    Term, Value,
 };
 
 /// Time a client waits beyond a call's own deadline before it takes the node for silent.
@@ -108,9 +108,9 @@ impl Client {
             let result = self.call(order[0], call.clone(), left).await;
             order.rotate_left(1);
             match result {
-                Ok(Answer::Returned { value, .. }) => return Ok(value),
+                Ok(Answer::Returned { value: Value::Points(total), .. }) => return Ok(total),
                 Ok(Answer::Forgotten { .. }) => bail!("{player} was forgotten, not rewarded"),
-                Ok(Answer::Released { .. } | Answer::Bundled(_)) => {
+                Ok(Answer::Returned { .. } | Answer::Released { .. } | Answer::Bundled(_)) => {
                     bail!("{player} was asked for something else")
                 }
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),

@@ -112,6 +112,29 @@ pub(super) enum Command {
         #[command(flatten)]
         call: CallArgs,
     },
+    /// Call any function that a player's code exports, and print what it returns
+    ///
+    /// Values are written in WAVE, as they are printed: 5, "a string", [1, 2], {name: "sword",
+    /// level: 3}, some(1), ok. `host describe PLAYER` says which functions there are and what they
+    /// take.
+    Call {
+        /// Name the player
+        player: String,
+        /// Name the function, with its interface if others have one of the same name
+        function: String,
+        /// Give it these arguments, each one word: a quoted one at a shell
+        #[arg(allow_negative_numbers = true)]
+        arguments: Vec<String>,
+        #[command(flatten)]
+        call: CallArgs,
+    },
+    /// Print the functions of a player's code, or of the code that new players run
+    Describe {
+        /// Name the player
+        player: Option<String>,
+        #[command(flatten)]
+        reach: ReachArgs,
+    },
     /// Print a player's points
     Points {
         /// Name the player
@@ -345,6 +368,21 @@ mod tests {
             let (player, points, _, json) = reward(line);
             assert_eq!((player.as_str(), points.as_str(), json), ("p", "-5", true), "{line}");
         }
+    }
+
+    #[test]
+    fn arguments_of_a_call_are_words_and_options_stay_options() {
+        let words = ["host", "call", "p", "f", "{a: 1}", "-3", "-1.5", "--json", "\"x y\""];
+        let args = Args::read(words).unwrap();
+        assert!(args.shared.json);
+        match args.command {
+            Some(Command::Call { player, function, arguments, .. }) => {
+                assert_eq!((player.as_str(), function.as_str()), ("p", "f"));
+                assert_eq!(arguments, ["{a: 1}", "-3", "-1.5", "\"x y\""]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(read("host call p f -- -inf").is_ok() && read("host call p").is_err());
     }
 
     #[test]

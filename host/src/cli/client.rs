@@ -17,9 +17,9 @@ pub(super) use self::deploying::Progress;
 pub(super) use self::dialer::{Dialer, DialerError};
 use crate::clock;
 use crate::protocol::{
-    Answer, Bundle, Call, CallKey, CallReply, CallRequest, DrainReport, Exhibit, NodeId, NodeName,
-    NodeRecord, Operation, Outcome, PlayerId, PlayerListing, Quarantine, Reply, Request,
-    SettingsChange, SettingsReport,
+    Answer, Bundle, Call, CallKey, CallReply, CallRequest, Description, DrainReport, Exhibit,
+    NodeId, NodeName, NodeRecord, Operation, Outcome, PlayerId, PlayerListing, Quarantine, Reply,
+    Request, SettingsChange, SettingsReport, Subject,
 };
 
 /// What to do when nobody knows whether a player was forgotten: not the same again, for the next one
@@ -223,6 +223,27 @@ impl<A: Ask> Client<A> {
         }
     }
 
+    /// Asks for the functions of a code.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn describe(
+        &mut self,
+        reach: &Reach,
+        subject: &Subject,
+    ) -> Result<Box<Description>, Failed> {
+        let mut attempts = Attempts::of_reading(reach, clock::now());
+        let request = |_, _| CallRequest::Describe(subject.clone());
+        let (description, _) = self
+            .exchange(&mut attempts, reach, request, |reply| {
+                let CallReply::Described(described) = reply else { return Err(Problem::Alien) };
+                described.map_err(Problem::Call)
+            })
+            .await?;
+        Ok(description)
+    }
+
     /// Asks for what is needed to look at a failure of a player.
     ///
     /// # Errors
@@ -270,6 +291,7 @@ impl<A: Ask> Client<A> {
                 | CallReply::RolledBack(_)
                 | CallReply::Deployments(_)
                 | CallReply::Prepared(_)
+                | CallReply::Described(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

@@ -17,12 +17,12 @@ pub(super) enum Scope {
 impl Scope {
     /// Returns the words that begin a line.
     pub(super) fn commands(self) -> &'static [&'static str] {
-        const ALL: [&str; 11] = [
-            "reward", "points", "players", "nodes", "set", "help", "quit", "kill", "start", "stop",
-            "continue",
+        const ALL: [&str; 13] = [
+            "reward", "points", CALL, "describe", "players", "nodes", "set", "help", "quit",
+            "kill", "start", "stop", "continue",
         ];
         match self {
-            Self::Node => &ALL[..7],
+            Self::Node => &ALL[..9],
             Self::Dev => &ALL,
         }
     }
@@ -36,9 +36,18 @@ impl Scope {
     }
 }
 
+/// The command after whose function every word is a value.
+pub(super) const CALL: &str = "call";
+
+/// Words of that command before its values.
+const WORDS_BEFORE_VALUES: usize = 3;
+
 const NODE_HELP: &str = "\
 reward <player> <points>  add points and print the new total
 points <player>           print a player's points
+call <player> <function> [<value> …]
+                          call any function, with values like 5, [1, 2], {level: 3}
+describe [<player>]       print a player's functions, or those of new players
 players [--all]           list the players of this node, or of all nodes
 nodes                     list the nodes
 set [keepers K] [ack memory|disk]
@@ -49,6 +58,9 @@ quit                      stop this node";
 const DEV_HELP: &str = "\
 reward <player> <points>  add points and print the new total
 points <player>           print a player's points
+call <player> <function> [<value> …]
+                          call any function, with values like 5, [1, 2], {level: 3}
+describe [<player>]       print a player's functions, or those of new players
 players [--all]           list the players of the asked node, or of all nodes
 nodes                     list the nodes
 set [keepers K] [ack memory|disk]
@@ -111,6 +123,9 @@ pub(super) enum LineError {
     /// A quotation has no end.
     #[error("a quotation mark is missing")]
     Quote,
+    /// A list, a record or the like has no end.
+    #[error("a closing bracket is missing")]
+    Bracket,
     /// A player id or a node name that is none.
     #[error(transparent)]
     Id(#[from] InvalidId),
@@ -146,6 +161,18 @@ impl Line {
             "points" => match arguments {
                 [player] => ask(Question::points(player.parse()?)),
                 _ => Err(LineError::Form("points <player>")),
+            },
+            CALL => match arguments {
+                [player, function, values @ ..] => {
+                    let values = values.iter().map(|value| (*value).to_owned()).collect();
+                    ask(Question::call(player.parse()?, (*function).to_owned(), values))
+                }
+                _ => Err(LineError::Form("call <player> <function> [<value> …]")),
+            },
+            "describe" => match arguments {
+                [] => ask(Question::describe(None)),
+                [player] => ask(Question::describe(Some(player.parse()?))),
+                _ => Err(LineError::Form("describe [<player>]")),
             },
             "players" => match arguments {
                 [] => ask(Question::Players { all: false }),
@@ -203,12 +230,25 @@ fn take_via(words: &mut Vec<&str>) -> Result<Option<NodeName>, LineError> {
     }
 }
 
-/// Splits a line at white space; what is between quotation marks stays one word.
-fn split(line: &str) -> Result<Vec<String>, LineError> {
-    let mut words = Vec::new();
+/// Splits a line at white space; what is between quotation marks stays one word. Values of a call stay
+/// as they were written.
+///
+/// # Errors
+///
+/// `Quote` or `Bracket`, where something has no end.
+pub(super) fn split(line: &str) -> Result<Vec<String>, LineError> {
+    let mut words: Vec<String> = Vec::new();
     let mut rest = line.trim_start();
     while !rest.is_empty() {
+        let is_value =
+            words.len() >= WORDS_BEFORE_VALUES && words.first().is_some_and(|word| word == CALL);
         let word = match rest.strip_prefix('"') {
+            _ if is_value => {
+                let (value, after) = rest.split_at(value_bytes(rest)?);
+                // A comma between two values says as much as a space.
+                rest = after.trim_start().strip_prefix(',').unwrap_or(after);
+                value
+            }
             Some(quoted) => {
                 let (word, after) = quoted.split_once('"').ok_or(LineError::Quote)?;
                 rest = after;
@@ -225,6 +265,30 @@ fn split(line: &str) -> Result<Vec<String>, LineError> {
         rest = rest.trim_start();
     }
     Ok(words)
+}
+
+/// Returns how long the value is that a text begins with: up to a space or a comma that is within no
+/// brackets and no quotation marks.
+fn value_bytes(text: &str) -> Result<usize, LineError> {
+    let (mut depth, mut quote, mut escaped) = (0usize, None, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(mark), _) if c == mark => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            (None, _) if depth == 0 && (c == ',' || c.is_whitespace()) => return Ok(at),
+            (None, _) => {}
+        }
+    }
+    match (quote, depth) {
+        (Some(_), _) => Err(LineError::Quote),
+        (None, 0) => Ok(text.len()),
+        (None, _) => Err(LineError::Bracket),
+    }
 }
 
 #[cfg(test)]
@@ -272,6 +336,34 @@ mod tests {
         assert_eq!(dev("reward \"a 5"), Err(LineError::Quote));
         let empty = "".parse::<PlayerId>().unwrap_err();
         assert_eq!(dev("points \"\""), Err(LineError::Id(empty)));
+    }
+
+    fn call(player: &str, function: &str, values: &[&str]) -> Question {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        Question::call(player.parse().unwrap(), function.to_owned(), values)
+    }
+
+    #[test]
+    fn values_of_a_call_stay_as_they_were_written() {
+        let item = r#"{name: "a \"sharp\" sword", level: 3}"#;
+        let line = format!("call player1 add-item {item}");
+        assert_eq!(asked(&line), call("player1", "add-item", &[item]));
+        let expected = call("a player", "f", &["1", "\"b c\"", "[1, 2]", "some(3)", "' '", "-4"]);
+        assert_eq!(asked(r#"call "a player" f 1 "b c" [1, 2] some(3) ' ' -4"#), expected);
+        assert_eq!(asked(r#"call "a player" f 1,"b c",  [1, 2] , some(3),' ', -4"#), expected);
+        assert_eq!(asked("call p f"), call("p", "f", &[]));
+        assert_eq!(dev("call p f {a: 1"), Err(LineError::Bracket));
+        assert_eq!(dev("call p f \"a"), Err(LineError::Quote));
+        assert_eq!(
+            dev("call p f '\"'"),
+            Ok(Line::Ask { question: call("p", "f", &["'\"'"]), via: None })
+        );
+        assert!(matches!(dev("call p"), Err(LineError::Form(_))));
+        let via = Some("app_node2".parse().unwrap());
+        let question = call("p", "f", &["1"]);
+        assert_eq!(dev("call p f 1 via app_node2"), Ok(Line::Ask { question, via }));
+        assert_eq!(asked("describe"), Question::describe(None));
+        assert_eq!(asked("describe p"), Question::describe(Some("p".parse().unwrap())));
     }
 
     #[test]

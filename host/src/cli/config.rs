@@ -115,6 +115,14 @@ impl Config {
             Some(Command::Reward { player, points, call }) => {
                 Task::Ask(call_question(Question::reward(player.parse()?, &points), call, &place)?)
             }
+            Some(Command::Call { player, function, arguments, call }) => {
+                let asked = Question::call(player.parse()?, function, arguments);
+                Task::Ask(call_question(asked, call, &place)?)
+            }
+            Some(Command::Describe { player, reach }) => {
+                let asked = Question::describe(player.map(|player| player.parse()).transpose()?);
+                Task::Ask(question(asked, None, reach, &place)?)
+            }
             Some(Command::Points { player, call }) => {
                 let player: PlayerId = player.parse()?;
                 Task::Ask(call_question(Question::points(player), call, &place)?)

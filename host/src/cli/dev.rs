@@ -71,7 +71,10 @@ async fn attend(
     }
     let prompt = if attended {
         let names = cluster.names().map(NodeName::to_string).collect();
-        Prompt::on_terminal(Scope::Dev, None, names, screen)
+        let targets = cluster.serving().map_err(|error| render::sentence(&error))?;
+        let targets = targets.iter().map(ToString::to_string).collect();
+        let functions = session::known_functions(&mut client, &Reach::briefly(targets)).await;
+        Prompt::on_terminal(Scope::Dev, None, (names, functions), screen)
     } else {
         Prompt::on_pipe()
     };
@@ -107,8 +110,8 @@ impl Desk<'_> {
                 Err(error) => Some(render::usage(self.format, &error.to_string()).into()),
             };
             let answer = match told {
-                Some(Told { rendered, names, .. }) => Answer { text: rendered.text, names },
-                None => Answer { text: String::new(), names: Vec::new() },
+                Some(told) => told.into(),
+                None => Answer::of(String::new()),
             };
             self.prompt.answer(answer);
         }

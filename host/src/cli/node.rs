@@ -64,13 +64,18 @@ pub(super) async fn run(
         }
     };
     prompt::print(&render::ready(format, &name, addr));
+    let mut client = Client::new(dialer);
+    let targets = vec![addr.to_string()];
+    let functions = match screen {
+        Some(_) => session::known_functions(&mut client, &Reach::briefly(targets.clone())).await,
+        None => Vec::new(),
+    };
     let mut console = screen.and_then(|screen| {
         let names = vec![name.to_string()];
-        match Prompt::on_terminal(Scope::Node, Some(history), names, screen) {
+        match Prompt::on_terminal(Scope::Node, Some(history), (names, functions), screen) {
             Ok(prompt) => {
-                let (targets, deadline) = (vec![addr.to_string()], CALL_DEADLINE);
+                let deadline = CALL_DEADLINE;
                 let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
-                let client = Client::new(dialer);
                 Some(Console { prompt, client, reach, format, secret_file })
             }
             Err(error) => {
@@ -171,16 +176,12 @@ impl Console {
 
     async fn answer(&mut self, line: Line) -> Answer {
         match line {
-            Line::Nothing | Line::Quit => Answer { text: String::new(), names: Vec::new() },
-            Line::Help => {
-                let text = render::help(self.format, Scope::Node.help()).text;
-                Answer { text, names: Vec::new() }
-            }
+            Line::Nothing | Line::Quit => Answer::of(String::new()),
+            Line::Help => Answer::of(render::help(self.format, Scope::Node.help()).text),
             Line::Ask { question, via: _ } => {
                 self.follow_secret();
-                let told =
-                    session::ask(&mut self.client, &self.reach, question, None, self.format).await;
-                Answer { text: told.rendered.text, names: told.names }
+                let (client, reach) = (&mut self.client, &self.reach);
+                session::ask(client, reach, question, None, self.format).await.into()
             }
             Line::Control { .. } => unreachable!("a node's prompt reads no such line"),
         }
@@ -194,10 +195,7 @@ async fn converse(console: Option<&mut Console>) {
         let answer = match Line::parse(Scope::Node, &line) {
             Ok(Line::Quit) => return,
             Ok(line) => console.answer(line).await,
-            Err(error) => {
-                let text = render::usage(console.format, &error.to_string()).text;
-                Answer { text, names: Vec::new() }
-            }
+            Err(error) => Answer::of(render::usage(console.format, &error.to_string()).text),
         };
         console.prompt.answer(answer);
     }

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use self::completion::Completion;
 use super::command::Scope;
 use super::screen::Screen;
+use super::session::Told;
 
 const PROMPT: &str = "> ";
 
@@ -45,8 +46,24 @@ pub(super) enum PromptError {
 pub(super) struct Answer {
     /// The lines, without the last line's end; nothing is printed if it is empty.
     pub(super) text: String,
-    /// Words that can be completed from now on.
+    /// Players and nodes that can be completed from now on.
     pub(super) names: Vec<String>,
+    /// Functions that can.
+    pub(super) functions: Vec<String>,
+}
+
+impl Answer {
+    /// Returns an answer after which nothing more is known.
+    pub(super) fn of(text: String) -> Self {
+        Self { text, names: Vec::new(), functions: Vec::new() }
+    }
+}
+
+impl From<Told> for Answer {
+    fn from(told: Told) -> Self {
+        let Told { rendered, names, functions, .. } = told;
+        Self { text: rendered.text, names, functions }
+    }
 }
 
 /// A source of lines.
@@ -63,7 +80,7 @@ pub(super) struct Prompt {
 
 impl Prompt {
     /// Opens a prompt on the terminal that standard input and output are. Lines of `screen`
-    /// appear above it from now on.
+    /// appear above it from now on. `known` are the names and the functions to complete.
     ///
     /// # Errors
     ///
@@ -71,7 +88,7 @@ impl Prompt {
     pub(super) fn on_terminal(
         scope: Scope,
         history: Option<PathBuf>,
-        names: Vec<String>,
+        known: (Vec<String>, Vec<String>),
         screen: &Screen,
     ) -> Result<Self, PromptError> {
         let terminal = tcgetattr(io::stdin()).map_err(io::Error::from)?;
@@ -79,7 +96,7 @@ impl Prompt {
         let config =
             Config::builder().bracketed_paste(false).completion_type(CompletionType::List).build();
         let mut editor = Editor::<Completion, FileHistory>::with_config(config)?;
-        editor.set_helper(Some(Completion::new(scope.commands(), names)));
+        editor.set_helper(Some(Completion::new(scope.commands(), known.0, known.1)));
         if let Some(file) = &history {
             load_history(&mut editor, file);
         }
@@ -182,6 +199,7 @@ fn edit_lines(
         print_answer(&answer.text);
         if let Some(completion) = editor.helper_mut() {
             completion.learn(answer.names);
+            completion.learn_functions(answer.functions);
         }
     }
 }

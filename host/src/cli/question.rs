@@ -1,7 +1,8 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
 use crate::protocol::{
-    DeployRequest, Exhibit, NodeName, Operation, PlayerId, Recovery, Seq, SettingsChange, Term,
+    DeployRequest, Exhibit, FunctionCall, NodeName, Operation, PlayerId, Recovery, Seq,
+    SettingsChange, Subject, Term,
 };
 
 /// A question that some node answers.
@@ -19,6 +20,8 @@ pub(super) enum Question {
         /// All of the cluster.
         all: bool,
     },
+    /// The functions of a code.
+    Describe(Subject),
     /// The nodes.
     Nodes,
     /// The players in quarantine.
@@ -56,6 +59,16 @@ impl Question {
     /// Returns the call that adds `points`, a word as it was typed.
     pub(super) fn reward(player: PlayerId, points: &str) -> Self {
         Self::Call { player, operation: Operation::Reward(Term::from_word(points)) }
+    }
+
+    /// Returns the call of any function.
+    pub(super) fn call(player: PlayerId, function: String, arguments: Vec<String>) -> Self {
+        Self::Call { player, operation: Operation::Call(FunctionCall { function, arguments }) }
+    }
+
+    /// Returns the question for the functions of a player's code, or of the code of new players.
+    pub(super) fn describe(player: Option<PlayerId>) -> Self {
+        Self::Describe(player.map_or(Subject::New, Subject::Player))
     }
 
     /// Returns the call that takes the copy of node `from`, which must be at `accept`.

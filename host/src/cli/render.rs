@@ -3,6 +3,7 @@
 mod bench;
 mod deploy;
 mod failures;
+mod functions;
 mod json;
 mod table;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 pub(super) use self::bench::measured;
 pub(super) use self::deploy::{deployed, deployments, not_deployed, rolled_back};
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
+pub(super) use self::functions::described;
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
@@ -79,7 +81,7 @@ pub(super) fn call(
     };
     let text = match (format, end) {
         (Format::Json, Ok(Answer::Returned { value, seq, node })) => {
-            json::returned(*value, *seq, node, key)
+            json::returned(value, *seq, node, key)
         }
         (Format::Json, Ok(Answer::Trapped(crash))) => json::trapped(crash, key),
         (Format::Json, Ok(Answer::Forgotten { seq, node })) => json::forgotten(*seq, node),
@@ -101,7 +103,8 @@ pub(super) fn call(
             | Operation::Points
             | Operation::Forget
             | Operation::Release
-            | Operation::Bundle(_) => value.to_string(),
+            | Operation::Call(_)
+            | Operation::Bundle(_) => harmless(&value.to_string()),
         },
         (Format::Text, Ok(Answer::Forgotten { seq: Some(seq), .. })) => {
             format!("{player} is forgotten; it was at seq {seq}")

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::render::{self, Format, Rendered, Replayed, sentence};
 use crate::guest::{
-    Allowance, CallOutcome, Code, Engine, EngineError, LoadError, RestoreError, built_in,
+    Allowance, CallOutcome, Code, Engine, EngineError, LoadError, Misfit, RestoreError, built_in,
 };
 use crate::limits::BUNDLE_BYTES_MAX;
 use crate::protocol::{Bundle, BundleError, CodeHash, Ending, FailedRestores};
@@ -97,6 +97,9 @@ fn replay(bundle: &Bundle, guest: Option<&(PathBuf, Vec<u8>)>) -> Result<Replaye
         Ending::Trap { operation, .. } => match instance.call(operation, &bundle.snapshot) {
             CallOutcome::Returned { value, .. } => Replayed::Well(format!("it returns {value}")),
             CallOutcome::Trapped { message } => Replayed::Failed(message),
+            CallOutcome::Refused(Misfit::Function(why) | Misfit::Arguments(why)) => {
+                Replayed::Well(format!("it is refused: {why}"))
+            }
         },
     })
 }

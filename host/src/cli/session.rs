@@ -3,7 +3,7 @@
 use super::client::{Ask, Client, Reach};
 use super::question::Question;
 use super::render::{self, Format, Rendered};
-use crate::protocol::{CallKey, DeployRequest};
+use crate::protocol::{CallKey, DeployRequest, Description, Subject};
 
 /// An answer, and the names in it that a prompt can complete from now on.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,13 +12,15 @@ pub(super) struct Told {
     pub(super) rendered: Rendered,
     /// Players and nodes that were named.
     pub(super) names: Vec<String>,
+    /// Functions that were named.
+    pub(super) functions: Vec<String>,
     /// What is written to standard output in place of the answer, which says what it is.
     pub(super) file: Option<Vec<u8>>,
 }
 
 impl From<Rendered> for Told {
     fn from(rendered: Rendered) -> Self {
-        Self { rendered, names: Vec::new(), file: None }
+        Self { rendered, names: Vec::new(), functions: Vec::new(), file: None }
     }
 }
 
@@ -43,6 +45,13 @@ pub(super) async fn ask<A: Ask>(
             }
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Describe(subject) => match client.describe(reach, &subject).await {
+            Ok(description) => {
+                let functions = names_of(&description);
+                Told { functions, ..render::described(format, &description).into() }
+            }
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
         Question::Nodes => match client.nodes(reach).await {
             Ok(list) => {
                 let names = list.nodes.iter().map(|node| node.name.to_string()).collect();
@@ -62,7 +71,8 @@ pub(super) async fn ask<A: Ask>(
                 Ok(bundle) => {
                     let file = bundle.encode();
                     let rendered = render::bundled(format, &bundle, file.len());
-                    Told { rendered, names: vec![player.to_string()], file: Some(file) }
+                    let names = vec![player.to_string()];
+                    Told { names, file: Some(file), ..rendered.into() }
                 }
                 Err(failed) => render::unanswered(format, &failed).into(),
             }
@@ -123,4 +133,20 @@ async fn roll_back<A: Ask>(
         false => None,
     };
     render::rolled_back(format, number, progress.as_ref()).into()
+}
+
+/// Returns the functions that new players have, for a prompt to complete; none if nobody says it.
+pub(super) async fn known_functions<A: Ask>(client: &mut Client<A>, reach: &Reach) -> Vec<String> {
+    client.describe(reach, &Subject::New).await.map_or_else(|_| Vec::new(), |all| names_of(&all))
+}
+
+/// The functions that can be called, with their bare names, too: a person types those.
+fn names_of(description: &Description) -> Vec<String> {
+    let callable = description.functions.iter().filter(|function| function.refused.is_none());
+    let names = callable.map(|function| function.name.as_str());
+    let with_bare = names.flat_map(|name| match name.rsplit_once('#') {
+        Some((_, bare)) => vec![name.to_owned(), bare.to_owned()],
+        None => vec![name.to_owned()],
+    });
+    with_bare.collect()
 }

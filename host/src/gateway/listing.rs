@@ -50,7 +50,7 @@ impl Gateway {
         let mut listing = self.listing(player, &record);
         listing.running = true;
         if let Ok(Ok(Ok(Answer::Returned { value, seq, .. }))) = answer {
-            listing.points = Some(value);
+            listing.points = value.points();
             listing.seq = Some(seq);
         }
         Some(listing)

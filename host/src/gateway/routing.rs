@@ -249,6 +249,10 @@ impl Gateway {
             | CallError::Quarantined(_)
             | CallError::NotQuarantined { .. }
             | CallError::NoBundle { .. }
+            | CallError::NoFunction { .. }
+            | CallError::BadArguments { .. }
+            | CallError::AnswerGone { .. }
+            | CallError::NoPlayer { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }

@@ -128,6 +128,7 @@ impl Due {
             | CallRequest::RollBack { .. }
             | CallRequest::Deployments
             | CallRequest::Prepare(_)
+            | CallRequest::Describe(_)
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -179,6 +180,9 @@ impl Gateway {
             }
             CallRequest::Deployments => CallReply::Deployments(self.list_deployments().await),
             CallRequest::Prepare(hash) => CallReply::Prepared(self.prepare(hash).await),
+            CallRequest::Describe(subject) => {
+                CallReply::Described(self.describe(subject).await.map(Box::new))
+            }
         }
     }
 

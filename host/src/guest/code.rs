@@ -7,12 +7,13 @@ use wasmtime::component::{self, Component, InstancePre};
 
 use super::capture::changes;
 use super::engine::Engine;
+use super::functions::Functions;
 use super::instance::{Exports, Instance, reason};
 use super::journal::Journal;
 use super::{LoadError, RestoreError, Uncapturable, ledger, migrate, screen, strip, world};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
 use crate::memory::{Beginning, Home, Image};
-use crate::protocol::CodeHash;
+use crate::protocol::{CodeHash, Description};
 use crate::snapshot::{Overlay, Snapshot};
 
 /// A player's code, shared by all its instances.
@@ -23,6 +24,7 @@ pub struct Code {
     bytes: Vec<u8>,
     /// Without what writes the initial images.
     component: InstancePre<Journal>,
+    functions: Functions,
     /// Each memory right after a first start, in order of creation.
     images: Vec<Arc<Image>>,
     /// Whether some of the memories are ledgers, in which the others' state is noted.
@@ -57,9 +59,11 @@ impl Code {
             images => images?,
         };
         let component = compiled(engine, &strip::start_of(&encoded)?)?;
+        let functions = Functions::of(engine.wasmtime(), component.component())?;
         let (engine, hash, bytes) = (engine.clone(), CodeHash::of(bytes), bytes.to_vec());
         let migrates = false;
-        let mut code = Self { engine, hash, bytes, component, images, has_ledgers, migrates };
+        let mut code =
+            Self { engine, hash, bytes, component, functions, images, has_ledgers, migrates };
         code.migrates = code.prove_images()?;
         Ok(Arc::new(code))
     }
@@ -77,6 +81,17 @@ impl Code {
     /// Whether a player's state can be taken over from it to other code, and to it.
     pub fn migrates(&self) -> bool {
         self.migrates
+    }
+
+    /// Describes the functions that can be called. Takes milliseconds for a large code: not for a
+    /// thread that serves calls.
+    pub fn describe(&self) -> Description {
+        self.functions.describe(self.hash, &self.bytes)
+    }
+
+    /// Returns the functions that can be called.
+    pub(super) fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     /// Returns the state of a player that was never called.

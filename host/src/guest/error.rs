@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, NOTED_GLOBALS_MAX};
+use crate::limits::{
+    COMPONENT_BYTES_MAX, FUNCTIONS_MAX, GUEST_MEMORY_BYTES_MAX, NOTED_GLOBALS_MAX,
+};
 
 /// An error of wasmtime or wasmparser, in their words.
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -51,6 +53,9 @@ pub enum LoadError {
          `wit/player.wit` gives it; export both `save` and `load`, or leave the interface out"
     )]
     WrongMigrate(&'static str),
+    /// More functions than anybody could look at.
+    #[error("the component exports more than {FUNCTIONS_MAX} functions")]
+    TooManyFunctions,
     /// The component needs something that the world does not offer.
     #[error("the component imports `{0}`, which the world `player` does not offer")]
     UnknownImport(String),

@@ -10,12 +10,13 @@ use wasmtime::{OutOfMemory, Trap, component};
 use super::bindings::{POINTS, REWARD, TermArgument};
 use super::capture::changes;
 use super::code::{Code, refused};
+use super::functions::{self, Misfit, Prepared};
 use super::journal::{Journal, printable};
 use super::ledger::{NOTE, RECALL};
 use super::{LoadError, RestoreError};
-use crate::limits::{GUEST_CALL_TIME_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{GUEST_CALL_TIME_MAX, RESULT_COST_MAX, SNAPSHOT_BYTES_MAX};
 use crate::memory::{Home, NoMemory};
-use crate::protocol::Operation;
+use crate::protocol::{Operation, Value};
 use crate::snapshot::{Delta, MemoryDelta, Snapshot};
 
 /// How a call ended. A trap is an outcome, not an error of the host.
@@ -24,7 +25,7 @@ pub enum CallOutcome {
     /// The guest returned.
     Returned {
         /// What it returned.
-        value: i64,
+        value: Value,
         /// The bytes that the call changed; empty if it changed none.
         delta: Delta,
     },
@@ -33,6 +34,8 @@ pub enum CallOutcome {
         /// The guest's own words, or the engine's if it left none.
         message: String,
     },
+    /// The call does not fit the code. The guest was not entered; the instance is as it was.
+    Refused(Misfit),
 }
 
 /// Calls in which the state that an instance was made with is compared, too, if it is small.
@@ -44,7 +47,6 @@ const COMPARED_RUNS_MAX: usize = 16;
 pub struct Instance {
     code: Arc<Code>,
     home: Home<Journal>,
-    instance: component::Instance,
     exports: Exports,
     /// Kept between calls only for its allocation.
     dirty: Vec<Range<usize>>,
@@ -62,6 +64,7 @@ const COMPARED_AT_ONCE: usize = 1024 * 1024;
 
 /// The functions of the world, and those of the ledgers.
 pub(super) struct Exports {
+    instance: component::Instance,
     reward: TypedFunc<(TermArgument<'static>,), (i64,)>,
     points: TypedFunc<(), (i64,)>,
     ledgers: Option<Ledgers>,
@@ -90,7 +93,7 @@ impl Exports {
         } else {
             None
         };
-        Ok(Self { reward, points, ledgers })
+        Ok(Self { instance, reward, points, ledgers })
     }
 
     /// Notes in the memories what is not in them.
@@ -112,8 +115,7 @@ impl Instance {
         let exports = Exports::of(&mut home, instance, code.has_ledgers())
             .expect("the exports of this code were looked up when it was loaded");
         let (dirty, new_for, written, takes_long) = (Vec::new(), NEW_CALLS, 0, false);
-        let mut instance =
-            Self { code, home, instance, exports, dirty, new_for, written, takes_long };
+        let mut instance = Self { code, home, exports, dirty, new_for, written, takes_long };
         instance.write(snapshot)?;
         let Self { exports, home, .. } = &mut instance;
         exports.recall(home).map_err(|error| unrestored(&error))?;
@@ -139,6 +141,13 @@ impl Instance {
     /// If `before` does not belong to this instance.
     pub fn call(&mut self, operation: &Operation, before: &Snapshot) -> CallOutcome {
         assert_eq!(before.memories.len(), self.home.memories(), "`before` is of another code");
+        let prepared = match operation {
+            Operation::Call(call) => match self.code.functions().prepare(call) {
+                Ok(prepared) => Some(prepared),
+                Err(misfit) => return CallOutcome::Refused(misfit),
+            },
+            _ => None,
+        };
         self.home.data_mut().begin();
         self.written = 0;
         if self.takes_long && !self.let_others_go_on() {
@@ -147,15 +156,24 @@ impl Instance {
         let mut store = self.home.context();
         // From here on the time of the call is counted in ticks.
         store.set_epoch_deadline(1);
-        let returned = match operation {
-            Operation::Reward(term) => self.exports.reward.call(&mut store, (term.into(),)),
-            Operation::Points | Operation::Recover(_) => self.exports.points.call(&mut store, ()),
-            Operation::Forget | Operation::Release | Operation::Bundle(_) => {
+        let points = |(points,)| Value::Points(points);
+        let returned = match (operation, prepared) {
+            (Operation::Reward(term), _) => {
+                self.exports.reward.call(&mut store, (term.into(),)).map(points)
+            }
+            (Operation::Points | Operation::Recover(_), _) => {
+                self.exports.points.call(&mut store, ()).map(points)
+            }
+            (Operation::Call(_), Some(prepared)) => self.call_any(prepared),
+            (
+                Operation::Call(_) | Operation::Forget | Operation::Release | Operation::Bundle(_),
+                _,
+            ) => {
                 let message = "this is nothing that a guest can do".to_owned();
                 return CallOutcome::Trapped { message };
             }
         };
-        let returned = returned.and_then(|(value,)| {
+        let returned = returned.and_then(|value| {
             self.exports.note(&mut self.home)?;
             Ok(value)
         });
@@ -173,7 +191,7 @@ impl Instance {
         self.home.data_mut().begin();
         self.written = 0;
         self.home.context().set_epoch_deadline(1);
-        let result = function(&mut self.home, self.instance);
+        let result = function(&mut self.home, self.exports.instance);
         let result = result.and_then(|result| {
             self.exports.note(&mut self.home)?;
             Ok(result)
@@ -185,15 +203,40 @@ impl Instance {
 
     /// Finds what was changed by a function that is no call.
     pub(super) fn changed(&mut self, before: &Snapshot) -> Result<Delta, String> {
-        let outcome = self.outcome(Ok(0), before);
+        let outcome = self.outcome(Ok(Value::Nothing), before);
         self.home.data_mut().end_turn();
         match outcome {
             CallOutcome::Returned { delta, .. } => Ok(delta),
             CallOutcome::Trapped { message } => Err(message),
+            // It fits, for nobody has called it.
+            CallOutcome::Refused(misfit) => Err(format!("{misfit:?}")),
         }
     }
 
-    fn outcome(&mut self, returned: wasmtime::Result<i64>, before: &Snapshot) -> CallOutcome {
+    /// Calls a function whose type only its component knows. What it returns is bounded while it is
+    /// read from the guest's memory, and again as a text.
+    fn call_any(&mut self, prepared: Prepared) -> wasmtime::Result<Value> {
+        let Prepared { index, arguments, mut results } = prepared;
+        let mut store = self.home.context();
+        let found = self.exports.instance.get_func(&mut store, index);
+        let function = found.expect("the functions of this code were looked up when it was loaded");
+        let usual = store.hostcall_fuel();
+        store.set_hostcall_fuel(RESULT_COST_MAX);
+        let returned = function.call(&mut store, &arguments, &mut results);
+        store.set_hostcall_fuel(usual);
+        let value = match returned {
+            Ok(()) => functions::written(&results),
+            Err(error) if functions::returned_too_much(&error) => None,
+            Err(error) => return Err(error),
+        };
+        value.ok_or_else(|| {
+            let why = functions::too_long();
+            self.home.data_mut().end_early(why.clone());
+            wasmtime::Error::msg(why)
+        })
+    }
+
+    fn outcome(&mut self, returned: wasmtime::Result<Value>, before: &Snapshot) -> CallOutcome {
         match returned {
             Ok(value) => {
                 let Some(delta) = self.capture(before) else {

@@ -12,7 +12,7 @@ mod refused;
 use std::sync::Arc;
 
 use super::{Allowance, CallOutcome, Code, Engine, Instance, LoadError};
-use crate::protocol::{Operation, Term};
+use crate::protocol::{Operation, Term, Value};
 use crate::snapshot::{Delta, Snapshot};
 
 fn reward(points: i64) -> Operation {
@@ -102,12 +102,17 @@ impl Player {
     }
 
     fn call_with_delta(&mut self, operation: &Operation) -> Result<(i64, Delta), String> {
+        self.call_any(operation).map(|(value, delta)| (value.points().unwrap(), delta))
+    }
+
+    fn call_any(&mut self, operation: &Operation) -> Result<(Value, Delta), String> {
         match self.instance.call(operation, &self.snapshot) {
             CallOutcome::Returned { value, delta } => {
                 self.snapshot.apply(&delta).unwrap();
                 Ok((value, delta))
             }
             CallOutcome::Trapped { message } => Err(message),
+            CallOutcome::Refused(misfit) => panic!("{misfit:?}"),
         }
     }
 

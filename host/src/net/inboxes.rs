@@ -180,6 +180,7 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Drain
             | CallRequest::Traffic
             | CallRequest::Quarantined { .. }
+            | CallRequest::Describe(_)
             | CallRequest::Configure(_)
             | CallRequest::Deploy(_)
             | CallRequest::RollBack { .. }

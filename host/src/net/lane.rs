@@ -284,7 +284,8 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         | CallRequest::Code(_)
         | CallRequest::Quarantined { .. }
         | CallRequest::Deploy(_)
-        | CallRequest::Deployments => true,
+        | CallRequest::Deployments
+        | CallRequest::Describe(_) => true,
         // Its answer is a player's whole memory.
         CallRequest::Call { call, .. } | CallRequest::Forward { call, .. } => {
             matches!(call.operation, Operation::Bundle(_))

@@ -350,6 +350,7 @@ impl Machine {
             Event::Trapped { message } => self.handle_trapped(message, view, out),
             Event::Migrated { snapshot } => self.handle_migrated(snapshot, view, out),
             Event::NotMigrated(failure) => self.handle_not_migrated(failure, view, out),
+            Event::Refused { error } => self.handle_refused(error, out),
             Event::Restored { micros } => self.handle_restored(micros, view, out),
             Event::RestoreFailed(failure) => self.handle_restore_failed(failure, view, out),
             Event::Changed(outcome) => self.handle_changed(outcome, view, out),

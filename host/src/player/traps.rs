@@ -137,6 +137,7 @@ impl Table {
 fn words_of(trap: &TrappedCall) -> usize {
     let asked = match &trap.call.operation {
         Operation::Reward(Term::Text(text)) => text.len(),
+        Operation::Call(call) => call.bytes(),
         Operation::Reward(Term::Integer(_))
         | Operation::Points
         | Operation::Recover(_)

@@ -5,8 +5,12 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-use super::{Bundle, CallKey, FailedRestores, NodeName, PlayerId, Quarantine, Seq};
-use crate::limits::{KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME, LAST_TRAPS_MAX};
+use super::{
+    Bundle, CallKey, FailedRestores, FunctionCall, NodeName, PlayerId, Quarantine, Seq, Value,
+};
+use crate::limits::{
+    KEY_WINDOW_ANSWERS_BYTES_MAX, KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME, LAST_TRAPS_MAX,
+};
 
 /// An argument of a call, as the guest sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +44,8 @@ pub enum Operation {
     Release,
     /// Answers what is needed to look at a failure elsewhere, and changes nothing.
     Bundle(Exhibit),
+    /// Calls any function that the code exports; answers what it returned.
+    Call(FunctionCall),
 }
 
 /// A failure that somebody wants to look at.
@@ -77,7 +83,7 @@ pub enum Answer {
     /// The guest returned; its state is on every keeper.
     Returned {
         /// What it returned.
-        value: i64,
+        value: Value,
         /// The player's position after the call.
         seq: Seq,
         /// The node that ran it.
@@ -264,6 +270,39 @@ pub enum CallError {
         /// The node that runs it.
         node: NodeName,
     },
+    /// The code has no function of this name that can be called from outside.
+    #[error("no_function: {reason}")]
+    NoFunction {
+        /// Which function, why not, and which ones there are.
+        reason: String,
+    },
+    /// The arguments do not fit the function.
+    #[error("bad_arguments: {reason}")]
+    BadArguments {
+        /// Which argument, why not, and what the function takes.
+        reason: String,
+    },
+    /// The call was executed before, and what it returned is not kept any more.
+    #[error(
+        "answer_gone: the call was executed before, at seq {seq}, and its answer is not kept any \
+         more: {player} keeps those of its last calls, {} KiB of text together",
+        KEY_WINDOW_ANSWERS_BYTES_MAX / 1024
+    )]
+    AnswerGone {
+        /// The player.
+        player: PlayerId,
+        /// Its position after the call.
+        seq: Seq,
+    },
+    /// There is no such player.
+    #[error(
+        "no_player: there is no {player}; `host describe` without a player says what code a new one \
+         would run"
+    )]
+    NoPlayer {
+        /// The player.
+        player: PlayerId,
+    },
 }
 
 impl CallError {
@@ -286,13 +325,19 @@ impl CallError {
             Self::Quarantined(_) => "quarantined",
             Self::NotQuarantined { .. } => "not_quarantined",
             Self::NoBundle { .. } => "no_bundle",
+            Self::NoFunction { .. } => "no_function",
+            Self::BadArguments { .. } => "bad_arguments",
+            Self::AnswerGone { .. } => "answer_gone",
+            Self::NoPlayer { .. } => "no_player",
         }
     }
 
     /// Returns what is known about the call's effect.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unknown { .. } | Self::KeyExpired { .. } => Outcome::Unknown,
+            Self::Unknown { .. } | Self::KeyExpired { .. } | Self::AnswerGone { .. } => {
+                Outcome::Unknown
+            }
             Self::SingleNode { .. }
             | Self::Unavailable { .. }
             | Self::NoCode { .. }
@@ -306,6 +351,9 @@ impl CallError {
             | Self::Quarantined(_)
             | Self::NotQuarantined { .. }
             | Self::NoBundle { .. }
+            | Self::NoFunction { .. }
+            | Self::BadArguments { .. }
+            | Self::NoPlayer { .. }
             | Self::KeyAhead { .. } => Outcome::NotApplied,
         }
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{CallReply, KeyWindow, PlayerState, Record, Relayed, Reply, Request};
-use crate::limits::KEY_WINDOW_CALLS_MAX;
+use crate::limits::{KEY_WINDOW_ANSWERS_BYTES_MAX, KEY_WINDOW_BYTES_MAX, KEY_WINDOW_CALLS_MAX};
 use crate::snapshot::{Delta, Overlay, Snapshot};
 
 /// What a snapshot takes on the wire beside its memories, and each memory beside its runs, at most.
@@ -92,7 +92,7 @@ pub(crate) fn states(bytes: &[u8]) {
         assert_eq!((state.seq, before.seq.next()), (record.seq, record.seq));
         assert!(state.window.horizon() >= before.window.horizon(), "the horizon never sinks");
         let key = record.effect.key;
-        let remembered = state.window.calls().any(|(_, effect)| effect.key == key);
+        let remembered = state.window.calls().any(|(_, known, _)| known == key);
         assert!(remembered || state.window.horizon() >= Some(key), "{key} would be new");
         check_window(&state.window);
         check(&state.snapshot);
@@ -103,4 +103,5 @@ pub(crate) fn states(bytes: &[u8]) {
 
 fn check_window(window: &KeyWindow) {
     assert!(window.calls().count() <= KEY_WINDOW_CALLS_MAX);
+    assert!(window.bytes() <= KEY_WINDOW_BYTES_MAX + KEY_WINDOW_ANSWERS_BYTES_MAX);
 }

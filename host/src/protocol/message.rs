@@ -15,18 +15,18 @@ pub use sender::may_be_number_of;
 use super::deployment::bounded;
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
-    DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, DrainReport,
-    Generation, Incarnation, NodeId, NodeName, NodeRecord, PlayerChange, PlayerId, PlayerListing,
-    PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport, Traffic,
-    Writer,
+    DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, Description,
+    DrainReport, Generation, Incarnation, NodeId, NodeName, NodeRecord, PlayerChange, PlayerId,
+    PlayerListing, PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport,
+    Subject, Traffic, Writer,
 };
 use crate::limits::WITHDRAWAL_BYTES_MAX;
 
 /// Versions of the wire, newest first. A connection speaks one; its ALPN names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine, bundles and
-    /// deployments.
+    /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine, bundles,
+    /// deployments and calls of any function.
     V1 = 1,
 }
 
@@ -417,6 +417,8 @@ pub enum CallRequest {
     Deployments,
     /// "Get this code and compile it: it is about to be deployed."
     Prepare(CodeHash),
+    /// The functions of a code. Who has it tells; the owner of a player has the player's.
+    Describe(Subject),
 }
 
 /// About players.
@@ -468,4 +470,6 @@ pub enum CallReply {
     Deployments(Vec<DeploymentListing>),
     /// The code is there and can be run, or why not.
     Prepared(Result<(), String>),
+    /// The functions of a code, or why they are not known.
+    Described(Result<Box<Description>, CallError>),
 }

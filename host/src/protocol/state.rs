@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{CallKey, CodeHash, KeyWindow, Operation, Seq};
+use super::{CallKey, CodeHash, KeyWindow, Operation, Seq, Value};
 use crate::limits::SNAPSHOT_BYTES_MAX;
 use crate::snapshot::{Delta, Mismatch, Snapshot};
 
@@ -17,13 +17,13 @@ pub struct Effect {
     /// Fingerprint of the operation, so that a key reused for another call is noticed.
     pub operation: u64,
     /// What the guest returned.
-    pub value: i64,
+    pub value: Value,
 }
 
 impl Effect {
     /// Returns the effect of `operation`, which answered `value`.
-    pub fn new(key: CallKey, operation: &Operation, value: i64) -> Self {
-        Self { key, operation: operation.fingerprint(), value }
+    pub fn new(key: CallKey, operation: &Operation, value: impl Into<Value>) -> Self {
+        Self { key, operation: operation.fingerprint(), value: value.into() }
     }
 }
 

@@ -11,20 +11,25 @@
 //! ever forgotten is the *horizon*. A key above it that is not remembered was never applied,
 //! whatever the clocks of callers do; one at or below it may have been.
 //!
-//! Invariants: the horizon never sinks; a key that was applied is never taken for a new one.
+//! Answers that are texts may be long, so those of the oldest calls are dropped before their keys are:
+//! then a call that comes again is told where it was applied, but not what it returned.
+//!
+//! Invariants: the horizon never sinks; a key that was applied is never taken for a new one; the texts
+//! together have no more bytes than a player may keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CallKey, Effect, Operation, Seq};
+use super::{CallKey, Effect, Operation, Seq, Value};
 use crate::limits::{
-    KEY_WINDOW_CALL_BYTES_MAX, KEY_WINDOW_CALLS, KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME,
+    KEY_WINDOW_ANSWERS_BYTES_MAX, KEY_WINDOW_CALL_BYTES_MAX, KEY_WINDOW_CALLS,
+    KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME,
 };
 
 /// What a key window knows of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyLookup {
     /// The call is new.
     New,
@@ -33,7 +38,12 @@ pub enum KeyLookup {
         /// The position.
         seq: Seq,
         /// The recorded answer.
-        value: i64,
+        value: Value,
+    },
+    /// The call was applied at this position; its answer is not kept any more.
+    AnswerGone {
+        /// The position.
+        seq: Seq,
     },
     /// The key was used for another operation.
     Reused,
@@ -66,7 +76,16 @@ impl Default for KeyBounds {
 struct Remembered {
     seq: Seq,
     operation: u64,
-    value: i64,
+    answer: Answer,
+}
+
+/// What the guest returned, without its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Answer {
+    Points(i64),
+    Nothing,
+    /// A text: with the others, unless it was dropped.
+    Wave,
 }
 
 /// The latest calls of a player, by their keys.
@@ -75,8 +94,41 @@ struct Remembered {
 pub struct KeyWindow {
     horizon: Option<CallKey>,
     calls: BTreeMap<CallKey, Remembered>,
+    texts: Texts,
     #[serde(skip)]
     bounds: KeyBounds,
+}
+
+/// Texts of answers by the positions of their calls.
+/// Invariant: together they have no more bytes than a player may keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+struct Texts {
+    by_seq: BTreeMap<Seq, Box<str>>,
+    #[serde(skip)]
+    bytes: usize,
+}
+
+/// What a text takes where it is stored, beside its bytes: its position and its length.
+const TEXT_HEAD_BYTES_MAX: usize = 10 + 3;
+
+impl Texts {
+    fn insert(&mut self, seq: Seq, text: &str) {
+        self.remove(seq);
+        self.bytes += text.len() + TEXT_HEAD_BYTES_MAX;
+        self.by_seq.insert(seq, text.into());
+        while self.bytes > KEY_WINDOW_ANSWERS_BYTES_MAX
+            && let Some((oldest, _)) = self.by_seq.first_key_value()
+        {
+            self.remove(*oldest);
+        }
+    }
+
+    fn remove(&mut self, seq: Seq) {
+        if let Some(text) = self.by_seq.remove(&seq) {
+            self.bytes -= text.len() + TEXT_HEAD_BYTES_MAX;
+        }
+    }
 }
 
 impl KeyWindow {
@@ -89,7 +141,10 @@ impl KeyWindow {
     pub fn lookup(&self, key: CallKey, operation: &Operation) -> KeyLookup {
         match (self.calls.get(&key), self.horizon) {
             (Some(call), _) if call.operation == operation.fingerprint() => {
-                KeyLookup::Applied { seq: call.seq, value: call.value }
+                let seq = call.seq;
+                self.answer(call).map_or(KeyLookup::AnswerGone { seq }, |value| {
+                    KeyLookup::Applied { seq, value }
+                })
             }
             (Some(_), _) => KeyLookup::Reused,
             (None, Some(horizon)) if key <= horizon => KeyLookup::Expired { horizon },
@@ -97,12 +152,17 @@ impl KeyWindow {
         }
     }
 
-    /// Returns the remembered calls in the order of their keys: where each was applied and what it
-    /// did.
-    pub fn calls(&self) -> impl Iterator<Item = (Seq, Effect)> {
-        self.calls.iter().map(|(key, call)| {
-            let Remembered { seq, operation, value } = *call;
-            (seq, Effect { key: *key, operation, value })
+    /// Returns the remembered calls in the order of their keys: where each was applied, and what it
+    /// answered unless that is not kept any more.
+    pub fn calls(&self) -> impl Iterator<Item = (Seq, CallKey, Option<Value>)> {
+        self.calls.iter().map(|(key, call)| (call.seq, *key, self.answer(call)))
+    }
+
+    fn answer(&self, call: &Remembered) -> Option<Value> {
+        Some(match call.answer {
+            Answer::Points(points) => Value::Points(points),
+            Answer::Nothing => Value::Nothing,
+            Answer::Wave => Value::Wave(self.texts.by_seq.get(&call.seq)?.to_string()),
         })
     }
 
@@ -113,15 +173,25 @@ impl KeyWindow {
 
     /// Returns how many bytes the window takes at most where it is stored.
     pub fn bytes(&self) -> usize {
-        self.calls.len() * KEY_WINDOW_CALL_BYTES_MAX
+        self.calls.len() * KEY_WINDOW_CALL_BYTES_MAX + self.texts.bytes
     }
 
     /// Remembers a call, and forgets the oldest ones that are too many.
     pub(super) fn push(&mut self, seq: Seq, effect: &Effect) {
-        let Effect { key, operation, value } = *effect;
-        self.calls.insert(key, Remembered { seq, operation, value });
+        let Effect { key, operation, value } = effect;
+        let answer = match value {
+            Value::Points(points) => Answer::Points(*points),
+            Value::Nothing => Answer::Nothing,
+            Value::Wave(text) => {
+                self.texts.insert(seq, text);
+                Answer::Wave
+            }
+        };
+        self.calls.insert(*key, Remembered { seq, operation: *operation, answer });
         while let Some(oldest) = self.surplus() {
-            self.calls.remove(&oldest);
+            if let Some(call) = self.calls.remove(&oldest) {
+                self.texts.remove(call.seq);
+            }
             // A key that was pushed below the horizon must not lower it.
             self.horizon = self.horizon.max(Some(oldest));
         }
@@ -144,13 +214,23 @@ impl<'de> Deserialize<'de> for KeyWindow {
         struct Wire {
             horizon: Option<CallKey>,
             calls: BTreeMap<CallKey, Remembered>,
+            texts: BTreeMap<Seq, Box<str>>,
         }
-        let Wire { horizon, calls } = Wire::deserialize(deserializer)?;
+        let Wire { horizon, calls, texts: by_seq } = Wire::deserialize(deserializer)?;
         let bounds = KeyBounds::default();
         if calls.len() > bounds.calls_max {
             return Err(D::Error::custom("more calls than a player may remember"));
         }
-        Ok(Self { horizon, calls, bounds })
+        let with_text = calls.values().filter(|call| call.answer == Answer::Wave);
+        let with_text: HashSet<Seq> = with_text.map(|call| call.seq).collect();
+        if !by_seq.keys().all(|seq| with_text.contains(seq)) {
+            return Err(D::Error::custom("a text without its call"));
+        }
+        let bytes = by_seq.values().map(|text| text.len() + TEXT_HEAD_BYTES_MAX).sum();
+        if bytes > KEY_WINDOW_ANSWERS_BYTES_MAX {
+            return Err(D::Error::custom("longer answers than a player may keep"));
+        }
+        Ok(Self { horizon, calls, texts: Texts { by_seq, bytes }, bounds })
     }
 }
 
@@ -161,7 +241,7 @@ mod tests {
 
     use super::super::Term;
     use super::*;
-    use crate::limits::KEY_WINDOW_BYTES_MAX;
+    use crate::limits::{KEY_WINDOW_BYTES_MAX, RESULT_BYTES_MAX};
 
     const MINUTE: u64 = 60_000;
 
@@ -174,7 +254,7 @@ mod tests {
     }
 
     fn applied(seq: u64) -> KeyLookup {
-        KeyLookup::Applied { seq: Seq(seq), value: 0 }
+        KeyLookup::Applied { seq: Seq(seq), value: Value::Points(0) }
     }
 
     #[test]
@@ -182,7 +262,7 @@ mod tests {
         let mut window = KeyWindow::default();
         let [key, other] = [CallKey::new(1, 42), CallKey::new(1, 43)];
         window.push(Seq(1), &Effect::new(key, &Operation::Points, 7));
-        assert_eq!(lookup(&window, key), KeyLookup::Applied { seq: Seq(1), value: 7 });
+        assert_eq!(lookup(&window, key), KeyLookup::Applied { seq: Seq(1), value: 7.into() });
         let reward = Operation::Reward(Term::Integer(1));
         assert_eq!(window.lookup(key, &reward), KeyLookup::Reused);
         assert_eq!(lookup(&window, other), KeyLookup::New);
@@ -226,7 +306,7 @@ mod tests {
             let effect = Effect {
                 key: CallKey(u128::MAX - u128::from(n)),
                 operation: u64::MAX,
-                value: i64::MIN,
+                value: Value::Points(i64::MIN),
             };
             window.push(Seq(u64::MAX), &effect);
         }
@@ -235,6 +315,50 @@ mod tests {
         let wire = postcard::to_stdvec(&window).unwrap();
         assert!(wire.len() <= KEY_WINDOW_BYTES_MAX, "{}", wire.len());
         assert!(wire.len() >= window.bytes());
+    }
+
+    #[test]
+    fn texts_of_answers_are_bounded_and_the_oldest_go_before_their_keys() {
+        let operation = Operation::Points;
+        let mut window = KeyWindow::default();
+        let key = |n: u64| CallKey::new(n, 0);
+        let text = |n: u64| format!("\"{n:0>width$}\"", width = RESULT_BYTES_MAX - 2);
+        let last = 2 * (KEY_WINDOW_ANSWERS_BYTES_MAX / RESULT_BYTES_MAX) as u64;
+        for n in 1..=last {
+            window.push(Seq(n), &Effect::new(key(n), &operation, Value::Wave(text(n))));
+        }
+        let newest = KeyLookup::Applied { seq: Seq(last), value: Value::Wave(text(last)) };
+        assert_eq!(lookup(&window, key(last)), newest);
+        assert_eq!(lookup(&window, key(1)), KeyLookup::AnswerGone { seq: Seq(1) });
+        assert_eq!(window.calls().count() as u64, last, "the keys stay");
+        let kept = window.calls().filter(|(_, _, value)| value.is_some()).count();
+        assert_eq!(kept, KEY_WINDOW_ANSWERS_BYTES_MAX / (RESULT_BYTES_MAX + TEXT_HEAD_BYTES_MAX));
+        let wire = postcard::to_stdvec(&window).unwrap();
+        assert!(wire.len() <= KEY_WINDOW_BYTES_MAX + KEY_WINDOW_ANSWERS_BYTES_MAX);
+        assert_eq!(postcard::from_bytes::<KeyWindow>(&wire).unwrap(), window);
+        // One that is too long for all of them together is not kept at all.
+        let endless = Value::Wave("x".repeat(KEY_WINDOW_ANSWERS_BYTES_MAX));
+        window.push(Seq(last + 1), &Effect::new(key(last + 1), &operation, endless));
+        assert_eq!(lookup(&window, key(last + 1)), KeyLookup::AnswerGone { seq: Seq(last + 1) });
+        assert_eq!(window.texts.bytes, 0);
+    }
+
+    #[test]
+    fn a_text_is_forgotten_with_its_key_and_never_comes_without() {
+        let mut window = KeyWindow::new(KeyBounds { calls: 1, millis: 5, calls_max: 1 });
+        let wave = |text: &str| Value::Wave(text.to_owned());
+        let effect = |n, value| Effect::new(CallKey::new(n, 0), &Operation::Points, value);
+        window.push(Seq(1), &effect(1, wave("\"a\"")));
+        let one = window.texts.bytes;
+        window.push(Seq(2), &effect(2, wave("\"b\"")));
+        assert_eq!((window.texts.bytes, window.texts.by_seq.len()), (one, 1));
+        window.push(Seq(3), &effect(3, Value::Nothing));
+        assert_eq!(window.texts, Texts::default());
+        let found = KeyLookup::Applied { seq: Seq(3), value: Value::Nothing };
+        assert_eq!(lookup(&window, CallKey::new(3, 0)), found);
+        window.texts.insert(Seq(9), "\"nobody's\"");
+        let wire = postcard::to_stdvec(&window).unwrap();
+        assert!(postcard::from_bytes::<KeyWindow>(&wire).is_err());
     }
 
     #[test]
@@ -304,7 +428,7 @@ mod tests {
                 prop_assert!(window.horizon() >= horizon, "it sinks");
                 let (forgotten, held) = model.split(bounds);
                 prop_assert_eq!(window.horizon(), forgotten.into_iter().max());
-                let remembered: Vec<CallKey> = window.calls().map(|(_, effect)| effect.key).collect();
+                let remembered: Vec<CallKey> = window.calls().map(|(_, key, _)| key).collect();
                 prop_assert_eq!(remembered, held);
             }
         }

@@ -196,7 +196,8 @@ impl Caller {
 fn told(answer: Answer) -> Ended {
     match answer {
         Answer::Returned { value, seq, node } => {
-            Ended::Returned { total: value, seq: seq.0, node: node.to_string() }
+            let total = value.points().expect("the load asks for points only");
+            Ended::Returned { total, seq: seq.0, node: node.to_string() }
         }
         Answer::Trapped(crash) => Ended::Trapped { message: crash.message },
         // Nobody asks for that here.

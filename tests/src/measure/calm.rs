@@ -13,7 +13,7 @@ use host::clock;
 use host::net::Connection;
 use host::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, Operation, PlayerId, Reply, Request,
-    Term,
+    Term, Value,
 };
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -160,7 +160,7 @@ pub(super) async fn value(
     operation: Operation,
 ) -> Result<i64> {
     match ask(connection, player.clone(), operation).await? {
-        Ok(Answer::Returned { value, .. }) => Ok(value),
+        Ok(Answer::Returned { value: Value::Points(value), .. }) => Ok(value),
         other => bail!("{player} was not answered: {other:?}"),
     }
 }

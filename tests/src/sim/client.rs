@@ -254,7 +254,9 @@ impl World {
         let (client, key) = (op.client, op.key);
         self.tell(|| format!("client {client}: {key} {called:?}"));
         let ended = match called {
-            Ok(Answer::Returned { value, .. }) => Ended::Returned(value),
+            Ok(Answer::Returned { value, .. }) => {
+                Ended::Returned(value.points().expect("only points are asked for"))
+            }
             Ok(
                 Answer::Trapped(_)
                 | Answer::Forgotten { .. }

@@ -115,12 +115,14 @@ pub(super) fn bulk_bytes(points: i64) -> Option<usize> {
 pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> Event {
     let before = total_of(memory);
     let points = match &call.operation {
+        // Nobody calls another function here: it would be a read whose answer is kept.
         Operation::Points
+        | Operation::Call(_)
         | Operation::Recover(_)
         | Operation::Forget
         | Operation::Release
         | Operation::Bundle(_) => {
-            return Event::Returned { value: before, delta: Delta::default() };
+            return Event::Returned { value: before.into(), delta: Delta::default() };
         }
         Operation::Reward(Term::Integer(points)) => *points,
         Operation::Reward(Term::Text(text)) => {
@@ -152,5 +154,5 @@ pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> E
         }));
     }
     let memories = vec![MemoryDelta { len: memory.len() as u64, runs }];
-    Event::Returned { value, delta: Delta { memories } }
+    Event::Returned { value: value.into(), delta: Delta { memories } }
 }

@@ -61,7 +61,10 @@ pub(super) struct Watch {
 fn history(state: &PlayerState) -> Vec<Entry> {
     let calls = state.window.calls();
     let mut entries: Vec<Entry> = calls
-        .map(|(seq, effect)| Entry { seq: seq.0, key: effect.key, value: effect.value })
+        .map(|(seq, key, value)| {
+            let value = value.and_then(|value| value.points()).expect("only points are asked for");
+            Entry { seq: seq.0, key, value }
+        })
         .collect();
     entries.sort_by_key(|entry| entry.seq);
     entries

@@ -8,7 +8,7 @@ use host::net::AskError;
 use host::player::{Action, Around, Event, Machine, Origin, Story, Ticket, View};
 use host::protocol::{
     Answer, Call, CallError, CallKey, ChangeOutcome, DeploymentChange, FailedRestores, Generation,
-    KeeperCopy, KeeperReply, KeyWindow, NodeId, NodeStatus, PlayerChange, PlayerId, Seq,
+    KeeperCopy, KeeperReply, KeyWindow, NodeId, NodeStatus, PlayerChange, PlayerId, Seq, Value,
 };
 
 use super::Bug;
@@ -318,7 +318,7 @@ impl World {
             self.broken("the instance holds the state", format!("{player} on {slot} at {seq}"));
         }
         if let Event::Returned { value, .. } = &event {
-            let value = *value;
+            let value = value.clone();
             self.watch_execution(player, call.key, generation);
             self.tell(|| {
                 format!("server {slot}: {player} g{generation} {} -> {value} at {seq}", call.key)
@@ -337,7 +337,7 @@ impl World {
         player: &PlayerId,
         id: u64,
         call: &Call,
-        value: i64,
+        value: Value,
         seq: Seq,
     ) {
         let Some(server) = self.server(slot, player, id) else { return };

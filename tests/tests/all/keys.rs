@@ -28,7 +28,7 @@ fn reward_with(
             let operation = Operation::Reward(Term::Integer(1));
             let call = Call { player: player.parse().expect("a valid id"), key, operation };
             match client.call(node, call, PATIENCE).await {
-                Ok(Answer::Returned { value, .. }) => totals.push(value),
+                Ok(Answer::Returned { value, .. }) => totals.extend(value.points()),
                 other => panic!("{key}: {other:?}"),
             }
         }

@@ -56,6 +56,9 @@ pub(in crate::cli) enum Patience {
     UntilDeadline,
 }
 
+/// A moment for a person at a prompt.
+const BRIEFLY: Duration = Duration::from_millis(500);
+
 /// Who is asked, for how long.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Reach {
@@ -65,6 +68,13 @@ pub(in crate::cli) struct Reach {
     pub(in crate::cli) patience: Patience,
     /// Time from the first attempt to the last.
     pub(in crate::cli) deadline: Duration,
+}
+
+impl Reach {
+    /// Asks each of these nodes once, and only for a moment: nobody waits for what is only a help.
+    pub(in crate::cli) fn briefly(targets: Vec<String>) -> Self {
+        Self { targets, patience: Patience::OneRound, deadline: BRIEFLY }
+    }
 }
 
 /// Why one attempt gave no answer.
@@ -315,7 +325,11 @@ impl Attempts {
             // The node's own words say all of it, the key included.
             Some((
                 _,
-                Problem::Call(error @ (CallError::Unknown { .. } | CallError::KeyExpired { .. })),
+                Problem::Call(
+                    error @ (CallError::Unknown { .. }
+                    | CallError::KeyExpired { .. }
+                    | CallError::AnswerGone { .. }),
+                ),
             )) => {
                 let outcome = error.outcome();
                 return Failed { code: error.code(), message: error.to_string(), outcome };
@@ -398,6 +412,10 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::Quarantined(_)
         | CallError::NotQuarantined { .. }
         | CallError::NoBundle { .. }
+        | CallError::NoFunction { .. }
+        | CallError::BadArguments { .. }
+        | CallError::AnswerGone { .. }
+        | CallError::NoPlayer { .. }
         | CallError::Available { .. }
         | CallError::KeyExpired { .. } => false,
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::protocol::{CallError, CallKey, Generation, Operation, Outcome, Recovery, Seq};
+use crate::protocol::{CallError, CallKey, Generation, Operation, Outcome, Recovery, Seq, Value};
 
 type Attempt = Result<CallReply, Problem>;
 
@@ -40,7 +40,7 @@ fn name(text: &str) -> NodeName {
 }
 
 fn returned(value: i64) -> Attempt {
-    let answer = Answer::Returned { value, seq: Seq(1), node: name("a") };
+    let answer = Answer::Returned { value: value.into(), seq: Seq(1), node: name("a") };
     Ok(CallReply::Called(Ok(answer)))
 }
 
@@ -99,7 +99,7 @@ async fn nodes_are_tried_in_turn_with_the_same_key() {
         returned(5),
     ];
     let (end, asked) = ask(script, &reach(&["a", "b", "c"], NAMED)).await;
-    assert!(matches!(end, Ok(Answer::Returned { value: 5, .. })), "{end:?}");
+    assert!(matches!(end, Ok(Answer::Returned { value: Value::Points(5), .. })), "{end:?}");
     assert_eq!(asked, ["a", "b", "c", "a", "b"]);
 }
 
@@ -148,7 +148,7 @@ async fn a_key_of_a_slow_clock_is_replaced_while_nothing_can_have_been_applied()
     let horizon = CallKey::new(clock::unix_millis() + 5000, 0);
     let script = [not_reached(), expired(horizon), returned(5)];
     let ((key, end), asked) = ask_with(None, script, &reach(&["a", "b"], NAMED)).await;
-    assert!(matches!(end, Ok(Answer::Returned { value: 5, .. })), "{end:?}");
+    assert!(matches!(end, Ok(Answer::Returned { value: Value::Points(5), .. })), "{end:?}");
     let [(_, first), (b, second), (again, third)] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!((first, b, again), (second, &"b".to_owned(), b), "the same node, at once");
     assert!(*second < horizon && horizon < *third);

@@ -6,7 +6,7 @@ use super::json::line;
 use super::table::{Align, Table};
 use super::{Exit, Format, Rendered, harmless, names};
 use crate::protocol::{
-    Bundle, Ending, Exhibit, FailedRestores, Operation, Quarantine, Recovery, Term,
+    Bundle, Ending, Exhibit, FailedRestores, FunctionCall, Operation, Quarantine, Recovery, Term,
 };
 
 /// What came of doing again what is in a bundle.
@@ -174,6 +174,10 @@ fn typed(operation: &Operation) -> String {
         Operation::Reward(Term::Integer(points)) => format!("reward {points}"),
         Operation::Reward(Term::Text(text)) => format!("reward {text:?}"),
         Operation::Points => "points".to_owned(),
+        Operation::Call(FunctionCall { function, arguments }) => {
+            let words = [function].into_iter().chain(arguments).map(String::as_str);
+            format!("call {}", words.collect::<Vec<_>>().join(" "))
+        }
         Operation::Recover(Recovery { from, accept }) => {
             format!("recover --from {from} --accept-seq {accept}")
         }

@@ -8,17 +8,31 @@ use super::status;
 use crate::cli::client::{Failed, Nodes, Players};
 use crate::protocol::{
     CallKey, Crash, DrainReport, FailedRestores, NodeName, Outcome, PlayerId, Seq, SettingsReport,
+    Value,
 };
 
-pub(super) fn returned(points: i64, seq: Seq, node: &NodeName, key: CallKey) -> String {
+pub(super) fn returned(value: &Value, seq: Seq, node: &NodeName, key: CallKey) -> String {
     #[derive(Serialize)]
     struct Returned<'a> {
-        points: i64,
+        #[serde(flatten)]
+        what: What<'a>,
         seq: u64,
         node: &'a NodeName,
         key: String,
     }
-    line(&Returned { points, seq: seq.0, node, key: key.to_string() })
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum What<'a> {
+        Points(i64),
+        /// WAVE; `null` when the function returns nothing.
+        Result(Option<&'a str>),
+    }
+    let what = match value {
+        Value::Points(points) => What::Points(*points),
+        Value::Nothing => What::Result(None),
+        Value::Wave(text) => What::Result(Some(text)),
+    };
+    line(&Returned { what, seq: seq.0, node, key: key.to_string() })
 }
 
 pub(super) fn trapped(crash: &Crash, key: CallKey) -> String {

@@ -18,7 +18,7 @@ fn both(end: &Result<Answer, Failed>) -> (Rendered, String) {
 
 #[test]
 fn a_returned_call_is_its_number() {
-    let end = Ok(Answer::Returned { value: 5, seq: Seq(1), node: name("app_node1") });
+    let end = Ok(Answer::Returned { value: 5.into(), seq: Seq(1), node: name("app_node1") });
     let (text, json) = both(&end);
     assert_eq!(text, Rendered { text: "5".into(), exit: Exit::Done });
     assert_eq!(json, format!(r#"{{"points":5,"seq":1,"node":"app_node1","key":"{KEY_TEXT}"}}"#));
@@ -150,7 +150,7 @@ fn a_ready_line_can_be_read_back() {
 fn what_an_operator_gave_up_is_said() {
     let player = "player1".parse().unwrap();
     let recovery = Recovery { from: name("app_node3"), accept: Seq(41) };
-    let end = Ok(Answer::Returned { value: 17, seq: Seq(41), node: name("app_node1") });
+    let end = Ok(Answer::Returned { value: 17.into(), seq: Seq(41), node: name("app_node1") });
     let recovered = call(Format::Text, &player, &Operation::Recover(recovery), KEY, &end);
     assert_eq!(
         recovered.text,

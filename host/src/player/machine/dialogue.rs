@@ -7,7 +7,7 @@ use super::waking::Rested;
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, KeeperCopy, KeeperReply, KeeperRequest,
-    NodeName, PlayerChange, PlayerRecord, PlayerState, Seq, Step, Writer,
+    NodeName, PlayerChange, PlayerRecord, PlayerState, Seq, Step, Value, Writer,
 };
 use crate::snapshot::{Delta, Snapshot};
 
@@ -33,9 +33,14 @@ pub enum Event {
     /// The guest returned.
     Returned {
         /// What it returned.
-        value: i64,
+        value: Value,
         /// What it changed.
         delta: Delta,
+    },
+    /// The call does not fit the code; the guest was not entered.
+    Refused {
+        /// What the caller is told.
+        error: CallError,
     },
     /// The guest trapped; its instance is gone.
     Trapped {

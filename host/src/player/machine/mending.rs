@@ -22,6 +22,7 @@ impl Machine {
             Operation::Recover(recovery) => Some(recovery),
             Operation::Reward(_)
             | Operation::Points
+            | Operation::Call(_)
             | Operation::Forget
             | Operation::Release
             | Operation::Bundle(_) => None,
@@ -118,6 +119,7 @@ impl Waiting {
             }
             Operation::Reward(_)
             | Operation::Points
+            | Operation::Call(_)
             | Operation::Forget
             | Operation::Release
             | Operation::Bundle(_)

@@ -189,7 +189,7 @@ impl Machine {
                 }
                 Operation::Bundle(Exhibit::Quarantine) => self.answer_bundle(waiting, view, out),
                 // What was applied before is known without an instance.
-                Operation::Reward(_) | Operation::Points => {
+                Operation::Reward(_) | Operation::Points | Operation::Call(_) => {
                     if let Some(waiting) = self.answer_known(waiting, view, out) {
                         let error = self.quarantined(&waiting, view);
                         out.push(waiting.refused(error, self.may_be_recovered));

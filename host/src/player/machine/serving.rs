@@ -5,7 +5,7 @@ use crate::limits::{FRAME_BYTES_MAX, PIPELINE_CALLS_MAX};
 use crate::net::AskError;
 use crate::protocol::{
     Answer, Append, Call, CallError, Confirm, Crash, Effect, KeeperCopy, KeeperReply,
-    KeeperRequest, KeyLookup, Operation, Record, Seq,
+    KeeperRequest, KeyLookup, Operation, Record, Seq, Value,
 };
 use crate::snapshot::Delta;
 
@@ -59,7 +59,10 @@ impl Machine {
                     out.push(self.not_quarantined(&waiting));
                     continue;
                 }
-                Operation::Reward(_) | Operation::Points | Operation::Recover(_) => {}
+                Operation::Reward(_)
+                | Operation::Points
+                | Operation::Call(_)
+                | Operation::Recover(_) => {}
             }
             let Some(waiting) = self.answer_known(waiting, view, out) else { continue };
             if waiting.counts {
@@ -85,6 +88,9 @@ impl Machine {
                 self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
                 return None;
             }
+            KeyLookup::AnswerGone { seq } => {
+                CallError::AnswerGone { player: self.player.clone(), seq }
+            }
             KeyLookup::Reused => CallError::KeyReused { key: *key },
             KeyLookup::Expired { horizon } => {
                 CallError::KeyExpired { player: self.player.clone(), key: *key, horizon }
@@ -96,7 +102,7 @@ impl Machine {
 
     pub(super) fn handle_returned(
         &mut self,
-        value: i64,
+        value: Value,
         delta: Delta,
         view: View<'_>,
         out: &mut Vec<Action>,
@@ -109,10 +115,11 @@ impl Machine {
             let seq = state.seq;
             return self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
         }
-        let effect = Effect::new(waiting.call.key, &waiting.call.operation, value);
+        let effect = Effect::new(waiting.call.key, &waiting.call.operation, value.clone());
         let record = Record { seq: state.seq.next(), effect, delta };
         state.apply(&record).expect("a delta that was taken from this state fits it");
-        let large = record.delta.changed_bytes() > LARGE_DELTA_BYTES;
+        let bytes = record.delta.changed_bytes() + record.effect.value.text_bytes();
+        let large = bytes > LARGE_DELTA_BYTES;
         let answer = Answer::Returned { value, seq: record.seq, node: view.name(self.me.node) };
         if large && !self.unanswered.is_empty() {
             // It could overtake what is on its way. A full copy cannot.
@@ -133,6 +140,12 @@ impl Machine {
                 record: record.clone(),
             })
         });
+    }
+
+    /// Nothing was executed, so there is nothing that a keeper would have to confirm.
+    pub(super) fn handle_refused(&mut self, error: CallError, out: &mut Vec<Action>) {
+        let Some(waiting) = self.executing.take() else { return };
+        out.push(Action::Answer { ticket: waiting.ticket, result: Err(error) });
     }
 
     /// The instance is gone; another is made from the state before the call.

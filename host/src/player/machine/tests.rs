@@ -222,7 +222,7 @@ impl World {
         let value = self.total;
         let runs = vec![Run { offset: 0, bytes: value.to_le_bytes().to_vec() }];
         let delta = Delta { memories: vec![MemoryDelta { len: 64, runs }] };
-        self.feed(Event::Returned { value, delta })
+        self.feed(Event::Returned { value: value.into(), delta })
     }
 
     fn restored(&mut self) -> Vec<String> {
@@ -329,7 +329,7 @@ fn a_trap_restores_the_state_before_and_answers_after_the_keeper_confirmed() {
 fn a_read_waits_for_the_keeper_too() {
     let mut world = World::serving();
     assert_eq!(world.ask(2, Operation::Points, 2), ["execute"]);
-    let unchanged = Event::Returned { value: 0, delta: Delta::default() };
+    let unchanged = Event::Returned { value: 0.into(), delta: Delta::default() };
     assert_eq!(world.feed(unchanged), ["confirm 2 #2"]);
     assert_eq!(world.acknowledged(2), ["answer 2: 0"]);
 }

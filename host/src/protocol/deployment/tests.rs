@@ -203,7 +203,8 @@ fn more_deployments_than_are_remembered_are_refused_before_one_is_forgotten_that
         deployments = deployments.deployed(vip());
     }
     let after = deployments.last_number();
-    let one_more = DeploymentChange::Deploy { after, plan: vip() };
+    let plan = Plan { nonce: 1000, ..vip() };
+    let one_more = DeploymentChange::Deploy { after, plan };
     assert_eq!(deployments.apply(&one_more), Err(DeploymentConflict::Full));
     deployments.withdrawn(after).unwrap();
     assert_eq!(deployments.apply(&one_more), Ok(after + 1));
@@ -267,6 +268,7 @@ fn reasons_and_failed_players_are_bounded() {
     let unlimited = Plan { failures_max: u32::MAX, ..plan(B) };
     let mut deployments = founded().deployed(unlimited);
     assert_eq!(deployments.get(2).unwrap().plan.failures_max, 999, "as many as are remembered");
+    deployments.apply(&DeploymentChange::Settle { number: 2 }).unwrap();
     for n in 0..2 * u32::try_from(FAILED_PLAYERS_MAX).unwrap() {
         let reason = "ü".repeat(FAILURE_REASON_BYTES_MAX);
         let failed = DeploymentChange::Failed { number: 2, player: player(n), reason };

@@ -2,7 +2,8 @@
 
 use super::super::{
     Ack, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus, Effect, Ending,
-    Exhibit, FailedRestores, Fate, KeeperCopy, NodeStatus, Operation, Plan, PlayerRecord, Term,
+    Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape, KeeperCopy, NodeStatus, Operation,
+    Plan, PlayerRecord, Term, Value,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -27,7 +28,7 @@ fn record() -> Record {
     let runs = vec![Run { offset: 16, bytes: vec![5] }];
     Record {
         seq: Seq(1),
-        effect: Effect { key: CallKey(9), operation: 3, value: 5 },
+        effect: Effect { key: CallKey(9), operation: 3, value: Value::Points(5) },
         delta: Delta { memories: vec![MemoryDelta { len: 64, runs }] },
     }
 }
@@ -113,6 +114,17 @@ fn bundle() -> Bundle {
     Bundle { player: player(), node: name(), code: CODE, seq: Seq(1), snapshot, ending }
 }
 
+fn function_call() -> FunctionCall {
+    FunctionCall { function: "f".to_owned(), arguments: vec!["1".to_owned()] }
+}
+
+fn description() -> Description {
+    let (name, shape) = ("f".to_owned(), "func()".to_owned());
+    let function =
+        FunctionShape { name, shape, docs: Some("d".to_owned()), refused: Some("r".to_owned()) };
+    Description { code: CODE, functions: vec![function], left_out: 1 }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -169,11 +181,14 @@ fn requests_have_their_golden_bytes() {
             "0103010270310401020102010307CODE010301026e6f",
         ),
         (Request::Directory(DirectoryRequest::ReadIndex), "0104"),
-        (Request::Keeper(KeeperRequest::Append(append)), "0200027031070401020109030a014001100105"),
+        (
+            Request::Keeper(KeeperRequest::Append(append)),
+            "020002703107040102010903000a014001100105",
+        ),
         (Request::Keeper(KeeperRequest::Confirm(confirm)), "02010270310704010201"),
         (
             Request::Keeper(KeeperRequest::Seed(seed)),
-            "020202703107040102CODE0101400110010500010901030a00",
+            "020202703107040102CODE010140011001050001090103000a00",
         ),
         (Request::Keeper(KeeperRequest::Fetch(fetch.clone())), "02030270310704010200"),
         (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
@@ -187,6 +202,10 @@ fn requests_have_their_golden_bytes() {
         ),
         (asks(Operation::Release), "0300027031090464"),
         (asks(Operation::Bundle(Exhibit::Quarantine)), "030002703109050164"),
+        (asks(Operation::Call(function_call())), "03000270310906016601013164"),
+        (Request::Call(CallRequest::Describe(Subject::New)), "030900"),
+        (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030901027031"),
+        (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030902CODE"),
         (Request::Call(CallRequest::Quarantined { after: Some(player.clone()) }), "030801027031"),
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
         (Request::Call(CallRequest::Nodes), "0303"),
@@ -236,7 +255,7 @@ fn requests_have_their_golden_bytes() {
 #[test]
 fn replies_have_their_golden_bytes() {
     let refused = |refusal| Reply::Keeper(KeeperReply::Refused(refusal));
-    let returned = Answer::Returned { value: 5, seq: Seq(1), node: name() };
+    let returned = Answer::Returned { value: Value::Points(5), seq: Seq(1), node: name() };
     let trapped = Answer::Trapped(Crash {
         message: "no".to_owned(),
         restored_seq: Seq(1),
@@ -245,6 +264,7 @@ fn replies_have_their_golden_bytes() {
         keepers: vec![name()],
     });
     let called = |result| Reply::Call(CallReply::Called(result));
+    let returns = |value| called(Ok(Answer::Returned { value, seq: Seq(1), node: name() }));
     let listing = PlayerListing {
         player: player(),
         owner: name(),
@@ -277,14 +297,24 @@ fn replies_have_their_golden_bytes() {
         (Reply::Keeper(KeeperReply::Acknowledged { seq: Seq(1) }), "020001"),
         (
             Reply::Keeper(KeeperReply::Fetched(Box::new(state()))),
-            "0201CODE0101400110010500010901030a00",
+            "0201CODE010140011001050001090103000a00",
         ),
         (refused(Refusal::Fenced { generation: Generation(5) }), "02020005"),
         (refused(Refusal::Gap { have: Some(Seq(1)) }), "0202010101"),
         (refused(Refusal::Stale { seq: Seq(1) }), "02020201"),
         (refused(Refusal::Full { copies: 4 }), "02020304"),
         (refused(Refusal::Disk { reason: "full".to_owned() }), "0202040466756c6c"),
-        (called(Ok(returned)), "030000000a01026e31"),
+        (called(Ok(returned)), "03000000000a01026e31"),
+        (returns(Value::Nothing), "030000000101026e31"),
+        (returns(Value::Wave("x".to_owned())), "0300000002017801026e31"),
+        (
+            Reply::Call(CallReply::Described(Ok(Box::new(description())))),
+            "030800CODE0101660666756e63282901016401017201",
+        ),
+        (called(Err(CallError::NoFunction { reason: "x".to_owned() })), "030001100178"),
+        (called(Err(CallError::BadArguments { reason: "x".to_owned() })), "030001110178"),
+        (called(Err(CallError::AnswerGone { player: player(), seq: Seq(1) })), "0300011202703101"),
+        (called(Err(CallError::NoPlayer { player: player() })), "03000113027031"),
         (called(Ok(trapped)), "03000001026e6f0129026e3101026e31"),
         (
             called(Ok(Answer::Released { failed: failed(), node: name() })),

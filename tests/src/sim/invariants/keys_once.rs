@@ -91,6 +91,7 @@ impl World {
                 Operation::Reward(Term::Text(_))
                 | Operation::Points
                 | Operation::Recover(_)
+                | Operation::Call(_)
                 | Operation::Forget
                 | Operation::Release
                 | Operation::Bundle(_),

@@ -14,6 +14,7 @@ fn points(op: &Op) -> Option<i64> {
         Operation::Points => Some(0),
         Operation::Reward(Term::Text(_))
         | Operation::Recover(_)
+        | Operation::Call(_)
         | Operation::Forget
         | Operation::Release
         | Operation::Bundle(_) => None,

@@ -1,6 +1,6 @@
 //! A new owner's state has every acknowledged call, in its place and with its value.
 
-use host::protocol::{Answer, CallKey, Generation, Operation, PlayerId, PlayerState};
+use host::protocol::{Answer, CallKey, Generation, Operation, PlayerId, PlayerState, Value};
 
 use super::super::client::op_of;
 use super::super::happening::Slot;
@@ -17,7 +17,7 @@ impl World {
         key: CallKey,
         answer: &Answer,
     ) {
-        let Answer::Returned { value, seq, .. } = *answer else { return };
+        let Answer::Returned { value: Value::Points(value), seq, .. } = *answer else { return };
         self.tell(|| format!("server {slot}: {player} g{generation} answers {key}: {value}"));
         let call = (player.clone(), key);
         self.watch.told.entry(call.clone()).or_default().push((seq, value, generation));

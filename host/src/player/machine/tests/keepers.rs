@@ -23,7 +23,10 @@ impl World {
         let offset = |page: usize| (page * RUN_BYTES_MAX) as u64;
         let run = |page| Run { offset: offset(page), bytes: vec![1; RUN_BYTES_MAX] };
         let memory = MemoryDelta { len: offset(pages), runs: (0..pages).map(run).collect() };
-        self.feed(Event::Returned { value: self.total, delta: Delta { memories: vec![memory] } })
+        self.feed(Event::Returned {
+            value: self.total.into(),
+            delta: Delta { memories: vec![memory] },
+        })
     }
 }
 

@@ -204,7 +204,7 @@ fn a_look_does_not_keep_a_player_from_resting() {
     let call = Call { player, key, operation: Operation::Points };
     let deadline = world.now + Duration::from_secs(10);
     world.feed(Event::Call { ticket: 2, call, deadline, counts: false });
-    world.feed(Event::Returned { value: 0, delta: Delta::default() });
+    world.feed(Event::Returned { value: 0.into(), delta: Delta::default() });
     assert_eq!(world.acknowledged_by(2, 2), ["answer 2: 0"]);
     assert_eq!(world.machine.next_wake(), due);
     assert_eq!(world.wait(), ["rest at 1 under 1"]);
