@@ -24,7 +24,7 @@ use crate::protocol::{KeeperRequest, PlayerId};
 pub type Target = fn(&[u8]);
 
 /// All of them by the names of their fuzzers and of the folders of their seeds.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("frames", frames),
     ("requests", requests),
     ("replies", replies),
@@ -36,6 +36,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("values", values),
     ("store", store),
     ("component", component),
+    ("wave", wave),
 ];
 
 /// A stream of frames in pieces, as a peer may send them.
@@ -101,6 +102,11 @@ pub fn store(bytes: &[u8]) {
 /// A component, as far as it is looked at before it is compiled.
 pub fn component(bytes: &[u8]) {
     crate::guest::hostile::component(bytes);
+}
+
+/// An argument of a call, as a person or a program wrote it.
+pub fn wave(bytes: &[u8]) {
+    crate::guest::hostile::wave(bytes);
 }
 
 fn encoded(value: &impl serde::Serialize) -> Vec<u8> {

@@ -30,6 +30,8 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::wasm_wave::wasm::DisplayValue;
 use wasmtime::component::{Component, ComponentExportIndex, Val};
 
+#[cfg(any(test, fuzzing))]
+pub(super) use self::arguments::value;
 use self::shape::{Cut, Obstacle};
 use super::LoadError;
 use super::ledger::{NOTE, RECALL};

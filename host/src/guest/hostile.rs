@@ -1,8 +1,19 @@
-//! Components of any bytes, up to where they are compiled: see [`crate::hostile`].
+//! Components of any bytes, up to where they are compiled, and arguments of any text: see
+//! [`crate::hostile`].
 
+use std::sync::OnceLock;
+
+use wasm_encoder::{
+    ComponentBuilder, ComponentDefinedTypeEncoder, ComponentExportKind, ComponentValType,
+    PrimitiveValType,
+};
 use wasmparser::{Validator, WasmFeatures};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Type};
 
-use super::{LoadError, ledger, screen, strip, world};
+use super::{Allowance, Engine, LoadError, functions, ledger, screen, strip, world};
+use crate::limits::{ARGUMENTS_BYTES_MAX, ARGUMENTS_COST_MAX};
+use crate::protocol::Value;
 
 /// A component or a core module, as `Code::load` looks at it.
 pub(crate) fn component(bytes: &[u8]) {
@@ -27,6 +38,111 @@ pub(crate) fn component(bytes: &[u8]) {
     screen::capturable(&stripped).expect("without its start it is no worse");
     let again = strip::start_of(&stripped).expect("it is read again");
     assert!(again == stripped, "there is nothing left to take away");
+}
+
+/// An argument, for a type that the first byte chooses. One that is read is written as what is read as
+/// the same again, and costs no more than it may.
+pub(crate) fn wave(bytes: &[u8]) {
+    let Some((choice, text)) = bytes.split_first() else { return };
+    let Ok(text) = str::from_utf8(text) else { return };
+    let types = types();
+    let ty = &types[usize::from(*choice) % types.len()];
+    let mut left = ARGUMENTS_COST_MAX;
+    let read = match functions::value(text, ty, &mut left) {
+        Ok(read) => read,
+        Err(wrong) => return assert!(!wrong.to_string().is_empty()),
+    };
+    assert!(left < ARGUMENTS_COST_MAX, "nothing is free");
+    // What is written may be longer than what was read, and too long.
+    let Some(Value::Wave(written)) = functions::written(std::slice::from_ref(&read)) else {
+        return;
+    };
+    let again = functions::value(&written, ty, &mut { ARGUMENTS_COST_MAX });
+    let again = again.unwrap_or_else(|wrong| panic!("{text} was written as {written}: {wrong}"));
+    assert_eq!(again, read, "{written}");
+    assert!(written.len() <= ARGUMENTS_BYTES_MAX);
+}
+
+/// Types of all kinds, and one that is made of them.
+fn types() -> &'static [Type] {
+    static TYPES: OnceLock<Vec<Type>> = OnceLock::new();
+    TYPES.get_or_init(|| {
+        let engine = Engine::new(&Allowance::default()).expect("wasmtime is set up");
+        let engine = engine.wasmtime();
+        let component = Component::from_binary(engine, &types_of_all_kinds());
+        let component = component.expect("a component that exports types");
+        let types = component.component_type();
+        let types = types.exports(engine).map(|(_, export)| match export.ty {
+            ComponentItem::Type(ty) => ty,
+            other => unreachable!("{other:?}"),
+        });
+        types.collect()
+    })
+}
+
+fn types_of_all_kinds() -> Vec<u8> {
+    use PrimitiveValType::{Bool, Char, F32, F64, S8, S64, String, U8, U16, U64};
+    let mut component = ComponentBuilder::default();
+    let mut count = 0;
+    let mut define = |fill: &dyn Fn(ComponentDefinedTypeEncoder<'_>)| {
+        let (index, encoder) = component.type_defined(None);
+        fill(encoder);
+        count += 1;
+        let name = format!("t{count}");
+        ComponentValType::Type(component.export(&name, ComponentExportKind::Type, index, None))
+    };
+    let of = ComponentValType::Primitive;
+    let shade = define(&|ty| ty.enum_type(["pale", "none", "a-B-3"]));
+    let rights = define(&|ty| ty.flags(["read", "write", "ok"]));
+    let bytes = define(&|ty| ty.list(of(U8)));
+    let maybe = define(&|ty| ty.option(of(String)));
+    let nested = define(&|ty| ty.option(maybe));
+    let done = define(&|ty| ty.result(Some(bytes), None));
+    let plain = define(&|ty| ty.result(None, None));
+    let shape =
+        define(&|ty| ty.variant([("round", None), ("some", Some(nested)), ("x", Some(done))]));
+    let pair = define(&|ty| ty.tuple([of(F32), of(F64), of(Char)]));
+    let all = define(&|ty| {
+        ty.record([
+            ("shade", shade),
+            ("rights", rights),
+            ("nested", nested),
+            ("plain", plain),
+            ("shape", shape),
+            ("pair", pair),
+            ("yes", of(Bool)),
+            ("s8", of(S8)),
+            ("s64", of(S64)),
+            ("u16", of(U16)),
+            ("u64", of(U64)),
+            ("maybe", maybe),
+        ]);
+    });
+    define(&|ty| ty.list(all));
+    component.finish()
+}
+
+/// Arguments as people write them, each for one of the types.
+#[cfg(test)]
+pub(crate) fn texts() -> Vec<Vec<u8>> {
+    let all = "{shade: %none, rights: {read, %ok}, nested: some(none), plain: err, \
+               shape: %some(some(\"a\\n\\u{fc}\")), pair: (1.5, -inf, '\\''), yes: true, s8: -8, \
+               s64: -9223372036854775808, u16: 65535, u64: 18446744073709551615, maybe: \"x\"}";
+    let texts = [
+        (0, "a-B-3"),
+        (1, "{read, write}"),
+        (2, "[1, 2, // three\n 3,]"),
+        (3, "some(\"a\")"),
+        (3, "\"\"\"\n  many\n  lines\n  \"\"\""),
+        (4, "some(some(\"\"))"),
+        (5, "ok([0])"),
+        (6, "err"),
+        (7, "x(ok([255]))"),
+        (8, "(nan, 1e10, 'x')"),
+        (9, all),
+        (10, &format!("[{all}, {all}]")),
+    ];
+    texts.iter().map(|(choice, text)| [&[*choice], text.as_bytes()].concat()).collect()
 }
 
 /// Components and modules that are taken, and such that are refused late.

@@ -2,6 +2,7 @@
 
 mod built_in;
 mod calls;
+mod functions;
 mod generated;
 mod large;
 mod limits;

@@ -56,6 +56,7 @@ pub(super) async fn record() -> Seeds {
     }
     let code = crate::guest::hostile::seeds();
     seeds.entry("component").or_default().extend(code);
+    seeds.entry("wave").or_default().extend(crate::guest::hostile::texts());
     seeds
 }
 
