@@ -15,6 +15,44 @@ pub struct Returned {
     pub key: String,
 }
 
+/// A call of any function that returned.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Called {
+    /// What it returned, in WAVE.
+    pub result: Option<String>,
+    /// The player's position.
+    pub seq: u64,
+    /// The node that ran the call.
+    pub node: String,
+    /// The call's key.
+    pub key: String,
+}
+
+/// The functions of a code.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Described {
+    /// The code's hash.
+    pub code: String,
+    /// The functions in order of their names.
+    pub functions: Vec<Function>,
+    /// How many more there are.
+    pub left_out: u64,
+}
+
+/// One function.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Its type in the syntax of WIT.
+    #[serde(rename = "type")]
+    pub shape: String,
+    /// What its author says.
+    pub docs: Option<String>,
+    /// Why it cannot be called.
+    pub refused: Option<String>,
+}
+
 /// A call whose guest trapped.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Trapped {

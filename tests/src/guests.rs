@@ -1,11 +1,15 @@
 //! Players other than the built-in one, written by hand.
 
+mod bag;
 mod migrating;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
 use wit_parser::{Resolve, WorldId};
 
-pub use migrating::{Flaw, migrating_module, renamed};
+pub use self::bag::bag_component;
+pub use self::migrating::{Flaw, migrating_module, renamed};
+
+const CONTRACT: &str = include_str!("../../wit/player.wit");
 
 /// A player that counts each reward twice. Its total is at address 0; a text traps.
 const DOUBLING: &str = r#"
@@ -161,7 +165,7 @@ pub fn component_type_in_c() -> String {
 
 fn contract(world: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
-    let contract = resolve.push_str("player.wit", include_str!("../../wit/player.wit"));
+    let contract = resolve.push_str("player.wit", CONTRACT);
     let package = contract.expect("the contract is valid WIT");
     let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
     (resolve, world)

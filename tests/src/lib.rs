@@ -33,8 +33,8 @@ mod via;
 mod wait;
 
 pub use answers::{
-    Class, Deployed, Deployment, Drained, Failed, Forgotten, Listed, Measured, NodeSeen,
-    Quarantined, Released, Replayed, Returned, Settings, Trapped,
+    Called, Class, Deployed, Deployment, Described, Drained, Failed, Forgotten, Listed, Measured,
+    NodeSeen, Quarantined, Released, Replayed, Returned, Settings, Trapped,
 };
 pub use bench::Bench;
 pub use client::{Client, NoAnswer};
@@ -42,8 +42,8 @@ pub use cluster::Cluster;
 pub use command::{Ran, Running, host, host_binary, spawn_host};
 pub use dev::{Dev, End, Orphan};
 pub use guests::{
-    Flaw, component_type_in_c, doubling_component, doubling_module, endless_module, hostile_module,
-    large_module, migrating_module, renamed,
+    Flaw, bag_component, component_type_in_c, doubling_component, doubling_module, endless_module,
+    hostile_module, large_module, migrating_module, renamed,
 };
 pub use islands::Islands;
 pub use netns::{Cut, Net};

@@ -77,6 +77,18 @@ impl Via {
         expect(self.reward(player, points).done())
     }
 
+    /// Calls any function of a player and returns how the command ended.
+    #[track_caller]
+    pub fn call(&self, player: &str, function: &str, arguments: &[&str]) -> Ran {
+        self.start(&[&["call", player, function], arguments].concat()).finish()
+    }
+
+    /// Asks for the functions of a player's code, or of the code of new players.
+    #[track_caller]
+    pub fn describe(&self, player: Option<&str>) -> Ran {
+        self.start(&[&["describe"], player.as_slice()].concat()).finish()
+    }
+
     /// Returns a player's points.
     ///
     /// # Panics

@@ -159,7 +159,8 @@ impl Functions {
             // What does not fit is marked as cut.
             write!(shape, "{}", shape::Shown(&function.shape)).ok();
             let refused = function.obstacle().as_ref().map(Obstacle::to_string);
-            let (shape, docs) = (shape.into_text(), docs.get(name.as_str()).cloned());
+            let docs = docs.get(name).cloned().or_else(|| docs::of_contract(name));
+            let shape = shape.into_text();
             let said = docs.as_ref().map_or(0, String::len);
             let Some(left) = room.checked_sub(name.len() + shape.len() + said) else { break };
             room = left;

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod bench;
+mod calls;
 mod chaos;
 mod damage;
 mod deploy;

@@ -17,6 +17,9 @@ const SECTION: &str = "package-docs";
 /// The versions of the section that are read: they have the same comments at the same places.
 const VERSIONS: [u8; 2] = [0, 1];
 
+/// What the contract says of its own functions.
+const CONTRACT: &str = include_str!("../../../../wit/player.wit");
+
 /// Longest section that is read, in bytes: several times what is told of it.
 const SECTION_BYTES_MAX: usize = 4 * DESCRIPTION_BYTES_MAX;
 
@@ -76,6 +79,17 @@ fn functions(of: &Json) -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// Returns what the contract says of a function that it asks for.
+pub(super) fn of_contract(name: &str) -> Option<String> {
+    let export = format!("export {name}: func(");
+    let lines: Vec<&str> = CONTRACT.lines().map(str::trim).collect();
+    let at = lines.iter().position(|line| line.starts_with(&export))?;
+    let above = lines[..at].iter().rev().map_while(|line| line.strip_prefix("///"));
+    let mut docs: Vec<&str> = above.map(str::trim).collect();
+    docs.reverse();
+    Some(docs.join("\n"))
+}
+
 /// Returns what a code says of its functions.
 pub(super) fn of(code: &[u8]) -> Docs {
     let mut docs = Docs::default();
@@ -101,4 +115,19 @@ fn read(section: &[u8]) -> Option<Json> {
     let (version, json) = section.split_first()?;
     let is_read = VERSIONS.contains(version) && json.len() <= SECTION_BYTES_MAX;
     if is_read { serde_json::from_slice(json).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::bindings::{POINTS, REWARD};
+
+    #[test]
+    fn the_contract_speaks_of_its_own_functions() {
+        assert_eq!(of_contract(POINTS).as_deref(), Some("Returns the total."));
+        let reward = of_contract(REWARD).unwrap();
+        assert!(reward.starts_with("Adds points, which may be negative"), "{reward}");
+        assert!(reward.contains("total.\n\nTraps, and"), "{reward}");
+        assert_eq!(of_contract("log"), None);
+    }
 }

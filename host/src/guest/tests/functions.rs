@@ -444,6 +444,10 @@ fn what_an_author_says_of_functions_is_told_where_the_code_carries_it() {
     ];
     assert_eq!(names.into_iter().zip(docs).collect::<Vec<_>>(), expected);
     for broken in ["{", "[]", r#"{"worlds": 3}"#, r#"{"worlds": {"w": {"funcs": ["points"]}}}"#] {
-        assert!(with_docs(broken).functions.iter().all(|function| function.docs.is_none()));
+        let functions = with_docs(broken).functions;
+        let reward = functions.iter().find(|function| function.name == "reward").unwrap();
+        let of_contract = reward.docs.as_ref().unwrap();
+        assert!(of_contract.starts_with("Adds points, which may be negative"), "{of_contract}");
+        assert!(functions.iter().skip(2).all(|function| function.docs.is_none()));
     }
 }

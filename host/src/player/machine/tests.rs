@@ -1,5 +1,6 @@
 //! The rules of a player's server as dialogues: what happened, and all that it does about it.
 
+mod answers;
 mod keepers;
 mod mending;
 mod migrating;
