@@ -42,8 +42,9 @@ pub const GUEST_MEMORIES_MAX: usize = 32;
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest component the host loads, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Functions that a component may export. Real ones have dozens.
-pub const FUNCTIONS_MAX: usize = 4096;
+/// Functions that a component may export. Real ones have dozens; to compare a wrong name with all of
+/// these takes milliseconds.
+pub const FUNCTIONS_MAX: usize = 1024;
 /// What a function's name and its arguments may take as a caller writes them, in bytes: a quarter of a
 /// frame, so that a call shares its lane with others.
 pub const ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
