@@ -86,6 +86,13 @@ fn a_call_that_does_not_fit_says_how_and_applies_nothing() {
     let trapped: Trapped = via.call("player1", "burn", &["200000"]).ended(1).expect("a trap");
     assert!(trapped.message.starts_with("returned more than 16 KiB of text"), "{trapped:?}");
     assert_eq!(trapped.restored.seq, 1);
+    // It can be seen again elsewhere, as any trap.
+    let (bundle, guest) = (cluster.folder().join("burn"), cluster.folder().join("guest.wasm"));
+    assert_eq!(via.bundle("player1", &bundle).code(), Some(0));
+    let [bundle, guest] = [&bundle, &guest].map(|path| path.to_str().expect("a plain path"));
+    let replayed = host(&["replay", bundle, "--guest", guest]);
+    assert_eq!(replayed.code(), Some(0), "{}", replayed.all());
+    assert!(replayed.stdout.contains("call burn 200000"), "{}", replayed.all());
     let items = called(&via.call("player1", "items", &[]));
     assert_eq!(
         (items.result, items.seq),
