@@ -64,26 +64,15 @@ pub(super) async fn run(
         }
     };
     prompt::print(&render::ready(format, &name, addr));
-    let mut client = Client::new(dialer);
-    let targets = vec![addr.to_string()];
-    let functions = match screen {
-        Some(_) => session::known_functions(&mut client, &Reach::briefly(targets.clone())).await,
-        None => Vec::new(),
-    };
-    let mut console = screen.and_then(|screen| {
-        let names = vec![name.to_string()];
-        match Prompt::on_terminal(Scope::Node, Some(history), (names, functions), screen) {
-            Ok(prompt) => {
-                let deadline = CALL_DEADLINE;
-                let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
-                Some(Console { prompt, client, reach, format, secret_file })
-            }
-            Err(error) => {
-                tracing::warn!(error = render::sentence(&error), "the node has no prompt");
-                None
-            }
+    let mut console = match screen {
+        Some(screen) => {
+            let client = Client::new(dialer);
+            let place =
+                Place { name: name.to_string(), addr: addr.to_string(), history, secret_file };
+            Console::open(screen, place, client, format).await
         }
-    });
+        None => None,
+    };
     let end = tokio::select! {
         end = node.end() => match end {
             NodeEnd::Failed(failure) => End::Failed(failure),
@@ -154,6 +143,14 @@ impl Stops {
     }
 }
 
+/// What a prompt has to know of its node.
+struct Place {
+    name: String,
+    addr: String,
+    history: PathBuf,
+    secret_file: PathBuf,
+}
+
 /// The prompt of a node, which asks that node.
 struct Console {
     prompt: Prompt,
@@ -164,6 +161,29 @@ struct Console {
 }
 
 impl Console {
+    /// Opens the prompt; without one, the node runs all the same.
+    async fn open(
+        screen: &Screen,
+        place: Place,
+        mut client: Client<Dialer>,
+        format: Format,
+    ) -> Option<Self> {
+        let Place { name, addr, history, secret_file } = place;
+        let (targets, deadline) = (vec![addr], CALL_DEADLINE);
+        let briefly = Reach::briefly(targets.clone());
+        let functions = session::known_functions(&mut client, &briefly).await;
+        match Prompt::on_terminal(Scope::Node, Some(history), (vec![name], functions), screen) {
+            Ok(prompt) => {
+                let reach = Reach { targets, patience: Patience::UntilDeadline, deadline };
+                Some(Self { prompt, client, reach, format, secret_file })
+            }
+            Err(error) => {
+                tracing::warn!(error = render::sentence(&error), "the node has no prompt");
+                None
+            }
+        }
+    }
+
     /// Follows a rotation of the secret, as the node itself does. A file that is wrong is the node's
     /// to speak of: it goes on with the secret that it has, and so does its prompt.
     fn follow_secret(&self) {

@@ -150,6 +150,15 @@ impl Reader<'_> {
                 self.pay(string.len())?;
                 Val::String(string.into_owned())
             }
+            compound => self.compound(node, compound)?,
+        })
+    }
+
+    /// A value that is made of others, or of names.
+    fn compound(&mut self, node: &Node, ty: &Type) -> Result<Val, Wrong> {
+        let text = self.text;
+        let wrong = |_: ParserError| self::wrong(text, node, ty);
+        Ok(match ty {
             Type::List(list) => {
                 let (items, ty) = (node.as_list().map_err(wrong)?, list.ty());
                 let item = |(at, node)| {
@@ -206,13 +215,8 @@ impl Reader<'_> {
                 }
                 Val::Flags(set)
             }
-            Type::Own(_)
-            | Type::Borrow(_)
-            | Type::Stream(_)
-            | Type::Future(_)
-            | Type::ErrorContext
-            | Type::Map(_)
-            | Type::FixedLengthList(_) => return Err(self::wrong(text, node, ty)),
+            // No function is called that takes what no text stands for.
+            _ => return Err(self::wrong(text, node, ty)),
         })
     }
 
