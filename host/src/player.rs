@@ -34,7 +34,8 @@ mod words;
 pub use codes::{CodeError, Codes};
 pub use guardian::{Around, Attendance, Guardian, open_all};
 pub use machine::{
-    Action, Event, Machine, Origin, Rested, RestoreFailure, StepFailure, Story, Ticket, View, Way,
+    Action, Event, FirstCalls, Machine, Origin, Rested, RestoreFailure, StepFailure, Story, Ticket,
+    View, Way,
 };
 pub use rollout::{Follower, Rollout};
 pub use roster::{Players, Reply, Roster};

@@ -38,6 +38,10 @@ impl Gateway {
     pub(super) async fn deploy(&self, request: DeployRequest) -> Decided<DeployReport> {
         let DeployRequest { component, name, audience, crossing, .. } = request;
         let DeployRequest { failures_max, traps_max, nonce, check, .. } = request;
+        // Each has all nodes compile something.
+        let Ok(_turn) = self.deploying.try_lock() else {
+            return Ok(Err(DeployRefusal::Busy { node: self.name.clone() }));
+        };
         let known = self.directory.deployments().last_number();
         let code = match self.codes.add(component, known).await {
             Ok(code) => code,
@@ -49,6 +53,11 @@ impl Gateway {
         let plan =
             Plan { code: code.hash(), name, audience, crossing, failures_max, traps_max, nonce };
         let deployments = self.directory.deployments();
+        if let Some(made) = deployments.made(plan.code, nonce) {
+            // This is the same wish, told once more because its answer was lost.
+            let (number, silent) = (Some(made.number), self.down());
+            return Ok(Ok(DeployReport { number, code: plan.code, classes: Vec::new(), silent }));
+        }
         if let Some(newest) = deployments.newest()
             && same(newest, &plan)
         {
@@ -85,6 +94,12 @@ impl Gateway {
     pub(super) async fn roll_back(&self, number: Option<u64>, reason: String) -> Decided<u64> {
         self.catch_up().await;
         let deployments = self.directory.deployments();
+        let withdrawn = number.filter(|number| {
+            deployments.get(*number).is_some_and(|deployment| !deployment.is_in_force())
+        });
+        if let Some(number) = withdrawn {
+            return Ok(Ok(number));
+        }
         let Some(newest) = deployments.newest() else {
             let number = number.unwrap_or_default();
             let conflict = crate::protocol::DeploymentConflict::NotInForce { number };
@@ -245,9 +260,8 @@ impl Gateway {
 /// Whether a deployment is what a plan asks for.
 fn same(deployment: &Deployment, plan: &Plan) -> bool {
     let has = &deployment.plan;
-    // A repeated wish is the directory's to recognise.
     has.code == plan.code
         && has.audience == plan.audience
-        && has.nonce != plan.nonce
+        && (has.crossing == plan.crossing || deployment.number == 1)
         && deployment.failed.is_empty()
 }

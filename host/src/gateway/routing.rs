@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
 use crate::clock;
@@ -46,6 +46,8 @@ pub struct Gateway {
     pub(super) nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     /// Takes the wish that this node drain.
     pub(super) drains: mpsc::Sender<oneshot::Sender<DrainReport>>,
+    /// The turn to deploy something.
+    pub(super) deploying: Arc<Mutex<()>>,
 }
 
 /// Who should run a call.
@@ -85,7 +87,8 @@ impl Gateway {
     ) -> (Self, mpsc::Receiver<oneshot::Sender<DrainReport>>) {
         let nodes = directory.watch_nodes();
         let (drains, asked) = mpsc::channel(1);
-        (Self { me, name, directory, links, players, codes, nodes, drains }, asked)
+        let deploying = Arc::default();
+        (Self { me, name, directory, links, players, codes, nodes, drains, deploying }, asked)
     }
 
     /// Carries out a call wherever its player is, until `deadline`.

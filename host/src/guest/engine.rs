@@ -159,7 +159,7 @@ impl Others {
         match give_way(&self.lanes) {
             Some(turn) => journal.begin_turn(turn, clock::now()),
             None => {
-                journal.end_early(too_many_long_calls());
+                journal.end_for_want(too_many_long_calls());
                 false
             }
         }

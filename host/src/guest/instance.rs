@@ -128,6 +128,12 @@ impl Instance {
         self.takes_long
     }
 
+    /// Whether the last call was ended for what this machine lacks now, memory or time: its code and its
+    /// caller did nothing wrong.
+    pub fn lacked(&mut self) -> bool {
+        self.home.data_mut().lacked()
+    }
+
     /// Says whether the next call is expected to need long: then others go on elsewhere before it
     /// begins. Nothing else depends on it.
     pub fn expect_long(&mut self, takes_long: bool) {
@@ -183,7 +189,8 @@ impl Instance {
         outcome
     }
 
-    /// Runs a function that is no call, for as long as a call may take. Its words, if it traps.
+    /// Runs a function that is no call, for as long as a call may take. Its words, if it traps: then
+    /// [`Self::lacked`] says whose fault that is.
     pub(super) fn run<T>(
         &mut self,
         function: impl FnOnce(&mut Home<Journal>, component::Instance) -> wasmtime::Result<T>,
@@ -251,6 +258,7 @@ impl Instance {
                 // What it wrote to without a change is the instance's while it lives.
                 let taken = if self.written > COMPARED_AT_ONCE { self.written } else { growth };
                 if let Some(message) = self.code.engine().usage().why_refused(taken) {
+                    self.home.data_mut().end_for_want(message.clone());
                     return CallOutcome::Trapped { message };
                 }
                 CallOutcome::Returned { value, delta }
@@ -331,7 +339,7 @@ impl Instance {
             if written > COMPARED_AT_ONCE {
                 // Before it waits with all that it has taken.
                 if let Some(why) = self.code.engine().usage().why_refused(self.written) {
-                    self.home.data_mut().end_early(why);
+                    self.home.data_mut().end_for_want(why);
                     return None;
                 }
                 if !self.home.data_mut().has_turn() && !self.let_others_go_on() {

@@ -39,6 +39,8 @@ pub(super) struct Journal {
     long_since: Option<Instant>,
     lines: usize,
     last_error: Option<String>,
+    /// Whether the call was ended for what this machine lacks.
+    lacked: bool,
 }
 
 impl Journal {
@@ -49,9 +51,9 @@ impl Journal {
             .tables(TABLES_MAX)
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();
-        let (ticks, turn, long_since, lines, last_error) = Default::default();
+        let (ticks, turn, long_since, lines, last_error, lacked) = Default::default();
         let began_with = usage.process_bytes();
-        Self { limits, usage, began_with, ticks, turn, long_since, lines, last_error }
+        Self { limits, usage, began_with, ticks, turn, long_since, lines, last_error, lacked }
     }
 
     pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
@@ -65,6 +67,19 @@ impl Journal {
         self.long_since = None;
         self.lines = 0;
         self.last_error = None;
+        self.lacked = false;
+    }
+
+    /// Notes that the call is ended for what this machine lacks now, memory or time, and says what.
+    pub(super) fn end_for_want(&mut self, of_what: String) {
+        self.last_error = Some(of_what);
+        self.lacked = true;
+    }
+
+    /// Whether the call was ended for what this machine lacks: another one, or this one later, would
+    /// have gone on.
+    pub(super) fn lacked(&self) -> bool {
+        self.lacked
     }
 
     /// Counts a tick. Returns how many the call has seen.
@@ -83,7 +98,7 @@ impl Journal {
             let seconds = CALL_DEADLINE.as_secs();
             let message =
                 format!("did not get enough time within {seconds} s beside other long calls");
-            self.last_error = Some(message);
+            self.end_for_want(message);
         }
         in_time
     }
@@ -105,7 +120,7 @@ impl Journal {
         let taken = usize::try_from(taken).unwrap_or(usize::MAX);
         let refused = self.usage.why_refused(if taken > TAKEN_UNSEEN { taken } else { 0 });
         let is_refused = refused.is_some();
-        self.last_error = refused.or(self.last_error.take());
+        refused.into_iter().for_each(|why| self.end_for_want(why));
         is_refused
     }
 

@@ -97,10 +97,7 @@ impl Code {
             let save = function::<(), (Vec<u8>,)>(home, instance, SAVE)?;
             save.call(home.context(), ())
         });
-        let (saved,) = saved.map_err(|message| {
-            let function = SAVE;
-            MigrateError::Trapped { side, function, message }
-        })?;
+        let (saved,) = saved.map_err(|message| trapped(&mut instance, side, SAVE, message))?;
         if saved.len() > SAVED_BYTES_MAX {
             return Err(MigrateError::TooLarge(saved.len()));
         }
@@ -121,17 +118,29 @@ impl Code {
         if !self.migrates() {
             return Err(MigrateError::NoInterface(side));
         }
-        let trapped = |message| MigrateError::Trapped { side, function: LOAD, message };
         let loaded = instance.run(|home, instance| {
             let load = function::<(&[u8],), (Result<(), String>,)>(home, instance, LOAD)?;
             load.call(home.context(), (saved,))
         });
-        let (loaded,) = loaded.map_err(trapped)?;
+        let (loaded,) = loaded.map_err(|message| trapped(&mut instance, side, LOAD, message))?;
         loaded.map_err(|words| MigrateError::Refused(printable(&words)))?;
-        let delta = instance.changed(&snapshot).map_err(trapped)?;
+        let delta = instance.changed(&snapshot);
+        let delta = delta.map_err(|message| trapped(&mut instance, side, LOAD, message))?;
         snapshot.apply(&delta).expect("a delta that was taken from this state fits it");
         Ok((instance, snapshot))
     }
+}
+
+fn trapped(
+    instance: &mut Instance,
+    side: Side,
+    function: &'static str,
+    message: String,
+) -> MigrateError {
+    if instance.lacked() {
+        return MigrateError::Instance { side, source: RestoreError::System(message) };
+    }
+    MigrateError::Trapped { side, function, message }
 }
 
 /// Whether an instance of a component can take part. One that exports the interface with other types

@@ -21,8 +21,8 @@ use crate::net::{
 };
 use crate::player::{Codes, Context, Follower, Guardian, LastTraps, Roster};
 use crate::protocol::{
-    Announcement, CodeHash, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId, Plan, PlayerId,
-    PlayerRecord, Writer, may_be_number_of, sentence,
+    Announcement, CodeHash, DeploymentChange, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId,
+    Plan, PlayerId, PlayerRecord, Writer, may_be_number_of, sentence,
 };
 use crate::storage::Store;
 
@@ -121,8 +121,13 @@ impl Node {
         let (codes, founding) =
             load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;
         let codes = Arc::new(codes);
-        let hash = founding.code;
+        let (hash, founded) = (founding.code, founding.clone());
         Box::pin(joining::enter(&cluster, &announcement, &joins, settings, founding)).await?;
+        if directory.deployments().newest().is_none() {
+            // The one that began the cluster ended before it could say so.
+            let change = DeploymentChange::Deploy { after: 0, plan: founded };
+            drop(directory.deploy(change).await?);
+        }
         if let Some(path) = chosen {
             warn_of_other_code(&directory, hash, &path);
         }

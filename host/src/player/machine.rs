@@ -38,7 +38,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use dialogue::{Action, Event, Origin, RestoreFailure, Story, Ticket};
-pub use migrating::{StepFailure, Way};
+pub use migrating::{FirstCalls, StepFailure, Way};
 pub use waking::Rested;
 
 use crate::limits::{APPEND_DEADLINE, MAILBOX_CALLS_MAX, STEP_RETRY};
@@ -188,6 +188,8 @@ pub struct View<'a> {
     pub shunned: &'a Shunned,
     /// Which code players should run, as far as it is here.
     pub rollout: &'a Rollout,
+    /// Whether the directory has a leader, as far as is known: without one it names nothing.
+    pub has_leader: bool,
 }
 
 impl View<'_> {
@@ -347,7 +349,8 @@ impl Machine {
             }
             Event::Open => self.handle_open(view, out),
             Event::Returned { value, delta } => self.handle_returned(value, delta, view, out),
-            Event::Trapped { message } => self.handle_trapped(message, view, out),
+            Event::Trapped { message, lacked } => self.handle_trapped(message, lacked, view, out),
+            Event::Reported => self.handle_reported(),
             Event::Migrated { snapshot } => self.handle_migrated(snapshot, view, out),
             Event::NotMigrated(failure) => self.handle_not_migrated(failure, view, out),
             Event::Refused { error } => self.handle_refused(error, out),

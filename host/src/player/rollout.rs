@@ -41,8 +41,12 @@ impl Rollout {
     }
 }
 
-/// Pause before code that could not be had is looked for again.
+/// Pause before code that could not be had is looked for again, the first time. It grows up to
+/// [`LOOK_AT_ALL`].
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Time after which a deployment has proved itself although some player has not come to it: one whose
+/// copies cannot be reached may never do.
+const PROBATION_TIME_MAX: Duration = PROBATION_TIME.saturating_mul(6);
 
 /// Time after which all is looked at again although no deployment has changed: some code is not used any
 /// more.
@@ -66,8 +70,10 @@ pub struct Follower {
 #[derive(Debug, Default)]
 struct Used {
     codes: BTreeSet<CodeHash>,
-    /// Whether some player has to go over to other code.
-    due: bool,
+    /// The code to which players have to go over.
+    wanted: BTreeSet<CodeHash>,
+    /// The deployments with which the players were looked at.
+    deployments: Arc<Deployments>,
 }
 
 impl Follower {
@@ -81,22 +87,26 @@ impl Follower {
         let (rollout, watch) = watch::channel(Arc::default());
         let deployments = directory.watch_deployments();
         let mut follower = Self { me, directory, codes, deployments, rollout, probation: None };
-        follower.bring().await;
+        let deployments = follower.deployments.borrow_and_update().clone();
+        let used = Used { deployments, ..Used::default() };
+        follower.bring(&used).await;
         (follower, watch)
     }
 
     /// Follows until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let follow = async {
+            let mut again = LOOK_AGAIN;
             loop {
-                let complete = self.bring().await;
                 let used = self.used().await;
-                let complete = self.secure(&used).await && complete;
+                let mut complete = self.bring(&used).await;
+                complete &= self.secure(&used).await;
                 self.settle(&used).await;
-                let patience = match (complete, used.due) {
-                    (false, _) => LOOK_AGAIN,
-                    (true, true) => LOOK_AT_THOSE_ON_THEIR_WAY,
-                    (true, false) => LOOK_AT_ALL,
+                again = if complete { LOOK_AGAIN } else { (again * 2).min(LOOK_AT_ALL) };
+                let patience = match (complete, used.wanted.is_empty()) {
+                    (false, _) => again,
+                    (true, false) => LOOK_AT_THOSE_ON_THEIR_WAY,
+                    (true, true) => LOOK_AT_ALL,
                 };
                 self.collect(used).await;
                 if matches!(timeout(patience, self.deployments.changed()).await, Ok(Err(_))) {
@@ -110,19 +120,23 @@ impl Follower {
         }
     }
 
-    /// Loads the code that may be wanted, the newest first. Returns whether all of it is here.
-    async fn bring(&mut self) -> bool {
-        let deployments = self.deployments.borrow_and_update().clone();
-        self.publish(&deployments);
+    /// Loads the code that may be wanted, the newest first, until there are other deployments. Returns
+    /// whether all of it is here.
+    async fn bring(&mut self, used: &Used) -> bool {
+        self.publish();
         let mut complete = true;
-        let kept = deployments.kept_code();
-        let newest_first = deployments.newest_first().map(|deployment| deployment.plan.code);
-        for hash in newest_first.filter(|hash| kept.contains(hash)) {
+        let kept = used.deployments.kept_code();
+        let newest_first = used.deployments.newest_first().map(|deployment| deployment.plan.code);
+        let wanted = |hash: &CodeHash| kept.contains(hash) || used.wanted.contains(hash);
+        for hash in newest_first.filter(wanted) {
+            if self.deployments.has_changed().unwrap_or(false) {
+                return false;
+            }
             if self.codes.loaded(hash).is_some() {
                 continue;
             }
             match self.codes.find(hash, &self.others()).await {
-                Ok(_) => self.publish(&deployments),
+                Ok(_) => self.publish(),
                 Err(error) => {
                     complete = false;
                     let error = sentence(&error);
@@ -133,8 +147,8 @@ impl Follower {
         complete
     }
 
-    fn publish(&self, deployments: &Arc<Deployments>) {
-        let (deployments, loaded) = (deployments.clone(), self.codes.ready());
+    fn publish(&self) {
+        let (deployments, loaded) = (self.directory.deployments(), self.codes.ready());
         let new = Rollout { deployments, loaded };
         self.rollout.send_if_modified(|known| {
             let changed = **known != new;
@@ -151,10 +165,12 @@ impl Follower {
         alive.filter(|id| *id != self.me).collect()
     }
 
-    /// Looks at all players.
-    async fn used(&self) -> Used {
-        let deployments = self.directory.deployments();
-        let mut used = Used { codes: deployments.kept_code(), due: false };
+    /// Looks at all players. What is known of the deployments is told at once.
+    async fn used(&mut self) -> Used {
+        let deployments = self.deployments.borrow_and_update().clone();
+        self.publish();
+        let (codes, wanted) = (deployments.kept_code(), BTreeSet::new());
+        let mut used = Used { codes, wanted, deployments };
         let mut after: Option<PlayerId> = None;
         loop {
             let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
@@ -162,8 +178,9 @@ impl Follower {
             after = Some(last.clone());
             for (player, record) in &page {
                 used.codes.insert(record.code);
-                let due = || deployments.step_for(player, record.code).is_some();
-                used.due |= record.quarantine().is_none() && due();
+                let step = used.deployments.step_for(player, record.code);
+                let step = step.filter(|_| record.quarantine().is_none());
+                used.wanted.extend(step.map(|step| step.code));
             }
             // Many pages may follow, and calls want the thread.
             tokio::task::yield_now().await;
@@ -195,7 +212,9 @@ impl Follower {
         let now = clock::now();
         let known = self.probation.filter(|(known, _)| *known == number);
         let (_, since) = *self.probation.insert(known.unwrap_or((number, now)));
-        let is_over = now.duration_since(since) >= PROBATION_TIME && !used.due;
+        let known_for = now.duration_since(since);
+        let is_over = known_for >= PROBATION_TIME
+            && (used.wanted.is_empty() || known_for >= PROBATION_TIME_MAX);
         if is_over && self.directory.is_leader() {
             match self.directory.deploy(DeploymentChange::Settle { number }).await {
                 Ok(_) => tracing::info!(deployment = number, "it has proved itself"),
@@ -204,11 +223,14 @@ impl Follower {
         }
     }
 
-    /// Drops what nobody uses.
+    /// Drops what nobody uses. Were there other deployments since the players were looked at, some may
+    /// have come to what nobody ran before: then nothing is dropped.
     async fn collect(&self, mut used: Used) {
-        // It may have been deployed while others were looked at.
         let deployments = self.directory.deployments();
-        used.codes.extend(deployments.kept_code());
+        if !Arc::ptr_eq(&deployments, &used.deployments) {
+            return;
+        }
+        used.codes.append(&mut used.wanted);
         let codes = self.codes.clone();
         let collect =
             tokio::task::spawn_blocking(move || codes.keep_only(&used.codes, &deployments));
@@ -216,8 +238,7 @@ impl Follower {
         let gone = collect.await.unwrap_or_default();
         if gone > 0 {
             tracing::info!(codes = gone, "dropped code that no player runs");
-            let deployments = self.directory.deployments();
-            self.publish(&deployments);
+            self.publish();
         }
     }
 }

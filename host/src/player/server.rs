@@ -306,8 +306,7 @@ impl Server {
                 self.look_out();
                 self.look_around()
             }
-            // Only what came of it matters, and that shows in the rollout.
-            Happening::Reported => Event::Tick,
+            Happening::Reported => Event::Reported,
             Happening::Stopping => Event::Stop,
         }
     }
@@ -370,7 +369,8 @@ impl Server {
         let keepers_wanted = usize::from(self.settings.borrow().keepers);
         let (shunned, rollout) = (self.context.shunned.borrow(), self.rollout.borrow());
         let (now, shunned, rollout) = (clock::now(), &*shunned, &**rollout);
-        let view = View { now, nodes, keepers_wanted, shunned, rollout };
+        let has_leader = self.context.directory.leader().is_some();
+        let view = View { now, nodes, keepers_wanted, shunned, rollout, has_leader };
         let mut actions = Vec::new();
         self.machine.handle(event, view, &mut actions);
         actions
@@ -424,7 +424,8 @@ impl Server {
         // The state is about to change.
         self.remember_trap();
         let (Some(instance), Some(state)) = (&mut self.instance, self.machine.state()) else {
-            return Event::Trapped { message: "the instance is gone".to_owned() };
+            let (message, lacked) = ("the instance is gone".to_owned(), true);
+            return Event::Trapped { message, lacked };
         };
         let began = clock::now();
         let outcome = instance.call(&call.operation, &state.snapshot);
@@ -434,9 +435,9 @@ impl Server {
             CallOutcome::Returned { value, delta } => Event::Returned { value, delta },
             CallOutcome::Refused(misfit) => Event::Refused { error: refusal(misfit) },
             CallOutcome::Trapped { message } => {
-                self.instance = None;
+                let lacked = self.instance.take().is_some_and(|mut instance| instance.lacked());
                 self.trapped = Some(TrappedCall { call, message: message.clone() });
-                Event::Trapped { message }
+                Event::Trapped { message, lacked }
             }
         }
     }

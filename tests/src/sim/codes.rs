@@ -217,11 +217,27 @@ impl World {
     }
 
     /// A server tells the directory that a player failed, until it has heard.
-    pub(super) fn report(&mut self, slot: Slot, change: DeploymentChange) {
-        if self.can_commit(slot) {
-            return self.append_deployment(change);
+    pub(super) fn report(
+        &mut self,
+        slot: Slot,
+        player: PlayerId,
+        server: u64,
+        change: DeploymentChange,
+    ) {
+        // What nobody waits for any more is not told.
+        if self.server(slot, &player, server).is_none() {
+            return;
         }
-        self.after_to(100 * MS, slot, What::Report { change });
+        if !self.can_commit(slot) || self.rng.percent(30) {
+            let what = What::Report { player, server, change };
+            return self.after_to(100 * MS, slot, what);
+        }
+        self.append_deployment(change);
+        self.after_to(MS, slot, What::Reported { player, server });
+    }
+
+    pub(super) fn reported(&mut self, slot: Slot, player: &PlayerId, server: u64) {
+        self.server_event(slot, player, server, Event::Reported);
     }
 
     /// Whether each player that can be restored runs what it should.

@@ -128,7 +128,8 @@ pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> E
         Operation::Reward(Term::Text(text)) => {
             // What it has written by then must not be seen by anybody.
             memory[..TOTAL_BYTES].copy_from_slice(&i64::MIN.to_le_bytes());
-            return Event::Trapped { message: format!("not an integer: {text}") };
+            let message = format!("not an integer: {text}");
+            return Event::Trapped { message, lacked: false };
         }
     };
     let value = before + points;

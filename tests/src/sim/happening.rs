@@ -129,7 +129,9 @@ pub(super) enum What {
     /// Code is ready to run.
     Loaded { code: CodeHash },
     /// The directory is told of a player that failed.
-    Report { change: DeploymentChange },
+    Report { player: PlayerId, server: u64, change: DeploymentChange },
+    /// The directory has heard of it.
+    Reported { player: PlayerId, server: u64 },
     /// Changes were perhaps decided.
     Undecided { jobs: Vec<Job> },
     /// A server waits no longer for its change.

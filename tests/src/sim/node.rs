@@ -210,7 +210,8 @@ impl World {
             What::Learn { index } => self.learn(slot, index),
             What::Decided { jobs, outcomes, index } => self.decided(slot, jobs, outcomes, index),
             What::Loaded { code } => self.loaded(slot, code),
-            What::Report { change } => self.report(slot, change),
+            What::Report { player, server, change } => self.report(slot, player, server, change),
+            What::Reported { player, server } => self.reported(slot, &player, server),
             What::Undecided { jobs } => self.undecided(slot, jobs),
             What::ChangeLate { job } => self.change_late(slot, job),
             What::Call { op, attempt, call, left } => {

@@ -175,7 +175,8 @@ impl World {
         let mut out = Vec::new();
         let keepers_wanted = usize::from(process.view.settings().keepers);
         let (nodes, shunned, rollout) = (&process.nodes[..], &process.shunned, &process.rollout);
-        let view = View { now, nodes, keepers_wanted, shunned, rollout };
+        let has_leader = self.log.leader.is_some();
+        let view = View { now, nodes, keepers_wanted, shunned, rollout, has_leader };
         server.machine.handle(event, view, &mut out);
         todo.extend(out);
     }
@@ -238,7 +239,8 @@ impl World {
             Action::Migrate(step) => return self.migrate(slot, player, id, step),
             Action::Report { deployment: number, reason } => {
                 let player = player.clone();
-                self.report(slot, DeploymentChange::Failed { number, player, reason });
+                let change = DeploymentChange::Failed { number, player: player.clone(), reason };
+                self.report(slot, player, id, change);
             }
             Action::GiveUp => self.server(slot, player, id)?.memory = None,
             Action::Rest(rested) => {
@@ -304,7 +306,7 @@ impl World {
         let strange = mark_in(memory).filter(|mark| *mark != number_of(code));
         let mut event = call_guest(memory, call, code);
         if traps {
-            event = Event::Trapped { message: "bad code".to_owned() };
+            event = Event::Trapped { message: "bad code".to_owned(), lacked: false };
         }
         if matches!(event, Event::Trapped { .. }) {
             server.memory = None;

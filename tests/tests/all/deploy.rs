@@ -142,7 +142,8 @@ fn players_without_a_way_are_left_or_reset_only_when_a_person_says_so() {
     for words in ["1 on code", "does not export `migrate`", "`--pin`", "`--reset`"] {
         assert!(refused.message.contains(words), "{}", refused.message);
     }
-    let checked = via.deployed(&other, &["--check"]);
+    let checked = via.start_deploy(&other, &["--check"]).finish();
+    let checked: Deployed = checked.ended(1).expect("what would become of them");
     assert_eq!((checked.deployment, checked.players[0].fate.as_str()), (None, "stranded"));
     assert_eq!(via.try_deployments().expect("the deployments").len(), 1, "nothing was changed");
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::ReachArgs;
+use crate::limits::FAILED_PLAYERS_MAX;
 
 /// Options of `host deploy`, at a shell and at a prompt.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,7 @@ pub(in crate::cli) struct DeployArgs {
     pub(in crate::cli) reset: bool,
     /// Take it back when more players than this fail on it
     #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..FAILED_PLAYERS_MAX as i64))]
     pub(in crate::cli) max_failures: u32,
     /// Let a player fail when more than this of its first ten calls trap
     #[arg(long, value_name = "N", default_value_t = 3)]

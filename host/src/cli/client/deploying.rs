@@ -12,8 +12,13 @@ use crate::protocol::{
 /// What to do when nobody knows whether something was deployed.
 const DEPLOY_AGAIN: &str = "look at `host code list` before you deploy it again";
 
-/// Pause between two looks at how far the players are.
+/// Pause between the first two looks at how far the players are; each looks at all of them.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Pause between later ones.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Time without any progress after which nobody waits any more: a player whose copies cannot be
+/// reached may never come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How far players have come to a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,15 +128,21 @@ impl<A: Ask> Client<A> {
         number: u64,
     ) -> Result<Option<Progress>, Failed> {
         let until = clock::now() + reach.deadline;
+        let (mut least, mut since, mut pause) = (u64::MAX, clock::now(), LOOK_PAUSE);
         loop {
             let list = self.deployments(reach).await?;
-            let due = list.iter().map(|listing| listing.due).sum();
+            let (now, due) = (clock::now(), list.iter().map(|listing| listing.due).sum());
+            if due < least {
+                (least, since) = (due, now);
+            }
             let listing = list.into_iter().find(|listing| listing.number == number);
             let Some(listing) = listing else { return Ok(None) };
-            if due == 0 || clock::now() + LOOK_PAUSE >= until {
+            let tired = now.duration_since(since) > PATIENCE || now + pause >= until;
+            if due == 0 || tired {
                 return Ok(Some(Progress { listing, due }));
             }
-            tokio::time::sleep(LOOK_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
         }
     }
 }

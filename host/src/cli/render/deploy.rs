@@ -19,7 +19,8 @@ pub(in crate::cli) fn deployed(
     progress: Option<&Progress>,
 ) -> Rendered {
     let withdrawn = progress.and_then(Progress::withdrawn);
-    let exit = if withdrawn.is_some() { Exit::NotApplied } else { Exit::Done };
+    let stranded = report.classes.iter().any(|it| matches!(it.fate, Fate::Stranded { .. }));
+    let exit = if withdrawn.is_some() || stranded { Exit::NotApplied } else { Exit::Done };
     let text = match format {
         Format::Json => deployed_json(name, report, progress),
         Format::Text => deployed_text(name, report, progress),
@@ -32,6 +33,9 @@ fn deployed_text(name: &str, report: &DeployReport, progress: Option<&Progress>)
     let name = harmless(name);
     let mut lines = match number {
         Some(number) => vec![format!("deployed {name}, code {code}, as deployment {number}")],
+        None if classes.iter().any(|it| matches!(it.fate, Fate::Stranded { .. })) => vec![format!(
+            "{name}, code {code}, can be deployed only with --pin or --reset; nothing was changed"
+        )],
         None => vec![format!("{name}, code {code}, can be deployed; nothing was changed")],
     };
     for CodeClass { code, name, fate, players } in classes {

@@ -46,6 +46,8 @@ pub enum Event {
     Trapped {
         /// Why.
         message: String,
+        /// Whether that is what this machine lacks now: nothing is wrong with the code or the call.
+        lacked: bool,
     },
     /// An instance holds `state` now.
     Restored {
@@ -61,6 +63,8 @@ pub enum Event {
     },
     /// The player did not come to other code. An instance of the old code holds `state`, as before.
     NotMigrated(StepFailure),
+    /// The directory has heard of a failure that it was told of.
+    Reported,
     /// The directory decided a change, or did not say in time.
     Changed(Option<ChangeOutcome>),
     /// A keeper replied, or did not.
@@ -106,7 +110,7 @@ pub enum Action {
     /// Make an instance of other code that holds the player, in the [`Way`](super::Way) that its
     /// state allows; then `Migrated` or `NotMigrated`, before any other event.
     Migrate(Step),
-    /// Tell the directory that the player failed on a deployment, until it has heard.
+    /// Tell the directory that the player failed on a deployment, until it has heard; then `Reported`.
     Report {
         /// The deployment.
         deployment: u64,

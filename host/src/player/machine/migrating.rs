@@ -51,13 +51,24 @@ pub(super) struct Migrating {
     urged: bool,
     /// Whether it had rested, and does again.
     was_at_rest: bool,
+    /// Whether there was an instance of the old code.
+    had_instance: bool,
     /// The first calls on code that has not proved itself.
-    first_calls: Option<FirstCalls>,
+    pub(super) first_calls: Option<FirstCalls>,
+    /// Failures that the directory has not heard of yet.
+    reports: u32,
 }
 
-/// How the first calls on new code ended.
-#[derive(Debug)]
-struct FirstCalls {
+impl Migrating {
+    /// Whether the directory has still to hear of a failure.
+    pub(super) fn is_reporting(&self) -> bool {
+        self.reports > 0
+    }
+}
+
+/// How the first calls of a player on new code ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstCalls {
     deployment: u64,
     calls: u32,
     traps: u32,
@@ -81,9 +92,10 @@ impl Machine {
         if !self.unanswered.is_empty() || self.executing.is_some() || self.crashed.is_some() {
             return true;
         }
+        let goes_back = self.goes_back(step);
         match self.life {
-            // An instance of the old code shows that there is nothing wrong with its state.
-            Life::None | Life::Unasked => {
+            // It needs one that saves. One who only goes back needs none.
+            Life::None | Life::Unasked if !goes_back => {
                 if self.restore_at.is_none_or(|at| at <= view.now) {
                     self.migrating.was_at_rest = self.queue.is_empty();
                     self.life = Life::Coming;
@@ -91,20 +103,41 @@ impl Machine {
                 }
             }
             Life::Coming => {}
+            Life::None | Life::Unasked => {
+                self.migrating.was_at_rest = self.queue.is_empty();
+                self.begin_step(step, out);
+            }
             Life::Live => self.begin_step(step, out),
         }
         true
+    }
+
+    /// Makes the step out of quarantine if there is one: a player whose state cannot be restored can
+    /// still become what it was before it came to this code. Returns whether it does.
+    pub(super) fn leaves_quarantine(&mut self, view: View<'_>, out: &mut Vec<Action>) -> bool {
+        let step = self.step_due(view).filter(|step| self.goes_back(*step));
+        let quiet = self.unanswered.is_empty() && self.life != Life::Coming;
+        let Some(step) = step.filter(|_| quiet) else { return false };
+        self.migrating.was_at_rest = self.queue.is_empty();
+        self.begin_step(step, out);
+        true
+    }
+
+    fn goes_back(&self, step: Step) -> bool {
+        self.state.as_ref().is_some_and(|state| matches!(Way::of(state, step), Way::Back(_)))
     }
 
     fn step_due(&self, view: View<'_>) -> Option<Step> {
         let step = view.rollout.step_for(&self.player, self.state.as_ref()?.code)?;
         let failed = self.migrating.failed == Some(step.deployment);
         let pauses = self.migrating.pause.is_some_and(|until| view.now < until);
-        (!failed && !pauses).then_some(step)
+        // Nobody waits for a majority that may not come, while those that are named are good.
+        (!failed && !pauses && view.has_leader).then_some(step)
     }
 
     fn begin_step(&mut self, step: Step, out: &mut Vec<Action>) {
         self.migrating.under_way = Some(step);
+        self.migrating.had_instance = self.life == Life::Live;
         self.life = Life::Coming;
         out.push(Action::Migrate(step));
     }
@@ -128,6 +161,7 @@ impl Machine {
         self.life = Life::Live;
         self.used = Some(view.now);
         self.migrating.first_calls = None;
+        self.leave_failures_behind();
         if std::mem::take(&mut self.migrating.was_at_rest) && self.queue.is_empty() {
             self.life = Life::Unasked;
             out.push(Action::GiveUp);
@@ -148,7 +182,7 @@ impl Machine {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        self.life = Life::Live;
+        self.life = if self.migrating.had_instance { Life::Live } else { Life::Unasked };
         let reason = match failure {
             StepFailure::Here(reason) => {
                 self.migrating.pause = Some(view.now + STEP_AGAIN);
@@ -157,12 +191,13 @@ impl Machine {
             StepFailure::Code(reason) => {
                 self.migrating.failed = Some(step.deployment);
                 let deployment = step.deployment;
-                out.push(Action::Report { deployment, reason: reason.clone() });
+                self.report(deployment, reason.clone(), out);
                 reason
             }
         };
         self.migrating.urged = false;
-        if std::mem::take(&mut self.migrating.was_at_rest) && self.queue.is_empty() {
+        let was_at_rest = std::mem::take(&mut self.migrating.was_at_rest);
+        if was_at_rest && self.queue.is_empty() && self.life == Life::Live {
             self.life = Life::Unasked;
             out.push(Action::GiveUp);
         }
@@ -193,10 +228,37 @@ impl Machine {
             if let Some(message) = trap.filter(|_| traps > probation.traps_max) {
                 first.calls = FIRST_CALLS;
                 let reason = format!("trapped in {traps} of its first {calls} calls: {message}");
-                out.push(Action::Report { deployment, reason });
+                self.report(deployment, reason, out);
             }
         }
         self.migrating.first_calls = Some(first);
+    }
+}
+
+impl Machine {
+    /// The player fails on the deployment that its code is of, if that has not proved itself.
+    pub(super) fn fail_on_probation(
+        &mut self,
+        reason: String,
+        view: View<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let code = self.state.as_ref().map(|state| state.code);
+        let deployments = &view.rollout.deployments;
+        let probation = code.and_then(|code| deployments.probation_of(&self.player, code));
+        if let Some(probation) = probation {
+            self.report(probation.deployment, reason, out);
+        }
+    }
+
+    /// Has the directory hear of a failure. The player does not rest before it has.
+    fn report(&mut self, deployment: u64, reason: String, out: &mut Vec<Action>) {
+        self.migrating.reports += 1;
+        out.push(Action::Report { deployment, reason });
+    }
+
+    pub(super) fn handle_reported(&mut self) {
+        self.migrating.reports = self.migrating.reports.saturating_sub(1);
     }
 }
 

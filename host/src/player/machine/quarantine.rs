@@ -114,9 +114,11 @@ impl Machine {
         self.tally = None;
         let failed = self.record.as_ref().and_then(|record| record.failed.as_deref());
         match failed {
-            Some(FailedRestores { times, .. }) if self.is_quarantined() => {
+            Some(FailedRestores { times, reason, .. }) if self.is_quarantined() => {
                 out.push(Action::Tell(Story::Quarantined { times: *times }));
+                let reason = format!("its state could not be restored: {reason}");
                 self.restore_at = None;
+                self.fail_on_probation(reason, view, out);
             }
             Some(FailedRestores { times, .. }) => {
                 let pause = RESTORE_RETRY * 4_u32.saturating_pow(times.saturating_sub(1));
@@ -133,6 +135,13 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// The player has become something else: what was counted of its restores says nothing of that.
+    pub(super) fn leave_failures_behind(&mut self) {
+        let failed = self.record.as_ref().is_some_and(|record| record.failed.is_some());
+        self.tally = failed.then_some(Tally::Ended);
+        self.restore_at = None;
     }
 
     /// Whether nobody tries to restore the player any more.

@@ -16,6 +16,9 @@ impl Machine {
     /// Executes the next call if one waits and may run.
     pub(super) fn pump(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Active) && self.is_quarantined() {
+            if self.leaves_quarantine(view, out) {
+                return;
+            }
             return self.refuse_in_quarantine(view, out);
         }
         // It waited for what was executed before.
@@ -108,7 +111,9 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let Some(waiting) = self.executing.take() else { return };
-        self.count_first_call(None, view, out);
+        if waiting.counts {
+            self.count_first_call(None, view, out);
+        }
         let Some(state) = &mut self.state else { return };
         let reads = matches!(waiting.call.operation, Operation::Points | Operation::Recover(_));
         if delta.is_empty() && reads {
@@ -152,11 +157,14 @@ impl Machine {
     pub(super) fn handle_trapped(
         &mut self,
         message: String,
+        lacked: bool,
         view: View<'_>,
         out: &mut Vec<Action>,
     ) {
         let Some(waiting) = self.executing.take() else { return };
-        self.count_first_call(Some(&message), view, out);
+        if waiting.counts && !lacked {
+            self.count_first_call(Some(&message), view, out);
+        }
         self.life = Life::Coming;
         self.crashed = Some((waiting, message));
         out.push(Action::Restore);

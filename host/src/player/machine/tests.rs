@@ -44,6 +44,7 @@ struct World {
     now: Instant,
     shunned: Shunned,
     rollout: Rollout,
+    has_leader: bool,
     copies: Vec<KeeperCopy>,
     change: Option<PlayerChange>,
     total: i64,
@@ -58,8 +59,20 @@ impl World {
         let (copies, change) = (Vec::new(), None);
         let now = crate::clock::now();
         let (shunned, rollout) = Default::default();
-        let (wanted, total, quiet) = (1, 0, true);
-        Self { machine, nodes, wanted, now, shunned, rollout, copies, change, total, quiet }
+        let (wanted, total, quiet, has_leader) = (1, 0, true, true);
+        Self {
+            machine,
+            nodes,
+            wanted,
+            now,
+            shunned,
+            rollout,
+            has_leader,
+            copies,
+            change,
+            total,
+            quiet,
+        }
     }
 
     /// A player that is served with one keeper, node 2.
@@ -98,7 +111,8 @@ impl World {
         let mut out = Vec::new();
         let (now, nodes, keepers_wanted) = (self.now, &self.nodes[..], self.wanted);
         let (shunned, rollout) = (&self.shunned, &self.rollout);
-        let view = View { now, nodes, keepers_wanted, shunned, rollout };
+        let has_leader = self.has_leader;
+        let view = View { now, nodes, keepers_wanted, shunned, rollout, has_leader };
         self.machine.handle(event, view, &mut out);
         let mut told = Vec::new();
         for action in out {
@@ -145,7 +159,9 @@ impl World {
             Action::Migrate(step) => format!("migrate {}", step.code.0[0]),
             Action::Report { deployment, reason } => format!("report {deployment}: {reason}"),
             Action::GiveUp => "give up".to_owned(),
-            Action::Rest(Rested { generation, seq }) => format!("rest at {seq} under {generation}"),
+            Action::Rest(Rested { generation, seq, .. }) => {
+                format!("rest at {seq} under {generation}")
+            }
             Action::Change(change) => {
                 let spoken = |node: &u64| !self.quiet || *node != ME.node.0;
                 let keepers = change.keepers.iter().map(|k| k.node.0);
@@ -319,7 +335,7 @@ fn a_trap_restores_the_state_before_and_answers_after_the_keeper_confirmed() {
     let mut world = World::serving();
     world.call(2, 0);
     let message = "not an integer".to_owned();
-    assert_eq!(world.feed(Event::Trapped { message }), ["restore"]);
+    assert_eq!(world.feed(Event::Trapped { message, lacked: false }), ["restore"]);
     assert_eq!(world.call(3, 2), Vec::<String>::new());
     assert_eq!(world.restored(), ["confirm 2 #2", "execute"]);
     assert_eq!(world.acknowledged(2), ["answer 2: crash at 1"]);

@@ -11,6 +11,7 @@
 
 use std::time::Instant;
 
+use super::migrating::FirstCalls;
 use super::opening::{is_reachable, problem};
 use super::{Acking, Action, Life, Machine, Phase, Retry, Story, View};
 use crate::limits::STEP_DEADLINE;
@@ -24,6 +25,8 @@ pub struct Rested {
     pub generation: Generation,
     /// The position that each of its keepers has acknowledged.
     pub seq: Seq,
+    /// How its first calls on code that has not proved itself ended, if it runs such code.
+    pub first_calls: Option<FirstCalls>,
 }
 
 /// A player that was at rest, whose own copy is being read.
@@ -51,7 +54,8 @@ impl Machine {
             return;
         }
         if self.is_whole(view) {
-            let rested = Rested { generation: self.generation(), seq: self.seq() };
+            let (generation, seq) = (self.generation(), self.seq());
+            let rested = Rested { generation, seq, first_calls: self.migrating.first_calls };
             (self.phase, self.life) = (Phase::Closed, Life::None);
             out.push(Action::Rest(rested));
         } else if matches!(self.phase, Phase::Active) && self.life == Life::Live {
@@ -68,7 +72,8 @@ impl Machine {
             || self.crashed.is_some()
             || self.tally.is_some()
             || self.restore_at.is_some()
-            || self.deciding.is_some();
+            || self.deciding.is_some()
+            || self.migrating.is_reporting();
         !calls && self.life != Life::Coming && !self.stopping && !self.is_leaving(view)
     }
 
@@ -104,6 +109,7 @@ impl Machine {
         else {
             return false;
         };
+        self.migrating.first_calls = rested.first_calls;
         let until = view.now + STEP_DEADLINE;
         "its own node has not sent its copy".clone_into(&mut self.trouble);
         self.phase = Phase::Waking(Waking { copy, rested, until });

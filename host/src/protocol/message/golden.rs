@@ -188,7 +188,7 @@ fn requests_have_their_golden_bytes() {
         (Request::Keeper(KeeperRequest::Confirm(confirm)), "02010270310704010201"),
         (
             Request::Keeper(KeeperRequest::Seed(seed)),
-            "020202703107040102CODE010140011001050001090103000a00",
+            "020202703107040102CODE010140011001050001090103000a0000",
         ),
         (Request::Keeper(KeeperRequest::Fetch(fetch.clone())), "02030270310704010200"),
         (Request::Keeper(KeeperRequest::Release(release)), "020402703107040102"),
@@ -297,7 +297,7 @@ fn replies_have_their_golden_bytes() {
         (Reply::Keeper(KeeperReply::Acknowledged { seq: Seq(1) }), "020001"),
         (
             Reply::Keeper(KeeperReply::Fetched(Box::new(state()))),
-            "0201CODE010140011001050001090103000a00",
+            "0201CODE010140011001050001090103000a0000",
         ),
         (refused(Refusal::Fenced { generation: Generation(5) }), "02020005"),
         (refused(Refusal::Gap { have: Some(Seq(1)) }), "0202010101"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::protocol::{Audience, Crossing, DeploymentChange, Deployments, Plan, Step};
+use crate::protocol::{Audience, Crossing, DeploymentChange, Deployments, Plan, Step, Value};
 
 const OLD: CodeHash = CodeHash([0; 32]);
 const NEW: CodeHash = CodeHash([1; 32]);
@@ -42,7 +42,7 @@ impl World {
     }
 
     fn trapped(&mut self) -> Vec<String> {
-        self.feed(Event::Trapped { message: "boom".to_owned() })
+        self.feed(Event::Trapped { message: "boom".to_owned(), lacked: false })
     }
 }
 
@@ -129,7 +129,7 @@ fn a_player_that_rests_goes_over_and_rests_again() {
     ];
     let record =
         PlayerRecord { generation: Generation(1), owner, keepers, code: OLD, failed: None };
-    let rested = Rested { generation: Generation(1), seq: Seq(0) };
+    let rested = Rested { generation: Generation(1), seq: Seq(0), first_calls: None };
     let mut woken = World::new(Origin::Rested(record, rested), &[1, 2, 3]);
     woken.deploy_new(plan(NEW));
     assert_eq!(woken.feed(Event::Open), ["fetch 1 under 1"]);
@@ -239,4 +239,120 @@ fn players_on_a_node_that_leaves_go_over_elsewhere() {
     world.set_draining(1);
     let told = world.deploy_new(Plan { audience: Audience::All, ..plan(NEW) });
     assert!(!told.iter().any(|what| what.starts_with("migrate")), "{told:?}");
+}
+
+#[test]
+fn a_player_does_not_rest_before_the_directory_has_heard_of_its_failure() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    assert_eq!(world.feed(Event::Open), ["migrate 1"]);
+    let failure = StepFailure::Code("it refused".to_owned());
+    assert_eq!(world.not_migrated(failure), ["report 2: it refused"]);
+    assert_eq!(world.feed(Event::Rest), NOTHING);
+    assert_eq!(world.feed(Event::Reported), NOTHING);
+    assert_eq!(world.feed(Event::Rest), ["rest at 1 under 1"]);
+}
+
+#[test]
+fn what_a_machine_lacks_and_who_only_looks_says_nothing_about_new_code() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    world.changed(2);
+    for ticket in 3..=9 {
+        let message = "no memory".to_owned();
+        assert_eq!(world.feed(Event::Trapped { message, lacked: true }), ["restore"]);
+        world.restored();
+        world.call(ticket, 1);
+    }
+    world.returned();
+    for ticket in 20..=40 {
+        let player = "player1".parse().unwrap();
+        let call = Call { player, key: CallKey(ticket.into()), operation: Operation::Points };
+        let deadline = world.now + Duration::from_secs(10);
+        world.feed(Event::Call { ticket, call, deadline, counts: false });
+        world.feed(Event::Returned { value: Value::Points(0), delta: Delta::default() });
+    }
+    world.call(50, 1);
+    assert_eq!(world.trapped(), ["restore"]);
+    world.restored();
+    world.call(51, 1);
+    assert_eq!(world.trapped()[0], "report 2: trapped in 2 of its first 3 calls: boom");
+}
+
+#[test]
+fn first_calls_are_counted_on_after_a_rest() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    world.changed(2);
+    world.trapped();
+    world.restored();
+    world.acknowledged(2);
+    let mut out = Vec::new();
+    let (now, nodes) = (world.now, &world.nodes[..]);
+    let (shunned, rollout) = (&world.shunned, &world.rollout);
+    let (keepers_wanted, has_leader) = (1, true);
+    let view = View { now, nodes, keepers_wanted, shunned, rollout, has_leader };
+    world.machine.handle(Event::Rest, view, &mut out);
+    let Some(Action::Rest(rested)) = out.pop() else { panic!("{out:?}") };
+
+    let record = world.machine.record.clone().unwrap();
+    let state = world.machine.state().unwrap().clone();
+    let mut woken = World::new(Origin::Rested(record, rested), &[1, 2, 3]);
+    woken.rollout = world.rollout.clone();
+    woken.call(3, 1);
+    let own = KeeperReply::Fetched(Box::new(state));
+    woken.kept(0, Ok(own));
+    assert_eq!(woken.restored(), ["serving 2", "execute"]);
+    assert_eq!(woken.trapped()[0], "report 2: trapped in 2 of its first 2 calls: boom");
+}
+
+#[test]
+fn nothing_is_begun_that_nobody_could_name() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.has_leader = false;
+    assert_eq!(world.call(2, 5), ["execute"], "without a leader calls go on");
+    world.returned();
+    world.acknowledged(2);
+    world.has_leader = true;
+    assert_eq!(world.call(3, 5), ["migrate 1"]);
+}
+
+#[test]
+fn a_player_in_quarantine_becomes_what_it_was_before_it_came_there() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    world.changed(2);
+    world.trapped();
+    let spoiled = || Event::RestoreFailed(RestoreFailure::State("spoiled".to_owned()));
+    let mut told = world.feed(spoiled());
+    for generation in 3..=5 {
+        assert!(told.iter().any(|what| what.contains("failed")), "{told:?}");
+        told = world.changed(generation);
+        if generation < 5 {
+            world.call(generation, 1);
+            world.wait();
+            told = world.feed(spoiled());
+        }
+    }
+    let report = "report 2: its state could not be restored: spoiled".to_owned();
+    assert!(told.contains(&report), "{told:?}");
+    let (reason, player) = ("spoiled".to_owned(), "player1".parse().unwrap());
+    world.deploy(DeploymentChange::Failed { number: 2, player, reason });
+    assert_eq!(world.call(9, 1), ["migrate 0"], "without an instance of what cannot be restored");
+    assert!(world.migrated().iter().any(|what| what.starts_with("seed")));
+    let told = world.seeded(Ok(()));
+    assert!(told.iter().all(|what| !what.contains("failed")), "{told:?}");
+    let told = world.changed(6);
+    assert!(told.contains(&"execute".to_owned()), "{told:?}");
+    assert_eq!(world.code(), OLD);
 }

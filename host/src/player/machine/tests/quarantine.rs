@@ -40,7 +40,7 @@ fn in_quarantine() -> World {
 fn opened_again() -> World {
     let mut world = in_quarantine();
     let record = world.machine.record.clone().unwrap();
-    let rested = Rested { generation: Generation(10), seq: Seq(0) };
+    let rested = Rested { generation: Generation(10), seq: Seq(0), first_calls: None };
     let player = "player1".parse().unwrap();
     world.machine = Machine::new(player, ME, Origin::Rested(record, rested), 7, IDLE_AFTER);
     world
@@ -80,7 +80,7 @@ fn a_pause_is_kept_although_nobody_waits_when_it_begins() {
         let mut world = World::serving();
         world.call(2, 0);
         let message = "not an integer".to_owned();
-        world.feed(Event::Trapped { message });
+        world.feed(Event::Trapped { message, lacked: false });
         let told = fails(&mut world);
         assert_eq!(told, ["answer 2: error cannot", "change 1 -> [2] failed 1"]);
         assert_eq!(
@@ -155,7 +155,7 @@ fn a_failure_after_a_trap_is_counted_when_what_was_executed_is_acknowledged() {
     assert_eq!(world.returned(), ["append 2 #2 seq2"]);
     world.call(3, 0);
     let message = "not an integer".to_owned();
-    assert_eq!(world.feed(Event::Trapped { message }), ["restore"]);
+    assert_eq!(world.feed(Event::Trapped { message, lacked: false }), ["restore"]);
     assert_eq!(fails(&mut world), ["answer 3: error cannot"], "who trapped is told at once");
     assert!(world.call(4, 1).is_empty());
     assert_eq!(world.acknowledged(2), ["answer 2: 5", "change 1 -> [2] failed 1"]);
@@ -237,7 +237,7 @@ fn an_operator_releases_a_player_and_the_next_call_restores_it() {
     let message = "not an integer".to_owned();
     world.acknowledged_by(2, 1);
     world.call(4, 0);
-    world.feed(Event::Trapped { message });
+    world.feed(Event::Trapped { message, lacked: false });
     assert_eq!(fails(&mut world), ["answer 4: error cannot", "change 11 -> [2] failed 1"]);
 }
 
@@ -272,7 +272,7 @@ fn nothing_is_opened_for_an_operator_who_is_mistaken() {
         assert_eq!(none.ask(1, operation.clone(), 1), refused);
         let mut well = World::new(Origin::Known(record(1, 2)), &[1, 2]);
         assert_eq!(well.ask(1, operation.clone(), 1), refused);
-        let rested = Rested { generation: Generation(5), seq: Seq(0) };
+        let rested = Rested { generation: Generation(5), seq: Seq(0), first_calls: None };
         let mut resting = World::new(Origin::Rested(record(1, 2), rested), &[1, 2]);
         let told = resting.ask(1, operation.clone(), 1);
         assert_eq!(told, ["answer 1: error not_quarantined", "rest at 0 under 5"]);

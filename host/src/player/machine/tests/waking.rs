@@ -2,7 +2,7 @@
 
 use super::*;
 
-const RESTED: Rested = Rested { generation: Generation(1), seq: Seq(1) };
+const RESTED: Rested = Rested { generation: Generation(1), seq: Seq(1), first_calls: None };
 
 /// The record of a player that rests on this node with a keeper on node 2.
 fn resting() -> PlayerRecord {
