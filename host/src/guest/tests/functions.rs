@@ -260,18 +260,24 @@ fn interfaces() -> Vec<u8> {
     let functions = r#"
         (func (export "one") (result i32) (i32.const 1))
         (func (export "two") (result i32) (i32.const 2))
-        (func (export "save") (result i32) (i32.const 0))"#;
+        (func (export "save") (result i32) (i32.const 32))
+        (func (export "load") (param i32 i32) (result i32) (i32.const 48))"#;
     let lift = |name: &str| {
         format!(
             r#"(alias core export $i "{name}" (core func $core-{name}))
             (func ${name} (result u32) (canon lift (core func $core-{name})))"#
         )
     };
-    let exports = ["one", "two", "save"].map(lift).concat()
+    let exports = ["one", "two"].map(lift).concat()
         + r#"
+        (alias core export $i "save" (core func $core-save))
+        (func $save (result (list u8)) (canon lift (core func $core-save) (memory $memory)))
+        (alias core export $i "load" (core func $core-load))
+        (func $load (param "state" (list u8)) (result (result (error string)))
+            (canon lift (core func $core-load) (memory $memory) (realloc (core func $realloc))))
         (instance $first (export "get" (func $one)) (export "only" (func $one)))
         (instance $second (export "get" (func $two)))
-        (instance $migrate (export "save" (func $save)))
+        (instance $migrate (export "save" (func $save)) (export "load" (func $load)))
         (export "tests:calls/first@1.0.0" (instance $first))
         (export "tests:calls/second@1.0.0" (instance $second))
         (export "player:host/migrate@0.1.0" (instance $migrate))"#;
