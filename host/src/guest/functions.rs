@@ -39,7 +39,7 @@ use crate::limits::{
     ARGUMENTS_BYTES_MAX, DESCRIPTION_BYTES_MAX, FUNCTION_SHAPE_BYTES_MAX, FUNCTIONS_MAX,
     MISFIT_BYTES_MAX, RESULT_BYTES_MAX,
 };
-use crate::protocol::{CodeHash, Description, FunctionCall, FunctionShape, Value};
+use crate::protocol::{CallError, CodeHash, Description, FunctionCall, FunctionShape, Value};
 
 /// What the contract's interface that only the host calls begins with; a version follows.
 const MIGRATE: &str = "player:host/migrate@";
@@ -54,6 +54,15 @@ pub enum Misfit {
     Function(String),
     /// The arguments are others than the function takes.
     Arguments(String),
+}
+
+impl From<Misfit> for CallError {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::Function(reason) => Self::NoFunction { reason },
+            Misfit::Arguments(reason) => Self::BadArguments { reason },
+        }
+    }
 }
 
 /// The functions of one component, by their names.

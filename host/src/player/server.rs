@@ -23,7 +23,7 @@ use super::traps::{LastTraps, TrappedCall};
 use super::words::Words;
 use crate::clock;
 use crate::directory::{Directory, DirectoryError};
-use crate::guest::{CallOutcome, Code, Instance, Misfit};
+use crate::guest::{CallOutcome, Code, Instance};
 use crate::keeper::Keepers;
 use crate::limits::{STEP_RETRY, THREAD_HELD};
 use crate::net::AskError;
@@ -433,7 +433,7 @@ impl Server {
         self.computed += clock::now().duration_since(began);
         match outcome {
             CallOutcome::Returned { value, delta } => Event::Returned { value, delta },
-            CallOutcome::Refused(misfit) => Event::Refused { error: refusal(misfit) },
+            CallOutcome::Refused(misfit) => Event::Refused { error: misfit.into() },
             CallOutcome::Trapped { message } => {
                 let lacked = self.instance.take().is_some_and(|mut instance| instance.lacked());
                 self.trapped = Some(TrappedCall { call, message: message.clone() });
@@ -549,14 +549,6 @@ impl Server {
         let wakes = serves && std::mem::take(&mut self.woken);
         let old = self.was_known || generation > Generation(1);
         words.tell(story, old && self.called && !wakes);
-    }
-}
-
-/// Says to a caller why the call does not fit the player's code.
-fn refusal(misfit: Misfit) -> CallError {
-    match misfit {
-        Misfit::Function(reason) => CallError::NoFunction { reason },
-        Misfit::Arguments(reason) => CallError::BadArguments { reason },
     }
 }
 
