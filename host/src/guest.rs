@@ -44,6 +44,7 @@ mod steady;
 mod strip;
 #[cfg(test)]
 mod tests;
+mod wasi;
 mod world;
 
 pub use allowance::Allowance;

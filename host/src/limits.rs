@@ -10,6 +10,8 @@ pub const NODE_NAME_BYTES_MAX: usize = 63;
 pub const GUEST_MESSAGE_BYTES_MAX: usize = 1024;
 /// Log lines a guest may write during one call; later ones are dropped.
 pub const GUEST_LOG_LINES_MAX: usize = 64;
+/// Bytes that a guest may draw or write at a time through WASI. Libraries ask for a few KiB at most.
+pub const GUEST_WASI_BYTES_MAX: usize = 64 * 1024;
 /// Mutable globals of one core module whose values are captured: ten times what a Python guest has.
 /// Each takes a few instructions more after each call.
 pub const NOTED_GLOBALS_MAX: usize = 16 * 1024;

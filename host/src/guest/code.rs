@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::functions::Functions;
 use super::instance::{Exports, Instance, reason};
 use super::journal::Journal;
-use super::{LoadError, RestoreError, Uncapturable, ledger, migrate, screen, strip, world};
+use super::{LoadError, RestoreError, Uncapturable, ledger, migrate, screen, strip, wasi, world};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX};
 use crate::memory::{Beginning, Home, Image};
 use crate::protocol::{CodeHash, Description};
@@ -186,7 +186,10 @@ pub(super) fn compiled(
     let component = Component::from_binary(engine.wasmtime(), component)
         .map_err(|error| LoadError::Invalid(error.into()))?;
     world::check(engine.wasmtime(), &component)?;
-    let linked = engine.linker().instantiate_pre(&component);
+    let mut linker = engine.linker().clone();
+    wasi::offer(engine.wasmtime(), &mut linker, &component)
+        .map_err(|error| LoadError::WrongImport(error.into()))?;
+    let linked = linker.instantiate_pre(&component);
     linked.map_err(|error| LoadError::WrongImport(error.into()))
 }
 

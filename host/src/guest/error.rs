@@ -59,6 +59,13 @@ pub enum LoadError {
     /// The component needs something that the world does not offer.
     #[error("the component imports `{0}`, which the world `player` does not offer")]
     UnknownImport(String),
+    /// The component needs the network.
+    #[error(
+        "the component imports `{0}`, but no player has a network; build it without: \
+         `--stub-wasi` for componentize-py, `disableFeatures: ['http', 'fetch-event']` for \
+         componentize-js"
+    )]
+    Network(String),
     /// The component passes strings in an encoding that the host would have to decode as a whole.
     #[error("the component passes strings as UTF-16; build it with UTF-8")]
     Encoding,

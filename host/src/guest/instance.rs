@@ -96,8 +96,9 @@ impl Exports {
         Ok(Self { instance, reward, points, ledgers })
     }
 
-    /// Notes in the memories what is not in them.
+    /// Notes in the memories what is not in them. Fails if that cannot be noted: a handle.
     pub(super) fn note(&self, home: &mut Home<Journal>) -> wasmtime::Result<()> {
+        home.data_mut().end_wasi()?;
         self.ledgers.as_ref().map_or(Ok(()), |ledgers| ledgers.note.call(home.context(), ()))
     }
 

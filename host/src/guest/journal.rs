@@ -8,6 +8,7 @@ use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use super::allowance::Usage;
 use super::bindings::Level;
 use super::lanes::Turn;
+use super::wasi::Wasi;
 use crate::limits::{
     CALL_DEADLINE, GUEST_LOG_LINES_MAX, GUEST_MEMORIES_MAX, GUEST_MESSAGE_BYTES_MAX,
 };
@@ -41,6 +42,7 @@ pub(super) struct Journal {
     last_error: Option<String>,
     /// Whether the call was ended for what this machine lacks.
     lacked: bool,
+    wasi: Wasi,
 }
 
 impl Journal {
@@ -51,9 +53,19 @@ impl Journal {
             .tables(TABLES_MAX)
             .table_elements(TABLE_ELEMENTS_MAX)
             .build();
-        let (ticks, turn, long_since, lines, last_error, lacked) = Default::default();
         let began_with = usage.process_bytes();
-        Self { limits, usage, began_with, ticks, turn, long_since, lines, last_error, lacked }
+        Self {
+            limits,
+            usage,
+            began_with,
+            ticks: 0,
+            turn: None,
+            long_since: None,
+            lines: 0,
+            last_error: None,
+            lacked: false,
+            wasi: Wasi::default(),
+        }
     }
 
     pub(super) fn limits(&mut self) -> &mut dyn ResourceLimiter {
@@ -68,6 +80,7 @@ impl Journal {
         self.lines = 0;
         self.last_error = None;
         self.lacked = false;
+        self.wasi.begin();
     }
 
     /// Notes that the call is ended for what this machine lacks now, memory or time, and says what.
@@ -80,6 +93,11 @@ impl Journal {
     /// have gone on.
     pub(super) fn lacked(&self) -> bool {
         self.lacked
+    }
+
+    /// What is known of WASI.
+    pub(super) fn wasi(&mut self) -> &mut Wasi {
+        &mut self.wasi
     }
 
     /// Counts a tick. Returns how many the call has seen.

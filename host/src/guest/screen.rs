@@ -8,7 +8,8 @@
 //! | mutable globals | every function leaves them as it found them (`steady`), or they are noted in a `ledger` |
 //! | dropped segments | noted in a `ledger` |
 //! | tables, references in globals | filled at instantiation only: a call that changes one is refused when it does (`ledger`) |
-//! | handles, tasks, threads, async functions | every canonical function but a plain `lift` and `lower` is refused |
+//! | handles | `wasi` offers a few, and a call that keeps one is refused; the guest's own are refused |
+//! | tasks, threads, async functions | every canonical function but a plain `lift` and `lower`, and the end of a handle, is refused |
 //!
 //! Active segments and start functions run once, at instantiation, alike for every instance.
 
@@ -247,6 +248,11 @@ fn refuse_canonical(function: &CanonicalFunction) -> Result<(), LoadError> {
         } else {
             Ok(())
         };
+    }
+    // Who drops a handle has got it from somebody: `wasi` counts those of the host, and what makes
+    // others is refused.
+    if matches!(function, CanonicalFunction::ResourceDrop { .. }) {
+        return Ok(());
     }
     // `ResourceNew { resource: 3 }` is `resource-new` to the reader of an error.
     let debug = format!("{function:?}");

@@ -9,6 +9,7 @@ mod limits;
 mod migrating;
 mod outside;
 mod refused;
+mod wasi;
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wit_component::ComponentEncoder;
 
-use super::LoadError;
 use super::bindings::{LOAD, LOG, MIGRATE, POINTS, REWARD, SAVE};
+use super::{LoadError, wasi};
 
 /// Prefix of the custom section in which a core module carries its component type.
 const COMPONENT_TYPE: &str = "component-type";
@@ -48,6 +48,10 @@ pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), LoadEr
     for (name, import) in world.imports(engine) {
         let offered = match import.ty {
             ComponentItem::ComponentFunc(_) => name == LOG,
+            ComponentItem::ComponentInstance(_) if wasi::offered(name).is_some() => true,
+            ComponentItem::ComponentInstance(_) if wasi::is_network(name) => {
+                return Err(LoadError::Network(name.to_owned()));
+            }
             // The contract's types arrive as an instance that has nothing else in it.
             ComponentItem::ComponentInstance(instance) => instance
                 .exports(engine)
