@@ -163,6 +163,98 @@ pub fn component_type_in_c() -> String {
     source + ");\n"
 }
 
+/// A player that counts rewards, and says to a text what time it is, in seconds since 1970, after it
+/// has written the text to standard error.
+const TIMELY: &str = r#"
+    (module
+      (import "wasi:clocks/wall-clock@0.2.0" "now" (func $now (param i32)))
+      (import "wasi:cli/stderr@0.2.0" "get-stderr" (func $stderr (result i32)))
+      (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush"
+        (func $write (param i32 i32 i32 i32)))
+      (import "wasi:io/streams@0.2.0" "[resource-drop]output-stream" (func $drop (param i32)))
+      (memory (export "memory") 1)
+      (func (export "reward") (param $is_text i32) (param $points i64) (param $len i32) (result i64)
+        (local $stream i32)
+        (if (local.get $is_text) (then
+          (local.set $stream (call $stderr))
+          (call $write (local.get $stream)
+            (i32.wrap_i64 (local.get $points)) (local.get $len) (i32.const 64))
+          (call $drop (local.get $stream))
+          (call $now (i32.const 32))
+          (return (i64.load (i32.const 32)))))
+        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (local.get $points)))
+        (i64.load (i32.const 0)))
+      (func (export "points") (result i64) (i64.load (i32.const 0)))
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+"#;
+
+/// What `TIMELY` uses of WASI, and something of the network.
+const WASI: &str = r#"
+    package test:guests;
+    package wasi:io@0.2.0 {
+        interface error { resource error; }
+        interface streams {
+            use error.{error};
+            variant stream-error { last-operation-failed(error), closed }
+            resource output-stream {
+                blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+            }
+        }
+    }
+    package wasi:cli@0.2.0 {
+        interface stderr {
+            use wasi:io/streams@0.2.0.{output-stream};
+            get-stderr: func() -> output-stream;
+        }
+    }
+    package wasi:clocks@0.2.0 {
+        interface wall-clock {
+            record datetime { seconds: u64, nanoseconds: u32 }
+            now: func() -> datetime;
+        }
+    }
+    package wasi:sockets@0.2.0 {
+        interface instance-network { instance-network: func() -> u32; }
+    }
+    world timely {
+        include player:host/player@0.1.0;
+        import wasi:clocks/wall-clock@0.2.0;
+        import wasi:cli/stderr@0.2.0;
+    }
+    world networked {
+        include player:host/player@0.1.0;
+        import wasi:sockets/instance-network@0.2.0;
+    }
+"#;
+
+/// Returns a player that counts rewards; to a text, it says the time in seconds since 1970, and writes
+/// the text to standard error.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more.
+pub fn timely_module() -> Vec<u8> {
+    importing_wasi(TIMELY, "timely")
+}
+
+/// Returns a player that asks for the network.
+///
+/// # Panics
+///
+/// When it does not fit the contract any more.
+pub fn networked_module() -> Vec<u8> {
+    let import = r#"(module
+        (import "wasi:sockets/instance-network@0.2.0" "instance-network" (func (result i32)))"#;
+    importing_wasi(&DOUBLING.replace("(module", import), "networked")
+}
+
+fn importing_wasi(text: &str, world: &str) -> Vec<u8> {
+    let (mut resolve, _) = contract("player");
+    let package = resolve.push_str("wasi.wit", WASI).expect("this is valid WIT");
+    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    for_world(text, &resolve, world)
+}
+
 fn contract(world: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     let contract = resolve.push_str("player.wit", CONTRACT);
@@ -177,9 +269,13 @@ fn module(text: &str) -> Vec<u8> {
 
 /// Returns a module of this world of the contract.
 fn module_of(world: &str, text: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(text).expect("the guest is valid WAT");
     let (resolve, world) = contract(world);
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+    for_world(text, &resolve, world)
+}
+
+fn for_world(text: &str, resolve: &Resolve, world: WorldId) -> Vec<u8> {
+    let mut module = wat::parse_str(text).expect("the guest is valid WAT");
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)
         .expect("the contract can be embedded");
     module
 }
