@@ -17,7 +17,8 @@
 //!
 //! Invariants:
 //! - [`Engine`] is the only place that configures wasmtime, and what it configures is
-//!   deterministic: two nodes that run the same call on the same state get the same bytes;
+//!   deterministic: two nodes that run the same call on the same state get the same bytes, unless the
+//!   guest asks for the time or for random numbers (`wasi`), or for more than the node has;
 //! - after `CallOutcome::Returned` the instance's state is exactly `before` plus `delta`;
 //! - after a trap the instance is never entered again;
 //! - an instance that begins with the initial image is the one that would have started anew.

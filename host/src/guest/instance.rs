@@ -98,7 +98,7 @@ impl Exports {
 
     /// Notes in the memories what is not in them. Fails if that cannot be noted: a handle.
     pub(super) fn note(&self, home: &mut Home<Journal>) -> wasmtime::Result<()> {
-        home.data_mut().end_wasi()?;
+        home.data_mut().refuse_handles()?;
         self.ledgers.as_ref().map_or(Ok(()), |ledgers| ledgers.note.call(home.context(), ()))
     }
 
@@ -184,6 +184,7 @@ impl Instance {
             self.exports.note(&mut self.home)?;
             Ok(value)
         });
+        self.home.data_mut().end_lines();
         let outcome = self.outcome(returned, before);
         self.takes_long = self.home.data_mut().has_turn() || self.written > COMPARED_AT_ONCE;
         self.home.data_mut().end_turn();

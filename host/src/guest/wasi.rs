@@ -100,20 +100,26 @@ fn offer_interface(
                     Ok(())
                 })?;
             }
-            ComponentItem::ComponentFunc(_) => {
-                if !offer_function(items, interface, name)? {
-                    let name = name.to_owned();
-                    items.func_new(&name.clone(), move |_, _, _, _| {
-                        bail!(
-                            "called `{name}` of `wasi:{interface}`, which does nothing for a player"
-                        )
-                    })?;
-                }
-            }
+            ComponentItem::ComponentFunc(_) => offer_or_trap(items, interface, name)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Offers a function, if only one that traps.
+fn offer_or_trap(
+    items: &mut LinkerInstance<'_, Journal>,
+    interface: &'static str,
+    name: &str,
+) -> Result<()> {
+    if offer_function(items, interface, name)? {
+        return Ok(());
+    }
+    let called = name.to_owned();
+    items.func_new(name, move |_, _, _, _| {
+        bail!("called `{called}` of `wasi:{interface}`, which does nothing for a player")
+    })
 }
 
 /// Returns the type of a handle. All have the same type wherever they are used.

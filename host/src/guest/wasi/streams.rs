@@ -82,21 +82,27 @@ impl Wasi {
 }
 
 impl Journal {
-    /// Logs what was written without the end of a line, and looks for handles. Each call, and each
-    /// start, ends so.
+    /// Logs what was written without the end of a line. Each call ends so.
+    pub(in crate::guest) fn end_lines(&mut self) {
+        self.end_line(Stream::Output);
+        self.end_line(Stream::Error);
+    }
+
+    /// Looks for handles that the guest keeps. Each call that returns, and each start, ends so.
     ///
     /// # Errors
     ///
-    /// If the guest keeps a handle.
-    pub(in crate::guest) fn end_wasi(&mut self) -> Result<()> {
-        self.end_line(Stream::Output);
-        self.end_line(Stream::Error);
+    /// If there is one.
+    pub(in crate::guest) fn refuse_handles(&mut self) -> Result<()> {
         let kept = self.wasi().handles;
         if kept > 0 {
-            bail!(
+            let words = format!(
                 "keeps {kept} of the host's handles, which no snapshot can hold: log with the \
                  world's `log` instead of standard output, and build without standard input and output"
             );
+            // Whatever else it has said, this is why it is stopped.
+            self.end_early(words.clone());
+            bail!(words);
         }
         Ok(())
     }
@@ -202,4 +208,31 @@ fn write(
     let bytes = bytes.as_le_slice(&store).to_vec();
     store.data_mut().write(stream, &bytes);
     Ok((Ok(()),))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::guest::Allowance;
+    use crate::guest::allowance::Usage;
+    use crate::limits::GUEST_LOG_LINES_MAX;
+
+    #[test]
+    fn what_is_written_to_a_stream_is_bounded_like_what_is_logged() {
+        let mut journal = Journal::new(Arc::new(Usage::new(&Allowance::default())));
+        journal.begin();
+        journal.write(Stream::Output, b"one\ntwo, and the beginning of ");
+        assert_eq!(journal.wasi().lines[0], b"two, and the beginning of ");
+        journal.write(Stream::Error, &[b'x'; 5000]);
+        journal.write(Stream::Error, &[b'y'; 5000]);
+        assert_eq!(journal.wasi().lines[1], [b'x'; GUEST_MESSAGE_BYTES_MAX]);
+        journal.end_lines();
+        assert_eq!(journal.wasi().lines.concat(), b"", "nothing is left for the next call");
+        // Three lines until here.
+        journal.write(Stream::Output, &[b'\n'; GUEST_LOG_LINES_MAX - 4]);
+        assert!(journal.may_say(Level::Info), "one more");
+        assert!(!journal.may_say(Level::Info), "they count like messages");
+    }
 }
