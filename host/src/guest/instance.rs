@@ -206,6 +206,7 @@ impl Instance {
             Ok(result)
         });
         let result = result.map_err(|error| self.why_trapped(&error));
+        self.home.data_mut().end_lines();
         self.home.data_mut().end_turn();
         result
     }

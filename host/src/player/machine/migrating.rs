@@ -115,6 +115,9 @@ impl Machine {
     /// Makes the step out of quarantine if there is one: a player whose state cannot be restored can
     /// still become what it was before it came to this code. Returns whether it does.
     pub(super) fn leaves_quarantine(&mut self, view: View<'_>, out: &mut Vec<Action>) -> bool {
+        if self.migrating.under_way.is_some() {
+            return true;
+        }
         let step = self.step_due(view).filter(|step| self.goes_back(*step));
         let quiet = self.unanswered.is_empty() && self.life != Life::Coming;
         let Some(step) = step.filter(|_| quiet) else { return false };

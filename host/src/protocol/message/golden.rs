@@ -203,9 +203,9 @@ fn requests_have_their_golden_bytes() {
         (asks(Operation::Release), "0300027031090464"),
         (asks(Operation::Bundle(Exhibit::Quarantine)), "030002703109050164"),
         (asks(Operation::Call(function_call())), "03000270310906016601013164"),
-        (Request::Call(CallRequest::Describe(Subject::New)), "030900"),
-        (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030901027031"),
-        (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030902CODE"),
+        (Request::Call(CallRequest::Describe(Subject::New)), "030d00"),
+        (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030d01027031"),
+        (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030d02CODE"),
         (Request::Call(CallRequest::Quarantined { after: Some(player.clone()) }), "030801027031"),
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
         (Request::Call(CallRequest::Nodes), "0303"),
@@ -309,7 +309,7 @@ fn replies_have_their_golden_bytes() {
         (returns(Value::Wave("x".to_owned())), "0300000002017801026e31"),
         (
             Reply::Call(CallReply::Described(Ok(Box::new(description())))),
-            "030800CODE0101660666756e63282901016401017201",
+            "030c00CODE0101660666756e63282901016401017201",
         ),
         (called(Err(CallError::NoFunction { reason: "x".to_owned() })), "030001100178"),
         (called(Err(CallError::BadArguments { reason: "x".to_owned() })), "030001110178"),
@@ -391,7 +391,7 @@ fn replies_have_their_golden_bytes() {
                 outcome: Err(DeploymentConflict::Last { number: 1 }),
                 index: 8,
             }),
-            "010501020108",
+            "010501030108",
         ),
         (
             Reply::Call(CallReply::Deployed(Ok(Ok(deploy_report())))),
@@ -400,7 +400,7 @@ fn replies_have_their_golden_bytes() {
         (Reply::Call(CallReply::Deployed(Err("x".to_owned()))), "0308010178"),
         (
             Reply::Call(CallReply::RolledBack(Ok(Err(DeployRefusal::Gone { code: CODE })))),
-            "0309000105CODE",
+            "0309000106CODE",
         ),
         (
             Reply::Call(CallReply::Deployments(vec![deployment_listing()])),

@@ -347,9 +347,10 @@ fn a_player_in_quarantine_becomes_what_it_was_before_it_came_there() {
     let report = "report 2: its state could not be restored: spoiled".to_owned();
     assert!(told.contains(&report), "{told:?}");
     let (reason, player) = ("spoiled".to_owned(), "player1".parse().unwrap());
-    world.deploy(DeploymentChange::Failed { number: 2, player, reason });
-    assert_eq!(world.call(9, 1), ["migrate 0"], "without an instance of what cannot be restored");
-    assert!(world.migrated().iter().any(|what| what.starts_with("seed")));
+    let told = world.deploy(DeploymentChange::Failed { number: 2, player, reason });
+    assert_eq!(told, ["migrate 0"], "without an instance of what cannot be restored");
+    assert_eq!(world.call(9, 1), NOTHING, "callers wait for it");
+    assert_eq!(world.migrated(), ["seed 2 at 3 under 5"]);
     let told = world.seeded(Ok(()));
     assert!(told.iter().all(|what| !what.contains("failed")), "{told:?}");
     let told = world.changed(6);
