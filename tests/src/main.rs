@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum as _};
 use serde::Serialize;
 use tests::measure::{
-    Attack, ExodusSettings, Failure, NeighboursSettings, exodus, failovers, neighbours, rolling,
+    Attack, DeploysSettings, ExodusSettings, Failure, NeighboursSettings, deploys, exodus,
+    failovers, neighbours, rolling,
 };
 use tests::sim::{self, Bug, Coverage, Settings};
 use tests::{chaos, fuzz, large_module};
@@ -47,6 +48,19 @@ enum What {
         #[arg(long, default_value_t = 100_000)]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         players: u32,
+    },
+    /// What callers feel while other code is deployed, good, bad and in other languages, and how long
+    /// players that rest take.
+    Deploys {
+        /// Players that are called.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        players: u32,
+        /// Players that nobody calls.
+        #[arg(long, default_value_t = 100_000)]
+        #[arg(value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
+        idle: u32,
+        /// Components that are deployed in the end, one after the other; see `guests/build`.
+        guests: Vec<PathBuf>,
     },
     /// What callers of players feel while others of the same node do their worst.
     Neighbours {
@@ -131,6 +145,10 @@ fn main() -> Result<()> {
                 before: Duration::from_secs(10),
             };
             print(&exodus(settings)?, json)
+        }
+        What::Deploys { players, idle, guests } => {
+            let (players, idle) = (usize::try_from(players)?, usize::try_from(idle)?);
+            print(&deploys(&DeploysSettings { players, idle, guests })?, json)
         }
         What::Neighbours { attack, attackers, memory_mib, seconds } => {
             let attacks = attack.map_or_else(|| Attack::value_variants().to_vec(), |one| vec![one]);

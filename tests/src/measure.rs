@@ -2,6 +2,7 @@
 //! `host bench` measures.
 
 mod calm;
+mod deploys;
 mod exodus;
 mod neighbours;
 mod rolling;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 pub use calm::Felt;
+pub use deploys::{Deploys, Settings as DeploysSettings, deploys};
 pub use exodus::{Exodus, Settings as ExodusSettings, exodus};
 pub use neighbours::{Attack, Neighbours, Settings as NeighboursSettings, neighbours};
 pub use rolling::{Rolling, rolling};

@@ -70,9 +70,9 @@ impl fmt::Display for Felt {
 /// One call that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Called {
-    due: Instant,
+    pub(super) due: Instant,
     /// From when it was due to its answer.
-    took: Duration,
+    pub(super) took: Duration,
 }
 
 /// Callers of the calm players, in a thread of their own.

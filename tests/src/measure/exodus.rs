@@ -98,7 +98,7 @@ pub fn exodus(settings: Settings) -> Result<Exodus> {
     let dead: NodeName = dying.parse()?;
 
     let calm = runtime.block_on(begin_calm(&to_other, &dead)).context("begin the calm ones")?;
-    let begun_per_second = begin_many(&runtime, &to_dying, settings.players)?;
+    let begun_per_second = begin_many(&runtime, &to_dying, MANY, settings.players)?;
     let callers = Callers::start(cluster.secret(), cluster.node(other).addr(), calm);
     runtime.block_on(async { tokio::time::sleep(settings.before).await });
 
@@ -128,31 +128,44 @@ pub fn exodus(settings: Settings) -> Result<Exodus> {
     })
 }
 
+/// The many.
+const MANY: &str = "many";
+
 /// Returns the id of one of the many. Their order is that of their numbers.
 fn player(number: usize) -> PlayerId {
-    format!("many-{number:07}").parse().expect("letters, digits and a dash make an id")
+    player_of(MANY, number)
 }
 
-/// Begins the many. Returns how many began in a second.
-fn begin_many(runtime: &Runtime, connection: &Connection, players: usize) -> Result<f64> {
+fn player_of(group: &str, number: usize) -> PlayerId {
+    format!("{group}-{number:07}").parse().expect("letters, digits and a dash make an id")
+}
+
+/// Begins many players of a group. Returns how many began in a second.
+pub(super) fn begin_many(
+    runtime: &Runtime,
+    connection: &Connection,
+    group: &str,
+    players: usize,
+) -> Result<f64> {
     let began = Instant::now();
-    runtime.block_on(begin(connection, 0..players))?;
+    runtime.block_on(begin(connection, group, 0..players))?;
     Ok(players as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Begins these of the many, each with a reward of 1.
-async fn begin(connection: &Connection, numbers: Range<usize>) -> Result<()> {
+/// Begins these of a group, each with a reward of 1.
+async fn begin(connection: &Connection, group: &str, numbers: Range<usize>) -> Result<()> {
     let next = Arc::new(AtomicUsize::new(numbers.start));
     let mut callers = JoinSet::new();
     for _ in 0..BEGUN_AT_ONCE {
         let (connection, next) = (connection.clone(), Arc::clone(&next));
+        let group = group.to_owned();
         callers.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= numbers.end {
                     return anyhow::Ok(());
                 }
-                let total = reward(&connection, player(number)).await?;
+                let total = reward(&connection, player_of(&group, number)).await?;
                 ensure!(total == 1, "player {number} begins with {total} points");
             }
         });
