@@ -50,6 +50,9 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// Time after which players that could not be helped are looked at again, unless nodes change.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often in a row a look at all players is put off because nodes have just changed again.
+const POSTPONED_MAX: u32 = 5;
+
 /// Shortest time between two looks while a node hands over what it has: it waits until its players
 /// are open elsewhere, and only the directory's records say that one was given to this node.
 const LOOK_WHILE_DRAINING: Duration = Duration::from_millis(100);
@@ -90,7 +93,7 @@ impl Guardian {
     /// Watches until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let watch = async {
-            let mut took = Duration::ZERO;
+            let (mut took, mut postponed) = (Duration::ZERO, 0);
             loop {
                 let draining = self.is_a_node_draining();
                 let pause = if draining { pause_while_draining(took) } else { ADOPT_AFTER };
@@ -101,6 +104,13 @@ impl Guardian {
                     self.look(Some(until)).await.tell();
                 }
                 sleep_until(until.into()).await;
+                // Callers may claim the players of a node that has gone meanwhile for as long, too.
+                let changed = !draining && self.nodes.has_changed().unwrap_or(false);
+                if changed && postponed < POSTPONED_MAX {
+                    postponed += 1;
+                    continue;
+                }
+                postponed = 0;
                 let seen = self.look(None).await;
                 seen.tell();
                 took = seen.took;
