@@ -1,5 +1,5 @@
-// A player's state in the bytes that all players here agree on: version 0, then the points as a zigzag
-// varint. See ../README.md.
+// A player's state in the bytes that the built-in player saves, too: version 0, then the points as a
+// zigzag varint.
 
 #ifndef SAVED_H
 #define SAVED_H

@@ -1,6 +1,6 @@
-"""A player's state in the bytes that all players here agree on.
+"""A player's state in the bytes that the built-in player saves, too.
 
-Version 0, then the points as a zigzag varint. See ../README.md.
+Version 0, then the points as a zigzag varint.
 """
 
 # A new version gets the next number, and `read` goes on reading the older ones.

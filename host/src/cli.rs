@@ -6,7 +6,7 @@
 //!                     ├─► one question ────┘      │
 //!                     ├─► bench                   └─► render ──► text or JSON, exit code
 //!                     ├─► replay ── an instance of its own
-//!                     └─► a secret, a key
+//!                     └─► a secret, a key, a new guest
 //! ```
 //!
 //! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
@@ -23,6 +23,7 @@ mod command;
 mod config;
 mod dev;
 mod folders;
+mod new;
 mod node;
 mod prompt;
 mod question;
@@ -32,6 +33,8 @@ mod screen;
 mod secret;
 mod session;
 mod signals;
+mod watch;
+mod workshop;
 
 use std::env;
 use std::future::Future;
@@ -66,7 +69,7 @@ const RUNTIME_STOP_MAX: Duration = Duration::from_millis(100);
 pub fn run() -> ExitCode {
     // Before anything is written: files of nodes, of the store's library and of the prompt are nobody
     // else's, whatever the shell says.
-    umask(Mode::from_raw_mode(0o077));
+    let umask_of_shell = umask(Mode::from_raw_mode(0o077));
     let args = match Args::read(env::args_os()) {
         Ok(args) => args,
         Err(error) => {
@@ -77,15 +80,20 @@ pub fn run() -> ExitCode {
     };
     let format = args.format();
     let exit = match Config::check(args, |name| env::var_os(name)) {
-        Ok(config) => perform(config),
+        Ok(config) => perform(config, umask_of_shell),
         Err(error) => finish(format, render::usage(format, &render::sentence(&error))),
     };
     ExitCode::from(exit as u8)
 }
 
-fn perform(config: Config) -> Exit {
+fn perform(config: Config, umask_of_shell: Mode) -> Exit {
     let Config { format, log, task } = config;
     match task {
+        Task::New(guest) => {
+            // Sources are as private as all that their author writes.
+            umask(umask_of_shell);
+            finish(format, guest.write(format))
+        }
         Task::Secret(command) => finish(format, secret::perform(command, format)),
         Task::NewKey => {
             finish(format, render::key_made(format, CallKey::random(clock::unix_millis())))
@@ -183,7 +191,13 @@ fn is_attended() -> bool {
 }
 
 async fn ask(settings: AskSettings, format: Format) -> Told {
-    let AskSettings { question, key, reach, secret } = settings;
+    let AskSettings { mut question, key, reach, secret, workshop } = settings;
+    if let Some(workshop) = workshop {
+        match workshop.build().await {
+            Ok(built) => question.fill_in(built.name(), built.code),
+            Err(error) => return render::not_done(format, &render::sentence(&error)).into(),
+        }
+    }
     let dialer = match Dialer::new(&secret) {
         Ok(dialer) => dialer,
         Err(error) => return render::not_done(format, &render::sentence(&error)).into(),

@@ -250,3 +250,6 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(400);
 /// Silence after which the directory's leader says that a node is down.
 pub const DOWN_AFTER: Duration = Duration::from_millis(800);
+/// Files of a guest's folder that `host dev --watch` looks at, several times a second. A guest has some
+/// dozens; a folder with more than this is somebody's home.
+pub const WATCHED_FILES_MAX: usize = 2000;

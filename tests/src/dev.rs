@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -50,12 +50,22 @@ impl Dev {
     /// When it cannot be started.
     #[track_caller]
     pub fn start(nodes: usize) -> Self {
+        Self::start_with(nodes, &[])
+    }
+
+    /// Starts a cluster of `nodes` with more options. Commands may be given at once.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn start_with(nodes: usize, flags: &[&str]) -> Self {
         let slot = Slot::take();
         let folder = TempDir::with_prefix("dev-").expect("create the session's folder");
         let (log, temporary) = (folder.path().join("log"), folder.path().join("tmp"));
         fs::create_dir(&temporary).expect("create the folder for temporary files");
         let mut command = host_command();
-        command.args(["dev", "--nodes", &nodes.to_string()]).env("TMPDIR", &temporary);
+        command.args(["dev", "--nodes", &nodes.to_string()]).args(flags).env("TMPDIR", &temporary);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(File::create(&log).expect("create the session's log"));
         let mut child = command.spawn().expect("start the host");
@@ -87,10 +97,15 @@ impl Dev {
     /// When there is none in time.
     #[track_caller]
     pub fn hear_number(&mut self) -> (Vec<String>, i64) {
+        self.hear_number_within(PATIENCE)
+    }
+
+    #[track_caller]
+    fn hear_number_within(&mut self, patience: Duration) -> (Vec<String>, i64) {
         let mut before = Vec::new();
         let start = Instant::now();
         loop {
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = patience.saturating_sub(start.elapsed());
             match self.lines.recv_timeout(left) {
                 Ok(line) => match line.trim().parse() {
                     Ok(number) => return (before, number),
@@ -110,6 +125,31 @@ impl Dev {
     pub fn ask_number(&mut self, command: &str) -> i64 {
         self.say(command);
         self.hear_number().1
+    }
+
+    /// Gives a command that answers with a number, once what the session waits for is there, and returns
+    /// it.
+    ///
+    /// # Panics
+    ///
+    /// When there is none in time.
+    #[track_caller]
+    pub fn ask_number_within(&mut self, patience: Duration, command: &str) -> i64 {
+        self.say(command);
+        self.hear_number_within(patience).1
+    }
+
+    /// Waits until the session has logged these words.
+    ///
+    /// # Panics
+    ///
+    /// When it does not in time.
+    #[track_caller]
+    pub fn await_log(&self, patience: Duration, words: &str) {
+        eventually(patience, || {
+            let log = self.log();
+            if log.contains(words) { Ok(()) } else { Err(format!("no `{words}`\n{log}")) }
+        });
     }
 
     /// Gives a command and returns all lines of its answer. `player` must exist: its points, asked

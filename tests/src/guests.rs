@@ -4,7 +4,7 @@ mod bag;
 mod migrating;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
-use wit_parser::{Resolve, WorldId};
+use wit_parser::{PackageId, Resolve, WorldId};
 
 pub use self::bag::bag_component;
 pub use self::migrating::{Flaw, migrating_module, renamed};
@@ -145,22 +145,35 @@ pub fn hostile_module() -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// When the contract is not valid any more.
-pub fn component_type_in_c() -> String {
-    let (resolve, world) = contract("migrating-player");
-    let encoded = metadata::encode(&resolve, world, StringEncoding::UTF8, None);
-    let encoded = encoded.expect("the contract can be encoded");
-    let mut source = String::from(
-        "// Generated from wit/player.wit: the world `migrating-player` in binary, which makes a core module\n\
+/// When the contract, or the world of new guests, is not valid any more.
+pub fn component_type_in_c(world: WorldInC) -> String {
+    let (file, (resolve, world)) = match world {
+        WorldInC::Contract => ("wit/player.wit", contract("migrating-player")),
+        WorldInC::Template => ("wit/rules.wit", world_of_new_guests()),
+    };
+    let name = &resolve.worlds[world].name;
+    let mut source = format!(
+        "// Generated from {file}: the world `{name}` in binary, which makes a core module\n\
          // say for which world it is.\n\n\
          __asm__(\".section \\\".custom_section.component-type\\\",\\\"\\\",@\\n\"\n",
     );
+    let encoded = metadata::encode(&resolve, world, StringEncoding::UTF8, None);
+    let encoded = encoded.expect("the world can be encoded");
     for line in encoded.chunks(20) {
         let bytes: Vec<_> = line.iter().map(u8::to_string).collect();
         source += &format!("        \".byte {}\\n\"\n", bytes.join(","));
     }
     source.truncate(source.trim_end().len());
     source + ");\n"
+}
+
+/// Worlds of players in C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorldInC {
+    /// The one of the contract, for the player in `guests`.
+    Contract,
+    /// The one that `host new` writes.
+    Template,
 }
 
 /// A player that counts rewards, and says to a text what time it is, in seconds since 1970, after it
@@ -256,11 +269,24 @@ fn importing_wasi(text: &str, world: &str) -> Vec<u8> {
 }
 
 fn contract(world: &str) -> (Resolve, WorldId) {
+    let (resolve, package) = resolved_contract();
+    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    (resolve, world)
+}
+
+fn world_of_new_guests() -> (Resolve, WorldId) {
+    let (mut resolve, _) = resolved_contract();
+    let rules = include_str!("../../host/templates/wit/rules.wit");
+    let package = resolve.push_str("rules.wit", rules).expect("the template is valid WIT");
+    let world = resolve.select_world(&[package], Some("rules")).expect("the world is there");
+    (resolve, world)
+}
+
+fn resolved_contract() -> (Resolve, PackageId) {
     let mut resolve = Resolve::default();
     let contract = resolve.push_str("player.wit", CONTRACT);
     let package = contract.expect("the contract is valid WIT");
-    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
-    (resolve, world)
+    (resolve, package)
 }
 
 fn module(text: &str) -> Vec<u8> {

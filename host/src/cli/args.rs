@@ -1,5 +1,6 @@
 //! The command line as it is typed. `config` checks what it means.
 
+mod author;
 mod bench;
 mod deploy;
 mod failures;
@@ -12,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 
+pub(super) use self::author::{DevArgs, NewArgs};
 pub(super) use self::bench::{BenchArgs, Payload, Through};
 pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
@@ -240,14 +242,11 @@ pub(super) enum Command {
         command: KeyCommand,
     },
     /// Run a throw-away cluster on this machine, with a prompt
-    Dev {
-        /// Start this many nodes
-        #[arg(long, default_value_t = 3)]
-        nodes: usize,
-        /// Run this component as the players' code instead of the built-in one
-        #[arg(long, value_name = "WASM", env = "PLAYER_HOST_GUEST")]
-        guest: Option<PathBuf>,
-    },
+    Dev(DevArgs),
+    /// Write a small player of your own into a new folder
+    ///
+    /// What is written can be built, run and changed at once, and says how.
+    New(NewArgs),
     /// Measure what calls cost, on a throw-away cluster of this machine or on a running one
     ///
     /// Without --node it starts a cluster and removes it at the end. In a running cluster it makes

@@ -1,5 +1,6 @@
 //! What the command line means, checked: the rest of the program meets no wrong value.
 
+mod author;
 mod bench;
 mod deploy;
 mod error;
@@ -19,15 +20,15 @@ use super::args::{
 };
 use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
-use super::cluster::{ClusterSettings, FirstNode};
+use super::dev::DevSettings;
 use super::folders;
+use super::new::NewGuest;
 use super::question::Question;
 use super::render::Format;
 use super::replay::Replay;
+use super::workshop::Workshop;
 use crate::guest::Allowance;
-use crate::limits::{
-    COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN, NODES_MAX,
-};
+use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN};
 use crate::net::Secret;
 use crate::node::NodeConfig;
 use crate::protocol::{CallKey, Exhibit, NodeName, PlayerId, SettingsChange};
@@ -64,7 +65,9 @@ pub(super) enum Task {
     /// Do again what is in a bundle.
     Replay(Replay),
     /// Run a throw-away cluster.
-    Dev(ClusterSettings),
+    Dev(DevSettings),
+    /// Write a new guest.
+    New(NewGuest),
     /// Measure a cluster.
     Bench(BenchSettings),
 }
@@ -89,6 +92,8 @@ pub(super) struct AskSettings {
     pub(super) reach: Reach,
     /// The cluster's secret.
     pub(super) secret: Secret,
+    /// Where the component is built that is to be deployed, if it is not built yet.
+    pub(super) workshop: Option<Workshop>,
 }
 
 impl Config {
@@ -149,7 +154,9 @@ impl Config {
                 Task::Replay(Replay { bundle, guest: read_named_guest(guest)? })
             }
             Some(Command::Deploy { deploy: args, reach }) => {
-                Task::Ask(question(deploy::deploy(args)?, None, reach.into(), &place)?)
+                let (asked, workshop) = deploy::deploy(args)?;
+                let settings = question(asked, None, reach.into(), &place)?;
+                Task::Ask(AskSettings { workshop, ..settings })
             }
             Some(Command::Code { command }) => {
                 let (asked, reach) = deploy::code(command);
@@ -165,7 +172,8 @@ impl Config {
             }
             Some(Command::Secret { command }) => Task::Secret(command),
             Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
-            Some(Command::Dev { nodes, guest }) => Task::Dev(dev(nodes, guest, log.clone())?),
+            Some(Command::Dev(args)) => Task::Dev(author::dev(args, log.clone())?),
+            Some(Command::New(args)) => Task::New(NewGuest::plan(args.folder, args.lang)?),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
         };
         Ok(Self { format, log, task })
@@ -277,7 +285,7 @@ fn question(
         (args.node, Patience::UntilDeadline)
     };
     let reach = Reach { targets, patience, deadline };
-    Ok(AskSettings { question, key, reach, secret: place.secret()? })
+    Ok(AskSettings { question, key, reach, secret: place.secret()?, workshop: None })
 }
 
 /// The nodes that left an address on this machine, and the place where one is by default.
@@ -290,29 +298,24 @@ fn local_targets(place: &Place) -> Vec<String> {
     targets
 }
 
-fn dev(
-    nodes: usize,
-    guest: Option<PathBuf>,
-    log: Option<String>,
-) -> Result<ClusterSettings, UsageError> {
-    if !(1..=NODES_MAX).contains(&nodes) {
-        return Err(UsageError::NodeCount { given: nodes });
-    }
-    // Read here only to say at once what each node would say later.
-    guest.as_deref().map(read_guest).transpose()?;
-    let (first, settings) = (FirstNode::Child, SettingsChange::default());
-    Ok(ClusterSettings { nodes, first, guest, settings, log })
-}
-
 fn read_named_guest(path: Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, UsageError> {
     let Some(path) = path else { return Ok(None) };
     let code = read_guest(&path)?;
     Ok(Some((path, code)))
 }
 
-fn read_guest(path: &Path) -> Result<Vec<u8>, UsageError> {
+/// Reads a file that looks like a guest.
+///
+/// # Errors
+///
+/// `GuestFile`, `GuestSize`, `GuestFolder` or `NotWasm`.
+pub(super) fn read_guest(path: &Path) -> Result<Vec<u8>, UsageError> {
     let unreadable = |source| UsageError::GuestFile { path: path.to_owned(), source };
-    let len = fs::metadata(path).map_err(unreadable)?.len();
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(UsageError::GuestFolder { path: path.to_owned() });
+    }
+    let len = metadata.len();
     if len > COMPONENT_BYTES_MAX as u64 {
         return Err(UsageError::GuestSize { path: path.to_owned(), len });
     }

@@ -3,7 +3,10 @@
 //! The cluster is a throw-away one (`cluster`); this file is its prompt.
 
 use std::env;
+use std::future::pending;
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::client::{Client, Dialer, Patience, Reach};
 use super::cluster::{Cluster, ClusterError, ClusterSettings};
@@ -13,20 +16,49 @@ use super::render::{self, Format, Rendered};
 use super::screen::Screen;
 use super::session::{self, Told};
 use super::signals::Interrupts;
+use super::watch::Watch;
+use super::workshop::{BuildError, Sources, Workshop};
 use crate::limits::CALL_DEADLINE;
 use crate::protocol::NodeName;
 
+/// Longest wait for a deployment: large components take long to compile. As with `host deploy`.
+const DEPLOY_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// A cluster with a prompt to be.
+#[derive(Debug)]
+pub(super) struct DevSettings {
+    /// The cluster; its guest is still to be built if there is a workshop.
+    pub(super) cluster: ClusterSettings,
+    /// Where the guest is built.
+    pub(super) workshop: Option<Workshop>,
+    /// Whether it is built again whenever a file of it is saved.
+    pub(super) watches: bool,
+}
+
 /// Runs a cluster until the person leaves. Returns what is to be said at the end, if anything.
 pub(super) async fn run(
-    settings: ClusterSettings,
+    settings: DevSettings,
     format: Format,
     screen: &Screen,
 ) -> Option<Rendered> {
     let not_done = |message: String| Some(render::not_done(format, &message));
+    let DevSettings { cluster: mut settings, workshop, watches } = settings;
     let mut interrupts = match Interrupts::listen() {
         Ok(interrupts) => interrupts,
         Err(error) => return not_done(format!("cannot listen for signals: {error}")),
     };
+    let mut seen = Sources::default();
+    if let Some(workshop) = &workshop {
+        let built = tokio::select! {
+            built = first_build(workshop, format, screen) => built,
+            () = interrupts.next() => return not_done(format!("{} is not built", workshop.name())),
+        };
+        match built {
+            Ok((sources, component)) => (seen, settings.guest) = (sources, Some(component)),
+            Err(error) => return not_done(render::sentence(&error)),
+        }
+    }
+    let watched = workshop.filter(|_| watches).map(|workshop| (workshop, seen));
     let mut cluster = match Cluster::new(settings, screen.clone(), colours()) {
         Ok(cluster) => cluster,
         Err(error) => return not_done(render::sentence(&error)),
@@ -36,7 +68,8 @@ pub(super) async fn run(
         () = interrupts.next() => Some("stopped before all nodes were ready".to_owned()),
     };
     if failure.is_none() {
-        failure = attend(&mut cluster, format, screen, &mut interrupts).await.err();
+        let attended = attend(&mut cluster, watched, format, screen, &mut interrupts);
+        failure = Box::pin(attended).await.err();
     }
     tokio::select! {
         () = Box::pin(cluster.stop_all()) => {}
@@ -47,9 +80,22 @@ pub(super) async fn run(
     failure.and_then(not_done)
 }
 
+/// Builds what the cluster begins with. Returns the files as they were before, and what was built.
+async fn first_build(
+    workshop: &Workshop,
+    format: Format,
+    screen: &Screen,
+) -> Result<(Sources, PathBuf), BuildError> {
+    let seen = workshop.sources(&Sources::default())?;
+    let built = workshop.build().await?;
+    screen.print(render::built(format, &built.name(), built.time));
+    Ok((seen, built.component))
+}
+
 /// Answers lines until the person or the script ends, or a signal comes.
 async fn attend(
     cluster: &mut Cluster,
+    watched: Option<(Workshop, Sources)>,
     format: Format,
     screen: &Screen,
     interrupts: &mut Interrupts,
@@ -63,7 +109,7 @@ async fn attend(
         () = interrupts.next() => return Ok(()),
     }
     let attended = super::is_attended();
-    let welcome = welcome(cluster);
+    let welcome = welcome(cluster, watched.as_ref().map(|(workshop, _)| workshop));
     if attended {
         prompt::print(&welcome);
     } else {
@@ -79,13 +125,37 @@ async fn attend(
         Prompt::on_pipe()
     };
     let prompt = prompt.map_err(|error| render::sentence(&error))?;
+    let watch = watched.map(|watched| watch(cluster, watched, format, screen)).transpose()?;
+    let watching = async {
+        match watch {
+            Some(watch) => watch.run().await,
+            None => pending().await,
+        }
+    };
     let mut desk = Desk { cluster, client, prompt, format };
     tokio::select! {
         () = desk.converse() => {}
+        () = Box::pin(watching) => {}
         () = interrupts.next() => {}
     }
     desk.prompt.close();
     Ok(())
+}
+
+/// Prepares to watch a guest for the nodes of a cluster, whichever of them run.
+fn watch(
+    cluster: &Cluster,
+    (workshop, seen): (Workshop, Sources),
+    format: Format,
+    screen: &Screen,
+) -> Result<Watch, String> {
+    let dialer = Dialer::new(cluster.secret()).map_err(|error| render::sentence(&error))?;
+    let targets: Vec<_> = cluster.places().map(|(_, addr)| addr.to_string()).collect();
+    let secret = cluster.folder().join("secret");
+    let options = format!("--node {} --secret-file {}", targets.join(","), secret.display());
+    let reach = Reach { targets, patience: Patience::UntilDeadline, deadline: DEPLOY_DEADLINE };
+    let (client, screen) = (Client::new(dialer), screen.clone());
+    Ok(Watch { workshop, seen, client, reach, options, format, screen })
 }
 
 /// The prompt and what it speaks for.
@@ -175,12 +245,17 @@ impl Desk<'_> {
     }
 }
 
-fn welcome(cluster: &Cluster) -> String {
+fn welcome(cluster: &Cluster, watched: Option<&Workshop>) -> String {
+    let watched = match watched {
+        Some(workshop) => format!("each file that is saved in {} is deployed\n", workshop.name()),
+        None => String::new(),
+    };
     let nodes: Vec<String> =
         cluster.places().map(|(name, addr)| format!("{name} {addr}")).collect();
     format!(
         "{} nodes run on this machine: {}\n\
          secret and data: {} (removed at the end)\n\
+         {watched}\
          \n\
          Try, one after the other:\n\
          \x20 reward player1 5     a new player; its memory is kept on a second node\n\

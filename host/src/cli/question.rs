@@ -92,6 +92,14 @@ impl Question {
         Self::Call { player, operation: Operation::Release }
     }
 
+    /// Gives a deployment what it lacks: the component and its name.
+    pub(super) fn fill_in(&mut self, name: String, code: Vec<u8>) {
+        if let Self::Deploy { request, .. } = self {
+            request.name = name;
+            request.component = code;
+        }
+    }
+
     /// Returns the question for a failure of a player.
     pub(super) fn bundle(player: PlayerId, exhibit: Exhibit) -> Self {
         Self::Bundle { player, exhibit }

@@ -1,5 +1,6 @@
 //! Answers as a person or a program reads them. Pure: what is printed, not where.
 
+mod author;
 mod bench;
 mod deploy;
 mod failures;
@@ -9,8 +10,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::author::{built, guest_written};
 pub(super) use self::bench::measured;
-pub(super) use self::deploy::{deployed, deployments, not_deployed, rolled_back};
+pub(super) use self::deploy::{
+    deployed, deployed_by_watch, deployments, not_deployed, not_deployed_by_watch, rolled_back,
+};
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 pub(super) use self::functions::described;
 use self::table::{Align, Table};

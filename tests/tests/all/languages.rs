@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use tests::{Cluster, Trapped, component_type_in_c, not_tested};
+use tests::{Cluster, Trapped, WorldInC, component_type_in_c, not_tested};
 
 /// `all`: a tool that is missing fails the tests. `commit`: what is generated is written.
 const ASK: &str = "GUESTS";
@@ -73,12 +73,23 @@ fn a_player_in_python_survives() {
 
 #[test]
 fn the_player_in_c_says_that_it_is_for_this_world() {
-    let path = guests().join("c-player/component_type.c");
-    let generated = component_type_in_c();
+    says_its_world("guests/c-player", WorldInC::Contract);
+}
+
+#[test]
+fn a_new_player_in_c_says_that_it_is_for_its_world() {
+    says_its_world("host/templates/c", WorldInC::Template);
+}
+
+#[track_caller]
+fn says_its_world(folder: &str, world: WorldInC) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let path = root.join(folder).join("component_type.c");
+    let generated = component_type_in_c(world);
     if env::var(ASK).as_deref() == Ok("commit") {
         fs::write(&path, &generated).expect("write what was generated");
     }
     let committed = fs::read_to_string(&path).expect("read what was generated");
-    let how = "GUESTS=commit cargo test -p tests the_player_in_c_says";
+    let how = "GUESTS=commit cargo test -p tests player_in_c_says";
     assert!(committed == generated, "the contract has changed; write {path:?} again: {how}");
 }

@@ -1,6 +1,7 @@
 //! What the system promises, on real `host` processes. Each test is named after its promise.
 
 mod agreement;
+mod author;
 mod bench;
 mod calls;
 mod chaos;

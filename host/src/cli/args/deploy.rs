@@ -10,7 +10,8 @@ use crate::limits::FAILED_PLAYERS_MAX;
 /// Options of `host deploy`, at a shell and at a prompt.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct DeployArgs {
-    /// Deploy this component
+    /// Deploy this component, or what the program `build` in this folder makes
+    #[arg(value_name = "WASM|FOLDER")]
     pub(in crate::cli) component: PathBuf,
     /// Deploy it for a part of the players, for example 5%; deploy it again without this for all
     #[arg(long, value_name = "PART", conflicts_with = "players")]

@@ -3,14 +3,16 @@
 use super::{UsageError, read_guest};
 use crate::cli::args::{CodeCommand, DeployArgs, ReachArgs};
 use crate::cli::question::Question;
+use crate::cli::workshop::Workshop;
 use crate::protocol::{Audience, Crossing, DeployRequest};
 
-/// Checks what is to be deployed, and reads it.
+/// Checks what is to be deployed, and reads it, unless it is to be built first: then what is returned
+/// lacks it, and says where.
 ///
 /// # Errors
 ///
 /// `UsageError`.
-pub(in crate::cli) fn deploy(args: DeployArgs) -> Result<Question, UsageError> {
+pub(in crate::cli) fn deploy(args: DeployArgs) -> Result<(Question, Option<Workshop>), UsageError> {
     let audience = match (&args.canary, &args.players) {
         (Some(share), _) => Audience::Share(share.parse()?),
         (None, Some(pattern)) => Audience::Like(pattern.parse()?),
@@ -21,7 +23,11 @@ pub(in crate::cli) fn deploy(args: DeployArgs) -> Result<Question, UsageError> {
         (false, true) => Crossing::Reset,
         (false, false) => Crossing::Migrate,
     };
-    let component = read_guest(&args.component)?;
+    let (component, workshop) = if args.component.is_dir() {
+        (Vec::new(), Some(Workshop::open(&args.component)?))
+    } else {
+        (read_guest(&args.component)?, None)
+    };
     let name = args.component.file_name().unwrap_or(args.component.as_os_str());
     let request = DeployRequest {
         component,
@@ -33,7 +39,7 @@ pub(in crate::cli) fn deploy(args: DeployArgs) -> Result<Question, UsageError> {
         nonce: rand::random(),
         check: args.check,
     };
-    Ok(Question::Deploy { request: Box::new(request), waits: !args.no_wait })
+    Ok((Question::Deploy { request: Box::new(request), waits: !args.no_wait }, workshop))
 }
 
 /// Returns what is asked about the code that players run.

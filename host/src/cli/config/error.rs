@@ -8,6 +8,8 @@ use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
 use super::{DEADLINE_MAX, IDLE_MAX};
+use crate::cli::new::InvalidName;
+use crate::cli::workshop::BuildError;
 use crate::limits::{
     COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN, NODES_MAX,
 };
@@ -76,6 +78,27 @@ pub(in crate::cli) enum UsageError {
         /// What the system said.
         source: io::Error,
     },
+    /// The guest is a folder.
+    #[error(
+        "{} is a folder: name the .wasm file in it; only `host dev` and `host deploy` build a folder's \
+         guest",
+        .path.display()
+    )]
+    GuestFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The guest's folder cannot be used.
+    #[error(transparent)]
+    Workshop(Box<BuildError>),
+    /// A guest's name is not good.
+    #[error(transparent)]
+    GuestName(#[from] InvalidName),
+    /// `--watch` without a folder.
+    #[error(
+        "--watch needs --guest FOLDER, whose files are watched; `host new my-player` writes one"
+    )]
+    NothingToWatch,
     /// The guest is too large.
     #[error("the guest {} has {len} bytes, more than {COMPONENT_BYTES_MAX}", .path.display())]
     GuestSize {
@@ -166,4 +189,10 @@ pub(in crate::cli) enum UsageError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl From<BuildError> for UsageError {
+    fn from(error: BuildError) -> Self {
+        Self::Workshop(Box::new(error))
+    }
 }

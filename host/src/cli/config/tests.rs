@@ -1,6 +1,7 @@
 use super::*;
 use crate::cli::args::{Payload, Through};
 use crate::cli::bench::{Load, Target};
+use crate::cli::cluster::{ClusterSettings, FirstNode};
 use crate::protocol::{Ack, Operation, Term};
 
 /// Checks a command line on a machine whose state folder is `state`.

@@ -1,5 +1,7 @@
 //! What was deployed, what came of it, and what there is.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::json::{line, problem};
@@ -72,6 +74,35 @@ fn progress_text(progress: &Progress) -> String {
         }
     }
     text
+}
+
+/// Returns what became of code that was deployed because its source was saved, in a line or two.
+pub(in crate::cli) fn deployed_by_watch(
+    name: &str,
+    report: &DeployReport,
+    progress: Option<&Progress>,
+) -> String {
+    let number = report.number.unwrap_or_default();
+    let progress =
+        progress.map_or("`host code list` says how far the players are".to_owned(), progress_text);
+    format!("deployed {} as deployment {number}: {progress}", harmless(name))
+}
+
+/// Returns why code was not deployed that was built because its source was saved, and what can be done.
+/// `options` reach the cluster.
+pub(in crate::cli) fn not_deployed_by_watch(
+    refusal: &DeployRefusal,
+    folder: &Path,
+    options: &str,
+) -> String {
+    let text = not_deployed(Format::Text, refusal).text;
+    match refusal {
+        DeployRefusal::Stranded(_) => {
+            let folder = harmless(&folder.display().to_string());
+            format!("{text}\n  at a shell: host deploy {folder} --pin {options}")
+        }
+        _ => text,
+    }
 }
 
 fn deployed_json<'a>(
