@@ -50,7 +50,7 @@ pub(super) async fn run(
     let mut seen = Sources::default();
     if let Some(workshop) = &workshop {
         let built = tokio::select! {
-            built = first_build(workshop, format, screen) => built,
+            built = first_build(workshop, watches, format, screen) => built,
             () = interrupts.next() => return not_done(format!("{} is not built", workshop.name())),
         };
         match built {
@@ -80,13 +80,18 @@ pub(super) async fn run(
     failure.and_then(not_done)
 }
 
-/// Builds what the cluster begins with. Returns the files as they were before, and what was built.
+/// Builds what the cluster begins with. Returns the files as they were before, if they are to be
+/// watched, and what was built.
 async fn first_build(
     workshop: &Workshop,
+    watches: bool,
     format: Format,
     screen: &Screen,
 ) -> Result<(Sources, PathBuf), BuildError> {
-    let seen = workshop.sources(&Sources::default())?;
+    let mut seen = Sources::default();
+    if watches {
+        seen = workshop.sources(&seen)?;
+    }
     let built = workshop.build().await?;
     screen.print(render::built(format, &built.name(), built.time));
     Ok((seen, built.component))

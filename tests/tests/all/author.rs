@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use host::guest::{Allowance, CallOutcome, Code, Engine};
-use host::protocol::{Operation, Term};
+use host::protocol::{FunctionCall, Operation, Term};
 use tempfile::TempDir;
 use tests::{
     Dev, End, Flaw, Orphan, PATIENCE, doubling_module, eventually, host, migrating_module,
@@ -52,23 +52,34 @@ fn built(folder: &Path) -> Option<Vec<u8>> {
     Some(fs::read(folder.join("my-player.wasm")).expect("read what was built"))
 }
 
-/// Whether a state has these points, as the built-in player would save them.
+/// Lets a player take over a state of the built-in one, and looks at what it saves after each call.
 #[track_caller]
 fn takes_over_counts_and_traps(code: &[u8]) {
     let engine = Engine::new(&Allowance::default()).expect("an engine");
     let code = Code::load(&engine, code).expect("the host takes what a new guest builds");
     // Version 0, and 5 points.
     let (mut instance, mut state) = code.take_over(&[0, 10]).expect("it takes over a state");
-    match instance.call(&Operation::Reward(Term::Integer(-2)), &state) {
-        CallOutcome::Returned { delta, .. } => state.apply(&delta).expect("its own change"),
-        trapped @ CallOutcome::Trapped { .. } => panic!("{trapped:?}"),
+    let operations = [
+        (Operation::Reward(Term::Integer(-2)), [0, 6]),
+        (give_bonus("{points: 5, times: 3}"), [0, 36]),
+    ];
+    for (operation, saved) in operations {
+        let CallOutcome::Returned { delta, .. } = instance.call(&operation, &state) else {
+            panic!("{operation:?} does not return");
+        };
+        state.apply(&delta).expect("its own change");
+        assert_eq!(code.save(&state).expect("it saves"), saved, "{operation:?}");
     }
-    assert_eq!(code.save(&state).expect("it saves"), [0, 6], "5 points, and 2 less");
     match instance.call(&Operation::Reward(Term::Text("a".into())), &state) {
         CallOutcome::Trapped { message } => assert_eq!(message, r#"not an integer: "a""#),
-        returned @ CallOutcome::Returned { .. } => panic!("{returned:?}"),
+        other => panic!("{other:?}"),
     }
     assert!(code.take_over(&[9]).is_err(), "no state of a version that it does not know");
+}
+
+fn give_bonus(bonus: &str) -> Operation {
+    let (function, arguments) = ("give-bonus".to_owned(), vec![bonus.to_owned()]);
+    Operation::Call(FunctionCall { function, arguments })
 }
 
 #[track_caller]
@@ -121,6 +132,7 @@ fn a_new_guest_in_rust_plays_and_changes_while_it_does() {
     dev.await_log(LONG, "deployed my-player.wasm as deployment 2: 1 player runs it");
     assert_eq!(dev.ask_number("points player1"), 6, "what it had is kept");
     assert_eq!(dev.ask_number("reward player1 2"), 12, "and the new rule is in force");
+    assert_eq!(dev.ask_number("call player1 give-bonus {points: 5, times: 3}"), 27);
 }
 
 /// A folder whose `build` takes no time: the source is the name of what it makes.
@@ -173,7 +185,7 @@ fn each_save_is_deployed_and_players_keep_what_they_have() {
     assert_eq!(dev.ask_number("reward player1 5"), 15);
 
     bench.save("missing");
-    dev.await_log(PATIENCE, "was not built (exit status: 1):\n  cat: can't open");
+    dev.await_log(PATIENCE, "was not built (exit status: 1):\n  cp: ");
     assert_eq!(dev.ask_number("reward player1 1"), 17, "it goes on with what it has");
 
     // Whichever node dies, saves are still deployed.

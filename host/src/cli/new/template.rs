@@ -169,8 +169,12 @@ mod tests {
         for line in ["postcard =", "serde =", "wit-bindgen ="] {
             assert_eq!(version(&new, line), version(workspace, line));
         }
-        let line = "\"@bytecodealliance/componentize-js\":";
         let guest = include_str!("../../../../guests/js-player/package.json");
-        assert_eq!(version(&text_of(Language::Js, "package.json"), line), version(guest, line));
+        let new = text_of(Language::Js, "package.json");
+        for line in
+            ["\"@bytecodealliance/componentize-js\":", "\"@bytecodealliance/preview2-shim\":"]
+        {
+            assert_eq!(version(&new, line), version(guest, line));
+        }
     }
 }
