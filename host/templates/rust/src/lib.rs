@@ -56,8 +56,9 @@ impl exports::player::host::migrate::Guest for Player {
     }
 
     fn load(state: Vec<u8>) -> Result<(), String> {
+        let version = state.first().copied().unwrap_or_default();
         let saved = postcard::from_bytes(&state);
-        match saved.map_err(|why| format!("not a state of this player: {why}"))? {
+        match saved.map_err(|why| format!("cannot read a state of version {version}: {why}"))? {
             Saved::V0 { points } => POINTS.store(points, Ordering::Relaxed),
         }
         Ok(())
