@@ -1,7 +1,9 @@
 //! Lines typed at a prompt. Pure.
 
+use clap::Parser;
 use thiserror::Error;
 
+use super::args::DeployArgs;
 use super::question::Question;
 use crate::protocol::{InvalidId, InvalidSetting, NodeName, SettingsChange};
 
@@ -17,12 +19,12 @@ pub(super) enum Scope {
 impl Scope {
     /// Returns the words that begin a line.
     pub(super) fn commands(self) -> &'static [&'static str] {
-        const ALL: [&str; 13] = [
-            "reward", "points", CALL, "describe", "players", "nodes", "set", "help", "quit",
-            "kill", "start", "stop", "continue",
+        const ALL: [&str; 15] = [
+            "reward", "points", CALL, "describe", "players", "nodes", "set", "deploy", "code",
+            "help", "quit", "kill", "start", "stop", "continue",
         ];
         match self {
-            Self::Node => &ALL[..9],
+            Self::Node => &ALL[..11],
             Self::Dev => &ALL,
         }
     }
@@ -52,6 +54,9 @@ players [--all]           list the players of this node, or of all nodes
 nodes                     list the nodes
 set [keepers K] [ack memory|disk]
                           change what holds for the whole cluster, or print it
+deploy <file> [--check] [--canary 5%] [--players 'vip-*'] [--pin] [--reset]
+                          have the players run other code, while they play
+code [list | rollback]    list what was deployed, or take the newest back
 help                      print this
 quit                      stop this node";
 
@@ -65,6 +70,9 @@ players [--all]           list the players of the asked node, or of all nodes
 nodes                     list the nodes
 set [keepers K] [ack memory|disk]
                           change what holds for the whole cluster, or print it
+deploy <file> [--check] [--canary 5%] [--players 'vip-*'] [--pin] [--reset]
+                          have the players run other code, while they play
+code [list | rollback]    list what was deployed, or take the newest back
 kill <node>               kill a node, as a dead machine would (SIGKILL)
 start <node>              start it again with the same command
 stop <node>               freeze a node (SIGSTOP)
@@ -86,6 +94,13 @@ pub(super) enum Line {
     Ask {
         /// The question.
         question: Question,
+        /// The node to ask, if one was chosen.
+        via: Option<NodeName>,
+    },
+    /// Other code is deployed.
+    Deploy {
+        /// What is wanted.
+        args: Box<DeployArgs>,
         /// The node to ask, if one was chosen.
         via: Option<NodeName>,
     },
@@ -120,6 +135,9 @@ pub(super) enum LineError {
     /// The words after the command do not fit it.
     #[error("usage: {0}")]
     Form(&'static str),
+    /// The options after the command do not fit it, in words.
+    #[error("{0}")]
+    Options(String),
     /// A quotation has no end.
     #[error("a quotation mark is missing")]
     Quote,
@@ -182,6 +200,12 @@ impl Line {
             "nodes" if arguments.is_empty() => ask(Question::Nodes),
             "nodes" => Err(LineError::Form("nodes")),
             "set" => ask(Question::Set(read_settings(arguments)?)),
+            "deploy" => Ok(Self::Deploy { args: Box::new(read_deploy(&words)?), via }),
+            "code" => match arguments {
+                [] | ["list"] => ask(Question::Deployments),
+                ["rollback"] => ask(Question::RollBack { number: None, waits: true }),
+                _ => Err(LineError::Form("code [list | rollback]")),
+            },
             "help" => Ok(Self::Help),
             "quit" => Ok(Self::Quit),
             "kill" => control(Action::Kill, arguments, "kill <node>"),
@@ -198,6 +222,23 @@ fn control(action: Action, arguments: &[&str], form: &'static str) -> Result<Lin
         [node] => Ok(Line::Control { action, node: node.parse()? }),
         _ => Err(LineError::Form(form)),
     }
+}
+
+/// Reads what is typed after `deploy` as at a shell.
+fn read_deploy(words: &[&str]) -> Result<DeployArgs, LineError> {
+    #[derive(Parser)]
+    #[command(name = "deploy", disable_help_flag = true)]
+    struct Typed {
+        #[command(flatten)]
+        deploy: DeployArgs,
+    }
+    let typed = Typed::try_parse_from(words).map_err(|error| {
+        // The first of its lines says what is wrong; the others say more than fits a prompt.
+        let words = error.to_string();
+        let first = words.lines().next().unwrap_or_default();
+        LineError::Options(first.trim_start_matches("error: ").to_owned())
+    });
+    Ok(typed?.deploy)
 }
 
 /// Reads pairs of a setting and its value, written as at a shell or without the dashes.
@@ -391,6 +432,21 @@ mod tests {
             let unknown = Err(LineError::Unknown(word.into()));
             assert_eq!(Line::parse(Scope::Node, &line), unknown);
         }
+    }
+
+    #[test]
+    fn code_is_deployed_with_the_options_of_a_shell() {
+        let Ok(Line::Deploy { args, via }) = dev("deploy a.wasm --canary 5% --pin via app_node2")
+        else {
+            panic!("it is a line")
+        };
+        assert_eq!((args.canary.as_deref(), args.pin, args.check), (Some("5%"), true, false));
+        assert_eq!((args.component.to_str(), via.unwrap().as_str()), (Some("a.wasm"), "app_node2"));
+        assert_eq!(asked("code"), Question::Deployments);
+        assert_eq!(asked("code rollback"), Question::RollBack { number: None, waits: true });
+        let wrong = dev("deploy a.wasm --pin --reset").unwrap_err().to_string();
+        assert!(wrong.contains("cannot be used with") && !wrong.contains('\n'), "{wrong}");
+        assert!(dev("deploy").is_err() && dev("code what").is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+pub(super) use self::deploy::deploy as to_deploy;
 pub(super) use self::error::UsageError;
 use super::args::{
     Args, BundleArgs, CallArgs, Command, Failure, KeyCommand, NodeArgs, QuarantineCommand,

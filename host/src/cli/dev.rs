@@ -6,7 +6,6 @@ use std::env;
 use std::future::pending;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::client::{Client, Dialer, Patience, Reach};
 use super::cluster::{Cluster, ClusterError, ClusterSettings};
@@ -14,15 +13,12 @@ use super::command::{Action, Line, Scope};
 use super::prompt::{self, Answer, Prompt};
 use super::render::{self, Format, Rendered};
 use super::screen::Screen;
-use super::session::{self, Told};
+use super::session::{self, DEPLOY_DEADLINE, Told};
 use super::signals::Interrupts;
 use super::watch::Watch;
 use super::workshop::{BuildError, Sources, Workshop};
 use crate::limits::CALL_DEADLINE;
 use crate::protocol::NodeName;
-
-/// Longest wait for a deployment: large components take long to compile. As with `host deploy`.
-const DEPLOY_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// A cluster with a prompt to be.
 #[derive(Debug)]
@@ -203,6 +199,14 @@ impl Desk<'_> {
                     let patience = Patience::UntilDeadline;
                     let reach = Reach { targets, patience, deadline: CALL_DEADLINE };
                     session::ask(&mut self.client, &reach, question, None, format).await
+                }
+                Err(error) => render::not_done(format, &render::sentence(&error)).into(),
+            }),
+            Line::Deploy { args, via } => Some(match self.targets(via.as_ref()) {
+                Ok(targets) => {
+                    let (patience, deadline) = (Patience::UntilDeadline, DEPLOY_DEADLINE);
+                    let reach = Reach { targets, patience, deadline };
+                    Box::pin(session::deploy_typed(&mut self.client, reach, *args, format)).await
                 }
                 Err(error) => render::not_done(format, &render::sentence(&error)).into(),
             }),

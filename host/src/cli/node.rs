@@ -203,6 +203,11 @@ impl Console {
                 let (client, reach) = (&mut self.client, &self.reach);
                 session::ask(client, reach, question, None, self.format).await.into()
             }
+            Line::Deploy { args, via: _ } => {
+                self.follow_secret();
+                let (client, reach) = (&mut self.client, self.reach.clone());
+                session::deploy_typed(client, reach, *args, self.format).await.into()
+            }
             Line::Control { .. } => unreachable!("a node's prompt reads no such line"),
         }
     }

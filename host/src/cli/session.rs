@@ -1,6 +1,10 @@
 //! One question, asked and rendered: the same for a one-shot command and for a prompt.
 
+use std::time::Duration;
+
+use super::args::DeployArgs;
 use super::client::{Ask, Client, Reach};
+use super::config::to_deploy;
 use super::question::Question;
 use super::render::{self, Format, Rendered};
 use crate::protocol::{CallKey, DeployRequest, Description, Subject};
@@ -94,6 +98,30 @@ pub(super) async fn ask<A: Ask>(
             Err(failed) => render::unanswered(format, &failed).into(),
         },
     }
+}
+
+/// Longest wait for a deployment: large components take long to compile. As with `host deploy`.
+pub(super) const DEPLOY_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// Deploys what was typed at a prompt; a folder is built first.
+pub(super) async fn deploy_typed<A: Ask>(
+    client: &mut Client<A>,
+    reach: Reach,
+    args: DeployArgs,
+    format: Format,
+) -> Told {
+    let (mut question, workshop) = match to_deploy(args) {
+        Ok(wanted) => wanted,
+        Err(error) => return render::usage(format, &render::sentence(&error)).into(),
+    };
+    if let Some(workshop) = workshop {
+        match workshop.build().await {
+            Ok(built) => question.fill_in(built.name(), built.code),
+            Err(error) => return render::not_done(format, &render::sentence(&error)).into(),
+        }
+    }
+    let reach = Reach { deadline: DEPLOY_DEADLINE, ..reach };
+    Box::pin(ask(client, &reach, question, None, format)).await
 }
 
 async fn deploy<A: Ask>(

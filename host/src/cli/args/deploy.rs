@@ -8,7 +8,7 @@ use super::ReachArgs;
 use crate::limits::FAILED_PLAYERS_MAX;
 
 /// Options of `host deploy`, at a shell and at a prompt.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(in crate::cli) struct DeployArgs {
     /// Deploy this component, or what the program `build` in this folder makes
     #[arg(value_name = "WASM|FOLDER")]
