@@ -7,7 +7,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, 
 use wit_parser::{PackageId, Resolve, WorldId};
 
 pub use self::bag::bag_component;
-pub use self::migrating::{Flaw, migrating_module, renamed};
+pub use self::migrating::{Flaw, migrating_module, padded, renamed};
 
 const CONTRACT: &str = include_str!("../../wit/player.wit");
 

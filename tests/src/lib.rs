@@ -43,8 +43,8 @@ pub use command::{Ran, Running, host, host_binary, spawn_host};
 pub use dev::{Dev, End, Orphan};
 pub use guests::{
     Flaw, WorldInC, bag_component, component_type_in_c, doubling_component, doubling_module,
-    endless_module, hostile_module, large_module, migrating_module, networked_module, renamed,
-    timely_module,
+    endless_module, hostile_module, large_module, migrating_module, networked_module, padded,
+    renamed, timely_module,
 };
 pub use islands::Islands;
 pub use netns::{Cut, Net};

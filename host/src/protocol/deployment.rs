@@ -116,6 +116,12 @@ impl Deployment {
         !matches!(self.status, DeploymentStatus::Withdrawn { .. })
     }
 
+    /// Whether it was taken back because too many players failed on it, and not by a person.
+    fn was_found_bad(&self) -> bool {
+        let most = usize::try_from(self.plan.failures_max).unwrap_or(usize::MAX);
+        !self.is_in_force() && self.failed.len() > most
+    }
+
     fn is_for(&self, player: &PlayerId) -> bool {
         self.is_in_force()
             && !self.failed.contains_key(player)
@@ -295,7 +301,7 @@ impl Deployments {
     fn holds_for(&self, deployment: &Deployment, player: &PlayerId) -> bool {
         let newer = self.list.iter().skip_while(|newer| newer.number <= deployment.number);
         let mut same = newer.take_while(|newer| newer.plan.code == deployment.plan.code);
-        let failed = same.any(|it| !it.is_in_force() || it.failed.contains_key(player));
+        let failed = same.any(|it| it.was_found_bad() || it.failed.contains_key(player));
         deployment.is_for(player) && !failed
     }
 

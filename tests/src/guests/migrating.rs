@@ -96,6 +96,22 @@ pub fn migrating_module(times: i64, flaw: Flaw) -> Vec<u8> {
     )
 }
 
+/// Returns the same code with so many bytes more, which mean nothing.
+pub fn padded(code: &[u8], bytes: usize) -> Vec<u8> {
+    let padding = vec![7; bytes];
+    let mut section = vec![3];
+    section.extend_from_slice(b"pad");
+    section.extend_from_slice(&padding);
+    // Its length as a varint.
+    let (mut len, mut header) = (section.len(), vec![0]);
+    while len > 127 {
+        header.push(u8::try_from(len % 128).expect("seven bits") | 128);
+        len /= 128;
+    }
+    header.push(u8::try_from(len).expect("seven bits"));
+    [code, &header, &section].concat()
+}
+
 /// Returns the same code under another hash.
 pub fn renamed(code: &[u8], name: &str) -> Vec<u8> {
     // A custom section changes nothing of what code does.

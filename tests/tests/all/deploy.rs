@@ -5,9 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use host::guest::built_in;
+use host::limits::COMPONENT_BYTES_MAX;
 use tests::{
     Cluster, Deployed, Failed, Flaw, Measured, PATIENCE, Trapped, Via, doubling_module, eventually,
-    migrating_module, renamed,
+    migrating_module, padded, renamed,
 };
 
 /// Writes code to a file of the cluster.
@@ -270,6 +271,19 @@ fn code_that_nobody_runs_goes_and_code_that_somebody_runs_stays() {
         if gone { Ok(()) } else { Err(format!("{one:?} {two:?}")) }
     });
     expect_points(&via, 2);
+}
+
+#[test]
+fn code_of_any_size_is_deployed() {
+    let cluster = Cluster::start(3);
+    let via = with_players(&cluster, 3);
+    let large = file(&cluster, "large.wasm", &padded(built_in(), 20_000_000));
+    let deployed = via.deployed(&large, &[]);
+    assert_eq!((deployed.arrived, deployed.silent), (Some(3), Vec::<String>::new()));
+    expect_points(&via, 3);
+    let too_large = file(&cluster, "too_large.wasm", &padded(built_in(), COMPONENT_BYTES_MAX));
+    let ran = via.start_deploy(&too_large, &[]).finish();
+    assert!(ran.code() == Some(2) && ran.all().contains("more than"), "{}", ran.all());
 }
 
 #[test]

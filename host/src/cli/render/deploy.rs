@@ -42,8 +42,8 @@ fn deployed_text(name: &str, report: &DeployReport, progress: Option<&Progress>)
     };
     for CodeClass { code, name, fate, players } in classes {
         let name = name.as_ref().map(|name| format!(" ({})", harmless(name))).unwrap_or_default();
-        let noun = if *players == 1 { "player" } else { "players" };
-        lines.push(format!("  {players} {noun} on {code}{name}: {}", harmless(&fate.to_string())));
+        let (players, fate) = (counted(*players), harmless(&fate.to_string()));
+        lines.push(format!("  {players} on {code}{name}: {fate}"));
     }
     if !silent.is_empty() {
         lines.push(format!("  not heard of it yet: {}; they catch up", names(silent)));
@@ -214,9 +214,8 @@ pub(in crate::cli) fn rolled_back(
                     text.push_str("; all players are on the code before it");
                 }
                 Some(Progress { due: 0, listing }) => text.push_str(&format!(
-                    "; {} players run its code still: another deployment has it too, or they could \
-                     not go back",
-                    listing.players
+                    "; {} still run its code, as another deployment has it or they could not go back",
+                    counted(listing.players)
                 )),
                 Some(Progress { due, .. }) => text
                     .push_str(&format!("; {due} players are still on their way: `host code list`")),
@@ -336,6 +335,10 @@ fn deployments_json<'a>(list: &'a [DeploymentListing]) -> String {
         }
     };
     line(&List { deployments: list.iter().map(listed).collect() })
+}
+
+fn counted(players: u64) -> String {
+    if players == 1 { "1 player".to_owned() } else { format!("{players} players") }
 }
 
 fn digits(code: CodeHash) -> String {

@@ -15,8 +15,12 @@ use super::super::identity::NODE_DNS_NAME;
 use super::super::serve::Bounds;
 use super::super::testing::*;
 use super::super::*;
-use crate::limits::{CLIENT_WINDOW_BYTES, GUEST_MESSAGE_BYTES_MAX, HANDSHAKES_MAX};
-use crate::protocol::{CallRequest, Lane, Request};
+use crate::limits::{
+    CLIENT_WINDOW_BYTES, FRAME_BYTES_MAX, GUEST_MESSAGE_BYTES_MAX, HANDSHAKES_MAX,
+};
+use crate::protocol::{
+    Audience, Call, CallRequest, Crossing, DeployRequest, Lane, Operation, Reply, Request, Term,
+};
 
 const SHORT: Duration = Duration::from_millis(200);
 /// Longer than a test.
@@ -325,6 +329,56 @@ async fn a_client_has_one_lane_and_lists_travel_alone() {
         let end = soon(connection.closed()).await;
         assert!(super::is_violation(&end), "{end}");
     }
+}
+
+/// A client's request to deploy code of this many bytes.
+fn deploy(bytes: usize) -> Request {
+    Request::Call(CallRequest::Deploy(Box::new(DeployRequest {
+        component: vec![0; bytes],
+        name: "a.wasm".to_owned(),
+        audience: Audience::All,
+        crossing: Crossing::Migrate,
+        failures_max: 3,
+        traps_max: 3,
+        nonce: 1,
+        check: true,
+    })))
+}
+
+#[tokio::test]
+async fn a_long_request_of_a_client_is_code_or_the_end_of_its_connection() {
+    let secret = Secret::generate();
+    let node = Node::start(&secret, "app_node1");
+    let client = Endpoint::client(Identity::client(&secret).unwrap()).unwrap();
+    let connection = client.dial(node.record.addr, None).await.unwrap();
+    // This node has nobody who deploys.
+    assert_eq!(soon(connection.ask(deploy(8 * FRAME_BYTES_MAX))).await, Ok(Reply::Busy));
+    let operation = Operation::Reward(Term::Text("x".repeat(2 * FRAME_BYTES_MAX)));
+    let call = Call { operation, ..call() };
+    let long = Request::Call(CallRequest::Call { call, deadline_ms: 100 });
+    assert!(soon(connection.ask(long)).await.is_err());
+    until(|| !connection.is_open()).await;
+}
+
+#[tokio::test]
+async fn a_long_request_that_does_not_arrive_holds_up_others_for_a_while_only() {
+    let secret = Secret::generate();
+    let bounds = Bounds { client_long_time: SHORT, ..Bounds::default() };
+    let node = Node::start_within(&secret, "app_node1", bounds);
+    let slow = Endpoint::client(Identity::client(&secret).unwrap()).unwrap();
+    let (config, _) = slow.client_config();
+    let dial = slow.quic().connect_with(config, node.record.addr, NODE_DNS_NAME).unwrap();
+    let connection = dial.await.unwrap();
+    let mut bytes = Vec::new();
+    put(&mut bytes, &Opening::Alone, 64).unwrap();
+    bytes.extend_from_slice(&u32::try_from(2 * FRAME_BYTES_MAX).unwrap().to_le_bytes());
+    let (mut send, _receive) = connection.open_bi().await.unwrap();
+    send.write_all(&bytes).await.unwrap();
+    let client = Endpoint::client(Identity::client(&secret).unwrap()).unwrap();
+    let other = client.dial(node.record.addr, None).await.unwrap();
+    assert_eq!(soon(other.ask(deploy(2 * FRAME_BYTES_MAX))).await, Ok(Reply::Busy));
+    let end = soon(connection.closed()).await;
+    assert!(super::is_violation(&end), "{end}");
 }
 
 #[tokio::test]

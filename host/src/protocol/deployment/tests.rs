@@ -218,7 +218,10 @@ fn code_that_failed_for_all_is_no_canary_any_more() {
     let mut one = deployments.clone();
     one.fails(3, 1);
     assert_eq!(one.step(1, B), Some(A), "for a player that failed on it, neither");
-    deployments.withdrawn(3).unwrap();
+    let mut by_hand = deployments.clone();
+    by_hand.withdrawn(3).unwrap();
+    assert_eq!((by_hand.step(1, B), by_hand.step(2, B)), (None, Some(A)), "it still is one");
+    (2..4).for_each(|n| deployments.fails(3, n));
     assert_eq!((deployments.step(1, B), deployments.code_for(&player(1))), (Some(A), Some(A)));
     let deployments = deployments.deployed(plan(C)).deployed(plan(B));
     assert_eq!(deployments.step(1, C), Some(B), "another time is another time");
