@@ -46,7 +46,7 @@ pub struct Codes {
     engine: Engine,
     folder: PathBuf,
     links: Links,
-    loaded: RwLock<HashMap<CodeHash, Arc<Code>>>,
+    loaded: Arc<RwLock<HashMap<CodeHash, Arc<Code>>>>,
     /// Those about which something is being done.
     turns: Mutex<HashMap<CodeHash, Arc<AsyncMutex<()>>>>,
     /// Those that are whole on disk, as far as it was looked at.
@@ -233,11 +233,16 @@ impl Codes {
 
     /// Compiles a component, for whoever has the turn.
     async fn compile(&self, hash: CodeHash, bytes: Vec<u8>) -> Result<Arc<Code>, CodeError> {
-        let code = load(&self.engine, bytes).await?;
-        if let Ok(mut all) = self.loaded.write() {
-            all.insert(hash, code.clone());
-        }
-        Ok(code)
+        let (engine, loaded) = (self.engine.clone(), self.loaded.clone());
+        // Whoever gives up waiting does not undo it: it can take half a minute.
+        let compiled = off_the_workers(move || {
+            let code = Code::load(&engine, &bytes)?;
+            if let Ok(mut all) = loaded.write() {
+                all.insert(hash, code.clone());
+            }
+            Ok(code)
+        });
+        compiled.await?
     }
 
     fn file(&self, hash: CodeHash) -> PathBuf {
@@ -283,12 +288,6 @@ async fn off_the_workers<T: Send + 'static>(
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each table is whole between any two operations, whoever panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Compiles a component: it takes tens of milliseconds, or many seconds.
-async fn load(engine: &Engine, component: Vec<u8>) -> Result<Arc<Code>, CodeError> {
-    let engine = engine.clone();
-    Ok(off_the_workers(move || Code::load(&engine, &component)).await??)
 }
 
 /// Writes a file so that it is there as a whole or not at all.
