@@ -186,9 +186,8 @@ impl Reader<'_> {
             }
             Type::Enum(names) => {
                 let name = node.as_enum(text).map_err(wrong)?;
-                if !names.names().any(|known| known == name) {
-                    return Err(self::wrong(text, node, ty));
-                }
+                let known = self.search(names.names(), |known| *known == name)?;
+                known.ok_or_else(|| self::wrong(text, node, ty))?;
                 self.pay(name.len())?;
                 Val::Enum(name.to_owned())
             }
@@ -207,9 +206,8 @@ impl Reader<'_> {
             Type::Flags(flags) => {
                 let mut set = Vec::new();
                 for name in node.as_flags(text).map_err(wrong)? {
-                    if !flags.names().any(|known| known == name) {
-                        return Err(self::wrong(text, node, ty));
-                    }
+                    let known = self.search(flags.names(), |known| *known == name)?;
+                    known.ok_or_else(|| self::wrong(text, node, ty))?;
                     self.pay(size_of::<String>() + name.len())?;
                     set.push(name.to_owned());
                 }
@@ -247,7 +245,7 @@ impl Reader<'_> {
         payload: Option<&Node>,
         variant: &Variant,
     ) -> Result<Option<Val>, Wrong> {
-        let Some(known) = variant.cases().find(|known| known.name == case) else {
+        let Some(known) = self.search(variant.cases(), |known| known.name == case)? else {
             return Ok(None);
         };
         self.pay(case.len())?;
@@ -272,6 +270,21 @@ impl Reader<'_> {
             _ => Some(node),
         };
         within.map(|node| self.read(node, ty).map(Box::new)).transpose()
+    }
+
+    /// Looks for a name; each that is looked at is paid for, as a type may have very many.
+    fn search<T>(
+        &mut self,
+        names: impl Iterator<Item = T>,
+        is_meant: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, Wrong> {
+        for name in names {
+            self.pay(1)?;
+            if is_meant(&name) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     fn pay(&mut self, bytes: usize) -> Result<(), Wrong> {

@@ -20,7 +20,7 @@ const VERSIONS: [u8; 2] = [0, 1];
 /// What the contract says of its own functions.
 const CONTRACT: &str = include_str!("../../../../wit/player.wit");
 
-/// Longest section that is read, in bytes: several times what is told of it.
+/// How much of such sections is read of one code, in bytes: several times what is told of it.
 const SECTION_BYTES_MAX: usize = 4 * DESCRIPTION_BYTES_MAX;
 
 /// Names of a world's or an interface's parts: what it exports is in one of them.
@@ -93,13 +93,15 @@ pub(super) fn of_contract(name: &str) -> Option<String> {
 /// Returns what a code says of its functions.
 pub(super) fn of(code: &[u8]) -> Docs {
     let mut docs = Docs::default();
-    let mut depth = 0;
+    let (mut depth, mut left) = (0, SECTION_BYTES_MAX);
     for payload in Parser::new(0).parse_all(code) {
         match payload {
             Ok(Payload::Version { .. }) => depth += 1,
             Ok(Payload::End(_)) => depth -= 1,
             // What is nested in a component speaks of itself.
             Ok(Payload::CustomSection(section)) if depth == 1 && section.name() == SECTION => {
+                let Some(after) = left.checked_sub(section.data().len()) else { break };
+                left = after;
                 if let Some(package) = read(section.data()) {
                     docs.read(&package);
                 }
@@ -113,8 +115,7 @@ pub(super) fn of(code: &[u8]) -> Docs {
 
 fn read(section: &[u8]) -> Option<Json> {
     let (version, json) = section.split_first()?;
-    let is_read = VERSIONS.contains(version) && json.len() <= SECTION_BYTES_MAX;
-    if is_read { serde_json::from_slice(json).ok() } else { None }
+    if VERSIONS.contains(version) { serde_json::from_slice(json).ok() } else { None }
 }
 
 #[cfg(test)]
