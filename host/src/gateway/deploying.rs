@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -39,9 +40,14 @@ impl Gateway {
         let DeployRequest { component, name, audience, crossing, .. } = request;
         let DeployRequest { failures_max, traps_max, nonce, check, .. } = request;
         // Each has all nodes compile something.
-        let Ok(_turn) = self.deploying.try_lock() else {
-            return Ok(Err(DeployRefusal::Busy { node: self.name.clone() }));
+        let (turn, wish) = &*self.deploying;
+        let _turn = match turn.try_lock() {
+            Ok(turn) => turn,
+            // The same wish once more, for its connection was lost: it waits for itself.
+            Err(_) if wish.load(Ordering::Relaxed) == nonce => turn.lock().await,
+            Err(_) => return Ok(Err(DeployRefusal::Busy { node: self.name.clone() })),
         };
+        wish.store(nonce, Ordering::Relaxed);
         let known = self.directory.deployments().last_number();
         let code = match self.codes.add(component, known).await {
             Ok(code) => code,

@@ -1,6 +1,7 @@
 //! One call, as often as it takes.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -46,8 +47,8 @@ pub struct Gateway {
     pub(super) nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     /// Takes the wish that this node drain.
     pub(super) drains: mpsc::Sender<oneshot::Sender<DrainReport>>,
-    /// The turn to deploy something.
-    pub(super) deploying: Arc<Mutex<()>>,
+    /// The turn to deploy something, and the wish of whoever has it.
+    pub(super) deploying: Arc<(Mutex<()>, AtomicU64)>,
 }
 
 /// Who should run a call.
