@@ -319,6 +319,7 @@ impl Directory {
         &self,
         change: DeploymentChange,
     ) -> Result<Result<u64, DeploymentConflict>, DirectoryError> {
+        let change = change.cut();
         within_deadline(async {
             loop {
                 let asked = self.leader();

@@ -47,7 +47,7 @@ pub struct Plan {
     /// The code.
     pub code: CodeHash,
     /// What people call it; the name of its file.
-    #[serde(deserialize_with = "bounded::<{ DEPLOYMENT_NAME_BYTES_MAX }, _>")]
+    #[serde(deserialize_with = "cut::<{ DEPLOYMENT_NAME_BYTES_MAX }, _>")]
     pub name: String,
     /// Which players it is for.
     pub audience: Audience,
@@ -92,7 +92,7 @@ pub enum DeploymentStatus {
     /// It holds for nobody any more.
     Withdrawn {
         /// Why, in words.
-        #[serde(deserialize_with = "bounded::<{ WITHDRAWAL_BYTES_MAX }, _>")]
+        #[serde(deserialize_with = "cut::<{ WITHDRAWAL_BYTES_MAX }, _>")]
         reason: String,
     },
 }
@@ -157,7 +157,7 @@ pub enum DeploymentChange {
         /// The player.
         player: PlayerId,
         /// Why, in words.
-        #[serde(deserialize_with = "bounded::<{ FAILURE_REASON_BYTES_MAX }, _>")]
+        #[serde(deserialize_with = "cut::<{ FAILURE_REASON_BYTES_MAX }, _>")]
         reason: String,
     },
     /// The newest one is taken back.
@@ -165,7 +165,7 @@ pub enum DeploymentChange {
         /// Its number.
         number: u64,
         /// Why, in words.
-        #[serde(deserialize_with = "bounded::<{ WITHDRAWAL_BYTES_MAX }, _>")]
+        #[serde(deserialize_with = "cut::<{ WITHDRAWAL_BYTES_MAX }, _>")]
         reason: String,
     },
     /// One has proved itself.
@@ -224,6 +224,20 @@ pub struct Probation {
     pub deployment: u64,
     /// Traps of its first calls that are not too many yet.
     pub traps_max: u32,
+}
+
+impl DeploymentChange {
+    /// Returns the same with texts as long as the directory keeps them.
+    pub fn cut(mut self) -> Self {
+        let (text, most) = match &mut self {
+            Self::Deploy { plan, .. } => (&mut plan.name, DEPLOYMENT_NAME_BYTES_MAX),
+            Self::Failed { reason, .. } => (reason, FAILURE_REASON_BYTES_MAX),
+            Self::Withdraw { reason, .. } => (reason, WITHDRAWAL_BYTES_MAX),
+            Self::Settle { .. } => return self,
+        };
+        text.truncate(text.floor_char_boundary(most));
+        self
+    }
 }
 
 impl Deployments {
@@ -297,8 +311,11 @@ impl Deployments {
     }
 
     /// Whether a deployment is for a player, and its code did not fail when it was deployed for more
-    /// players right after that.
+    /// players right after that. What holds for all of them only a newer one ends.
     fn holds_for(&self, deployment: &Deployment, player: &PlayerId) -> bool {
+        if deployment.is_full() {
+            return deployment.is_for(player);
+        }
         let newer = self.list.iter().skip_while(|newer| newer.number <= deployment.number);
         let mut same = newer.take_while(|newer| newer.plan.code == deployment.plan.code);
         let failed = same.any(|it| it.was_found_bad() || it.failed.contains_key(player));
@@ -312,6 +329,14 @@ impl Deployments {
         })?;
         let (deployment, traps_max) = (found.number, found.plan.traps_max);
         found.is_for(player).then_some(Probation { deployment, traps_max })
+    }
+
+    /// Whether it changes anything that a player fails on a deployment.
+    pub fn minds(&self, number: u64, player: &PlayerId) -> bool {
+        let found = self.get(number).filter(|deployment| deployment.is_in_force());
+        found.is_some_and(|Deployment { failed, .. }| {
+            failed.len() < FAILED_PLAYERS_MAX && !failed.contains_key(player)
+        })
     }
 
     /// Returns the code that is kept although no player may run it: what holds, what a rollback would
@@ -444,13 +469,15 @@ impl Deployments {
     }
 }
 
-/// Reads a text, if it is no longer than this, in bytes: the directory keeps it on every node.
-pub(super) fn bounded<'de, const MAX: usize, D>(deserializer: D) -> Result<String, D::Error>
+/// Reads a text, and cuts what is longer than this, in bytes: the directory keeps it on every node. To
+/// refuse it would be to refuse what another node has written to the log already.
+pub(super) fn cut<'de, const MAX: usize, D>(deserializer: D) -> Result<String, D::Error>
 where
     D: Deserializer<'de>,
 {
-    let text = String::deserialize(deserializer)?;
-    if text.len() <= MAX { Ok(text) } else { Err(serde::de::Error::custom("a text is too long")) }
+    let mut text = String::deserialize(deserializer)?;
+    text.truncate(text.floor_char_boundary(MAX));
+    Ok(text)
 }
 
 #[cfg(test)]

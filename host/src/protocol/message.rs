@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use relay::{Passed, Relay, Relayed, Unrelayed};
 pub use sender::may_be_number_of;
 
-use super::deployment::bounded;
+use super::deployment::cut;
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
     DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, Description,
@@ -410,7 +410,7 @@ pub enum CallRequest {
         /// That one and no newer one.
         number: Option<u64>,
         /// Why, in words.
-        #[serde(deserialize_with = "bounded::<{ WITHDRAWAL_BYTES_MAX }, _>")]
+        #[serde(deserialize_with = "cut::<{ WITHDRAWAL_BYTES_MAX }, _>")]
         reason: String,
     },
     /// The deployments.

@@ -133,6 +133,35 @@ fn code_whose_first_calls_trap_is_taken_back_and_players_are_what_they_were() {
 }
 
 #[test]
+fn players_that_fail_with_very_long_words_take_it_back_and_harm_no_node() {
+    const PLAYERS: i64 = 6;
+    let cluster = Cluster::start(3);
+    // Through the node that knows each of them: some of their owners lead, others do not.
+    let ways: Vec<Via> = cluster.names().iter().map(|name| cluster.via(name)).collect();
+    let via = with_players(&cluster, PLAYERS);
+    let bad = file(&cluster, "bad.wasm", &renamed(built_in(), "bad"));
+    let deployed = via.deployed(&bad, &["--max-failures", "5", "--max-traps", "1"]);
+    assert_eq!(deployed.arrived, Some(6), "{deployed:?}");
+    let words = "ü".repeat(700);
+    for number in 1..=PLAYERS {
+        for way in &ways[..2] {
+            let ran = way.reward(&format!("player{number}"), &words);
+            let trapped: Trapped = ran.ended(1).expect("a trap");
+            assert!(!trapped.applied);
+        }
+    }
+    let found = settled(&via, 2);
+    assert_eq!((found.status.as_str(), found.players), ("withdrawn", 0), "{found:?}");
+    let reason = found.reason.unwrap_or_default();
+    assert!(reason.contains("6 players failed on it") && reason.ends_with('ü'), "{reason}");
+    for way in &ways {
+        expect_points(way, PLAYERS);
+        let nodes = way.try_nodes().expect("the nodes");
+        assert!(nodes.iter().all(|node| node.status == "up"), "{nodes:?}");
+    }
+}
+
+#[test]
 fn players_without_a_way_are_left_or_reset_only_when_a_person_says_so() {
     let cluster = Cluster::start_with_guest(3, &doubling_module());
     let via = cluster.via("app_node1");

@@ -22,7 +22,7 @@
 use std::time::Duration;
 
 use super::{Action, Life, Machine, Phase, Story, View};
-use crate::limits::FIRST_CALLS;
+use crate::limits::{FAILURE_REASON_BYTES_MAX, FIRST_CALLS};
 use crate::protocol::{Before, PlayerState, Step};
 use crate::snapshot::Snapshot;
 
@@ -255,7 +255,8 @@ impl Machine {
     }
 
     /// Has the directory hear of a failure. The player does not rest before it has.
-    fn report(&mut self, deployment: u64, reason: String, out: &mut Vec<Action>) {
+    fn report(&mut self, deployment: u64, mut reason: String, out: &mut Vec<Action>) {
+        reason.truncate(reason.floor_char_boundary(FAILURE_REASON_BYTES_MAX));
         self.migrating.reports += 1;
         out.push(Action::Report { deployment, reason });
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Audience, Crossing, DeploymentConflict, DeploymentStatus, bounded};
+use super::{Audience, Crossing, DeploymentConflict, DeploymentStatus, cut};
 use crate::limits::DEPLOYMENT_NAME_BYTES_MAX;
 use crate::protocol::{CodeHash, NodeName, PlayerId};
 
@@ -15,7 +15,7 @@ pub struct DeployRequest {
     /// The component, or a core module with its component type.
     pub component: Vec<u8>,
     /// What people call it.
-    #[serde(deserialize_with = "bounded::<{ DEPLOYMENT_NAME_BYTES_MAX }, _>")]
+    #[serde(deserialize_with = "cut::<{ DEPLOYMENT_NAME_BYTES_MAX }, _>")]
     pub name: String,
     /// Which players it is for.
     pub audience: Audience,

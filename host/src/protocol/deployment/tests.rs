@@ -217,6 +217,7 @@ fn code_that_failed_for_all_is_no_canary_any_more() {
     let mut deployments = founded().deployed(few).deployed(plan(B));
     let mut one = deployments.clone();
     one.fails(3, 1);
+    assert_eq!((1..3).map(|n| one.minds(3, &player(n))).collect::<Vec<_>>(), [false, true]);
     assert_eq!(one.step(1, B), Some(A), "for a player that failed on it, neither");
     let mut by_hand = deployments.clone();
     by_hand.withdrawn(3).unwrap();
@@ -225,6 +226,19 @@ fn code_that_failed_for_all_is_no_canary_any_more() {
     assert_eq!((deployments.step(1, B), deployments.code_for(&player(1))), (Some(A), Some(A)));
     let deployments = deployments.deployed(plan(C)).deployed(plan(B));
     assert_eq!(deployments.step(1, C), Some(B), "another time is another time");
+
+    // What holds for all is ended by nothing but a newer one.
+    let few = Plan { audience: Audience::Like("player?".parse().unwrap()), ..plan(B) };
+    let mut again = founded().deployed(plan(B));
+    again.apply(&DeploymentChange::Settle { number: 2 }).unwrap();
+    let mut again = again.deployed(few);
+    (1..3).for_each(|n| again.fails(3, n));
+    assert!(!again.get(3).unwrap().is_in_force());
+    assert!(!again.minds(3, &player(9)), "it is taken back already");
+    assert_eq!(
+        (again.step(1, B), again.step(20, B), again.code_for(&player(5))),
+        (None, None, Some(B))
+    );
 }
 
 #[test]
@@ -255,15 +269,21 @@ fn when_nobody_more_can_be_named_nobody_more_comes() {
 }
 
 #[test]
-fn texts_that_are_too_long_are_not_read() {
-    let long = |bytes| "x".repeat(bytes);
-    let change = |reason| DeploymentChange::Withdraw { number: 2, reason };
-    let fits = postcard::to_stdvec(&change(long(WITHDRAWAL_BYTES_MAX))).unwrap();
-    assert!(postcard::from_bytes::<DeploymentChange>(&fits).is_ok());
-    let wire = postcard::to_stdvec(&change(long(WITHDRAWAL_BYTES_MAX + 1))).unwrap();
-    assert!(postcard::from_bytes::<DeploymentChange>(&wire).is_err());
-    let plan = Plan { name: long(DEPLOYMENT_NAME_BYTES_MAX + 1), ..plan(B) };
-    assert!(postcard::from_bytes::<Plan>(&postcard::to_stdvec(&plan).unwrap()).is_err());
+fn texts_that_are_too_long_are_cut_wherever_they_come_from() {
+    let long = || "ü".repeat(100_000);
+    let plan = Plan { name: long(), ..plan(B) };
+    for change in [
+        DeploymentChange::Withdraw { number: 2, reason: long() },
+        DeploymentChange::Failed { number: 2, player: player(1), reason: long() },
+        DeploymentChange::Deploy { after: 1, plan },
+    ] {
+        let wire = postcard::to_stdvec(&change).unwrap();
+        let read: DeploymentChange = postcard::from_bytes(&wire).unwrap();
+        assert_eq!(read, change.cut());
+        let bytes = postcard::to_stdvec(&read).unwrap();
+        assert!(bytes.len() < 600, "{}", bytes.len());
+        assert_eq!(postcard::from_bytes::<DeploymentChange>(&bytes), Ok(read));
+    }
 }
 
 #[test]
