@@ -22,6 +22,7 @@ mod crossing;
 mod guardian;
 mod machine;
 mod mailboxes;
+mod reports;
 mod resting;
 mod rollout;
 mod roster;
@@ -37,6 +38,7 @@ pub use machine::{
     Action, Event, FirstCalls, Machine, Origin, Rested, RestoreFailure, StepFailure, Story, Ticket,
     View, Way,
 };
+pub use reports::Reports;
 pub use rollout::{Follower, Rollout};
 pub use roster::{Players, Reply, Roster};
 pub use sabotage::sabotage_restores;

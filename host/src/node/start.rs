@@ -19,7 +19,7 @@ use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
 use crate::net::{
     Endpoint, Identity, Inbound, Inboxes, Links, PeerIdentity, Pulse, Relayer, Renewal,
 };
-use crate::player::{Codes, Context, Follower, Guardian, LastTraps, Roster};
+use crate::player::{Codes, Context, Follower, Guardian, LastTraps, Reports, Roster};
 use crate::protocol::{
     Announcement, CodeHash, DeploymentChange, DirectoryReply, DirectoryRequest, KeeperCopy, NodeId,
     Plan, PlayerId, PlayerRecord, Writer, may_be_number_of, sentence,
@@ -150,6 +150,7 @@ impl Node {
             rollout: rollout.clone(),
             shunned: watch::Sender::default(),
             traps: LastTraps::default(),
+            reports: Reports::new(directory.clone()),
             idle_after,
             instances_max,
         };

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::codes::{CodeError, Codes};
 use super::crossing::cross;
 use super::machine::{Action, Event, Machine, Origin, Rested, RestoreFailure, Story, Ticket, View};
+use super::reports::Reports;
 use super::rollout::Rollout;
 use super::roster::Reply;
 use super::sabotage;
@@ -22,15 +23,14 @@ use super::shunned::Shunned;
 use super::traps::{LastTraps, TrappedCall};
 use super::words::Words;
 use crate::clock;
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::Directory;
 use crate::guest::{CallOutcome, Code, Instance};
 use crate::keeper::Keepers;
-use crate::limits::{STEP_RETRY, THREAD_HELD};
+use crate::limits::THREAD_HELD;
 use crate::net::AskError;
 use crate::protocol::{
-    Call, CallError, ChangeOutcome, DeploymentChange, Generation, KeeperCopy, KeeperReply, NodeId,
-    NodeName, NodeRecord, PlayerId, PlayerRecord, PlayerState, Seq, Settings, Step, Writer, digest,
-    sentence,
+    Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
+    NodeRecord, PlayerId, PlayerRecord, PlayerState, Seq, Settings, Step, Writer, digest, sentence,
 };
 
 /// What every player server of a node shares.
@@ -60,6 +60,8 @@ pub struct Context {
     pub instances_max: usize,
     /// What is remembered of traps.
     pub traps: LastTraps,
+    /// Tells of players that failed on a deployment.
+    pub reports: Reports,
 }
 
 /// One call in a mailbox.
@@ -460,12 +462,9 @@ impl Server {
 
     /// Tells the directory that the player failed on a deployment, until it has heard.
     fn report(&mut self, number: u64, reason: String) {
-        let (directory, player) = (self.context.directory.clone(), self.player.clone());
-        let change = DeploymentChange::Failed { number, player, reason };
+        let (context, player) = (self.context.clone(), self.player.clone());
         self.awaited.push(Box::pin(async move {
-            while matches!(directory.deploy(change.clone()).await, Err(DirectoryError::Late)) {
-                tokio::time::sleep(STEP_RETRY).await;
-            }
+            context.reports.tell(number, player, reason).await;
             Happening::Reported
         }));
     }
