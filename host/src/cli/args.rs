@@ -51,7 +51,8 @@ pub(super) struct NodeArgs {
     /// Join the cluster of the node at this address; repeat it to try several
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', env = "PLAYER_HOST_JOIN")]
     pub(super) join: Vec<String>,
-    /// Run this component as the players' code instead of the built-in one
+    /// Run this component instead of the built-in one, when this node begins a cluster; a cluster that
+    /// runs gets other code from `host deploy`
     #[arg(long, value_name = "WASM", env = "PLAYER_HOST_GUEST")]
     pub(super) guest: Option<PathBuf>,
     /// Keep the node's data here instead of in the platform's state folder
