@@ -22,7 +22,8 @@ fn text(description: &Description) -> String {
     for FunctionShape { name, shape, docs, refused } in functions {
         text.push('\n');
         for line in docs.iter().flat_map(|docs| docs.trim().lines()) {
-            text += &format!("\n/// {}", harmless(line));
+            text.push('\n');
+            text += format!("/// {}", harmless(line)).trim_end();
         }
         if let Some(refused) = refused {
             text += &format!("\n// cannot be called: {}", harmless(refused));
@@ -91,7 +92,7 @@ mod tests {
         assert_eq!(code, format!("code {}", CodeHash([0xcc; 32])));
         assert!(!rest.contains('\u{1b}'), "{rest}");
         let (head, more) = rest.split_once("And").unwrap();
-        assert_eq!(head, "/// Adds one.\n/// \n/// ");
+        assert_eq!(head, "/// Adds one.\n///\n/// ");
         let tail = "no other.\nadd: func(n: u32)\n\n// cannot be called: its type has a \
                     resource\na:b/c#open: func() -> resource\n\nand 2 more";
         assert!(more.ends_with(tail), "{more}");
