@@ -61,10 +61,10 @@ impl Code {
         let component = compiled(engine, &strip::start_of(&encoded)?)?;
         let functions = Functions::of(engine.wasmtime(), component.component())?;
         let (engine, hash, bytes) = (engine.clone(), CodeHash::of(bytes), bytes.to_vec());
-        let migrates = false;
-        let mut code =
+        let migrates = migrate::is_offered(component.component());
+        let code =
             Self { engine, hash, bytes, component, functions, images, has_ledgers, migrates };
-        code.migrates = code.prove_images()?;
+        code.prove_images()?;
         Ok(Arc::new(code))
     }
 
@@ -158,14 +158,13 @@ impl Code {
     }
 
     /// Checks that an instance that begins with the images changes nothing of them, and that it
-    /// has what the world asks for. Returns whether it can take part in migrations.
-    fn prove_images(&self) -> Result<bool, LoadError> {
+    /// has what the world asks for.
+    fn prove_images(&self) -> Result<(), LoadError> {
         let start = |error: wasmtime::Error| LoadError::Start(reason(&error));
         let (mut home, instance) =
             self.begin(self.images.iter().map(|image| image.len())).map_err(start)?;
         let exports = Exports::of(&mut home, instance, self.has_ledgers)?;
         exports.recall(&mut home).and_then(|()| exports.note(&mut home)).map_err(start)?;
-        let migrates = migrate::is_offered(&mut home, instance)?;
         let (mut dirty, mut runs) = (Vec::new(), Vec::new());
         for (memory, image) in self.images.iter().enumerate() {
             dirty.clear();
@@ -174,7 +173,7 @@ impl Code {
             changes(home.bytes(memory), image.bytes(), &initial, &dirty, &mut runs);
         }
         let alike = home.memories() == self.images.len() && runs.is_empty();
-        if alike { Ok(migrates) } else { Err(Uncapturable::Unsteady.into()) }
+        if alike { Ok(()) } else { Err(Uncapturable::Unsteady.into()) }
     }
 }
 

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use wasmtime::component::{self, ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::component::{self, Component, ComponentNamedList, Lift, Lower, TypedFunc};
 
+use super::RestoreError;
 use super::code::Code;
 use super::instance::Instance;
 use super::journal::{Journal, printable};
-use super::{LoadError, RestoreError};
 use crate::limits::SAVED_BYTES_MAX;
 use crate::memory::Home;
 use crate::snapshot::Snapshot;
@@ -143,21 +143,10 @@ fn trapped(
     MigrateError::Trapped { side, function, message }
 }
 
-/// Whether an instance of a component can take part. One that exports the interface with other types
-/// is refused.
-pub(super) fn is_offered(
-    home: &mut Home<Journal>,
-    instance: component::Instance,
-) -> Result<bool, LoadError> {
-    if instance.get_export_index(home.context(), None, MIGRATE).is_none() {
-        return Ok(false);
-    }
-    let wrong =
-        |name| move |error: wasmtime::Error| LoadError::WrongExport { name, source: error.into() };
-    function::<(), (Vec<u8>,)>(home, instance, SAVE).map_err(wrong("migrate.save"))?;
-    function::<(&[u8],), (Result<(), String>,)>(home, instance, LOAD)
-        .map_err(wrong("migrate.load"))?;
-    Ok(true)
+/// Whether a component can take part. One that exports the interface with other types was refused when
+/// its world was checked.
+pub(super) fn is_offered(component: &Component) -> bool {
+    component.get_export_index(None, MIGRATE).is_some()
 }
 
 fn function<P, R>(
