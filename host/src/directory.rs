@@ -43,6 +43,7 @@ use openraft::error::Fatal;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{EmptyNode, Raft, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -52,7 +53,9 @@ pub use error::{AnnounceError, DirectoryError};
 pub use machine::{Command, DirectoryState, Outcome};
 pub use network::{Transport, TransportError};
 
-use crate::limits::{INBOX_REQUESTS_MAX, NODES_MAX, STEP_DEADLINE, STEP_RETRY};
+use crate::limits::{
+    INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS, NODES_MAX, STEP_DEADLINE, STEP_RETRY,
+};
 use crate::protocol::{
     ChangeOutcome, CopyId, DeploymentChange, DeploymentConflict, Deployments, DirectoryReply,
     DirectoryRequest, NodeId, NodeRecord, PlayerChange, PlayerId, PlayerRecord, Settings,
@@ -231,6 +234,18 @@ impl Directory {
             let players = state.players_after(after).take(limit);
             players.map(|(player, record)| (player.clone(), record.clone())).collect()
         })
+    }
+
+    /// Looks at all players, some at a time: many may follow, and calls want the thread.
+    pub async fn each_player(&self, mut look: impl FnMut(&PlayerId, &PlayerRecord)) {
+        let mut after: Option<PlayerId> = None;
+        loop {
+            let page = self.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
+            let Some((last, _)) = page.last() else { return };
+            after = Some(last.clone());
+            page.iter().for_each(|(player, record)| look(player, record));
+            yield_now().await;
+        }
     }
 
     /// Whether the directory names this copy as one that counts.

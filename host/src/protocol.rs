@@ -38,10 +38,10 @@ pub use message::{
 };
 pub use record::{
     ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,
-    PlayerListing, PlayerRecord, Quarantine, Traffic, name_of,
+    PlayerListing, PlayerRecord, Quarantine, Traffic, name_of, others_alive,
 };
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Before, Effect, PlayerState, Record, StateMismatch};
-pub use text::{harmless, is_plain};
+pub use text::{at_most, harmless, is_plain};
 pub use value::{Description, FunctionCall, FunctionShape, Subject, Value};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

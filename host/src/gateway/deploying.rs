@@ -17,11 +17,11 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use crate::guest::Code;
-use crate::limits::LISTING_PAGE_PLAYERS;
+use crate::limits::DEPLOYMENT_NAME_BYTES_MAX;
 use crate::protocol::{
     CallReply, CallRequest, CodeClass, CodeHash, DeployRefusal, DeployReport, DeployRequest,
-    Deployment, DeploymentChange, DeploymentListing, Deployments, Fate, NodeName, Plan, PlayerId,
-    PlayerRecord, Reply, Request, sentence,
+    Deployment, DeploymentChange, DeploymentConflict, DeploymentListing, Deployments, Fate,
+    NodeName, Plan, PlayerId, PlayerRecord, Reply, Request, at_most, sentence,
 };
 
 /// Time for a node to get code and compile it: the largest guests take half a minute on a machine
@@ -55,7 +55,7 @@ impl Gateway {
         };
         // A deployment that this node has not heard of yet would be in the way of its own.
         self.catch_up().await;
-        let name = Plan::cut(&name).to_owned();
+        let name = at_most(&name, DEPLOYMENT_NAME_BYTES_MAX).to_owned();
         let plan =
             Plan { code: code.hash(), name, audience, crossing, failures_max, traps_max, nonce };
         let deployments = self.directory.deployments();
@@ -108,7 +108,7 @@ impl Gateway {
         }
         let Some(newest) = deployments.newest() else {
             let number = number.unwrap_or_default();
-            let conflict = crate::protocol::DeploymentConflict::NotInForce { number };
+            let conflict = DeploymentConflict::NotInForce { number };
             return Ok(Err(DeployRefusal::Conflict(conflict)));
         };
         let number = number.unwrap_or(newest.number);
@@ -145,14 +145,14 @@ impl Gateway {
         let deployments = self.directory.deployments();
         let mut run: BTreeMap<CodeHash, u64> = BTreeMap::new();
         let mut due: BTreeMap<u64, u64> = BTreeMap::new();
-        self.each_player(|player, record| {
+        let look = |player: &PlayerId, record: &PlayerRecord| {
             *run.entry(record.code).or_default() += 1;
             let step = deployments.step_for(player, record.code);
             if let Some(step) = step.filter(|_| record.quarantine().is_none()) {
                 *due.entry(step.deployment).or_default() += 1;
             }
-        })
-        .await;
+        };
+        self.directory.each_player(look).await;
         let listing =
             |Deployment { number, plan, status, failed }: &Deployment| DeploymentListing {
                 number: *number,
@@ -184,7 +184,7 @@ impl Gateway {
         let change = DeploymentChange::Deploy { after: after.last_number(), plan: plan.clone() };
         let Ok(number) = after.apply(&change) else { return Vec::new() };
         let mut fates: BTreeMap<(CodeHash, Fate), u64> = BTreeMap::new();
-        self.each_player(|player, record| {
+        let look = |player: &PlayerId, record: &PlayerRecord| {
             let step = after.step_for(player, record.code);
             let fate = match step {
                 _ if record.quarantine().is_some() => Fate::Quarantined,
@@ -195,8 +195,8 @@ impl Gateway {
                 _ => Fate::NotMeant,
             };
             *fates.entry((record.code, fate)).or_default() += 1;
-        })
-        .await;
+        };
+        self.directory.each_player(look).await;
         let mut classes = Vec::new();
         for ((old, mut fate), players) in fates {
             if fate == Fate::Migrates
@@ -247,19 +247,6 @@ impl Gateway {
         let nodes = self.nodes.borrow();
         let down = nodes.iter().filter(|node| !node.status.is_alive());
         down.map(|node| node.name.clone()).collect()
-    }
-
-    /// Looks at all players of the cluster, some at a time.
-    async fn each_player(&self, mut look: impl FnMut(&PlayerId, &PlayerRecord)) {
-        let mut after: Option<PlayerId> = None;
-        loop {
-            let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
-            let Some((last, _)) = page.last() else { return };
-            after = Some(last.clone());
-            page.iter().for_each(|(player, record)| look(player, record));
-            // Many pages may follow, and calls want the thread.
-            tokio::task::yield_now().await;
-        }
     }
 }
 

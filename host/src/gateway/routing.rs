@@ -16,7 +16,7 @@ use crate::player::{Codes, Players};
 use crate::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, DrainReport, Exhibit, NodeId,
     NodeName, NodeRecord, NodeStatus, Operation, PlayerId, PlayerRecord, Reply, Request, Writer,
-    name_of,
+    name_of, others_alive,
 };
 
 /// Time after a caller's deadline in which an answer that is on its way may still come in.
@@ -348,9 +348,7 @@ impl Gateway {
 
     /// Returns the other nodes that are alive.
     pub(super) fn others(&self) -> Vec<NodeId> {
-        let nodes = self.nodes.borrow();
-        let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
-        alive.filter(|id| *id != self.me.node).collect()
+        others_alive(self.me.node, &self.nodes.borrow())
     }
 
     pub(super) fn is_alive(&self, id: NodeId) -> bool {

@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::codes::Codes;
 use crate::clock;
 use crate::directory::Directory;
-use crate::limits::{LISTING_PAGE_PLAYERS, PROBATION_TIME};
+use crate::limits::PROBATION_TIME;
 use crate::protocol::{
-    CodeHash, DeploymentChange, DeploymentStatus, Deployments, NodeId, PlayerId, Step, sentence,
+    CodeHash, DeploymentChange, DeploymentStatus, Deployments, NodeId, PlayerId, PlayerRecord,
+    Step, others_alive, sentence,
 };
 
 /// What a node knows of the code that players should run, and which of it is here.
@@ -160,9 +161,7 @@ impl Follower {
     }
 
     fn others(&self) -> Vec<NodeId> {
-        let nodes = self.directory.nodes();
-        let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
-        alive.filter(|id| *id != self.me).collect()
+        others_alive(self.me, &self.directory.nodes())
     }
 
     /// Looks at all players. What is known of the deployments is told at once.
@@ -171,20 +170,14 @@ impl Follower {
         self.publish();
         let (codes, wanted) = (deployments.kept_code(), BTreeSet::new());
         let mut used = Used { codes, wanted, deployments };
-        let mut after: Option<PlayerId> = None;
-        loop {
-            let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
-            let Some((last, _)) = page.last() else { return used };
-            after = Some(last.clone());
-            for (player, record) in &page {
-                used.codes.insert(record.code);
-                let step = used.deployments.step_for(player, record.code);
-                let step = step.filter(|_| record.quarantine().is_none());
-                used.wanted.extend(step.map(|step| step.code));
-            }
-            // Many pages may follow, and calls want the thread.
-            tokio::task::yield_now().await;
-        }
+        let look = |player: &PlayerId, record: &PlayerRecord| {
+            used.codes.insert(record.code);
+            let step = used.deployments.step_for(player, record.code);
+            let step = step.filter(|_| record.quarantine().is_none());
+            used.wanted.extend(step.map(|step| step.code));
+        };
+        self.directory.each_player(look).await;
+        used
     }
 
     /// Brings to this node's disk what players run. Returns whether all of it is there.

@@ -30,7 +30,8 @@ use crate::limits::THREAD_HELD;
 use crate::net::AskError;
 use crate::protocol::{
     Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
-    NodeRecord, PlayerId, PlayerRecord, PlayerState, Seq, Settings, Step, Writer, digest, sentence,
+    NodeRecord, PlayerId, PlayerRecord, PlayerState, Seq, Settings, Step, Writer, digest,
+    others_alive, sentence,
 };
 
 /// What every player server of a node shares.
@@ -228,9 +229,7 @@ impl Known {
 impl Context {
     /// Returns the other nodes that are alive.
     fn others(&self) -> Vec<NodeId> {
-        let nodes = self.nodes.borrow();
-        let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
-        alive.filter(|id| *id != self.me.node).collect()
+        others_alive(self.me.node, &self.nodes.borrow())
     }
 }
 

@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use audience::{Audience, InvalidAudience, Pattern, Share};
 pub use report::{CodeClass, DeployRefusal, DeployReport, DeployRequest, DeploymentListing, Fate};
 
-use super::{CodeHash, PlayerId};
+use super::{CodeHash, PlayerId, at_most};
 use crate::limits::{
     DEPLOYMENT_NAME_BYTES_MAX, DEPLOYMENTS_MAX, FAILED_PLAYERS_MAX, FAILURE_REASON_BYTES_MAX,
     WITHDRAWAL_BYTES_MAX,
@@ -67,18 +67,13 @@ impl Plan {
     pub fn founding(code: CodeHash, name: &str) -> Self {
         Self {
             code,
-            name: Self::cut(name).to_owned(),
+            name: at_most(name, DEPLOYMENT_NAME_BYTES_MAX).to_owned(),
             audience: Audience::All,
             crossing: Crossing::Pin,
             failures_max: u32::MAX,
             traps_max: u32::MAX,
             nonce: 0,
         }
-    }
-
-    /// Returns as much of a name as the directory keeps.
-    pub fn cut(name: &str) -> &str {
-        &name[..name.floor_char_boundary(DEPLOYMENT_NAME_BYTES_MAX)]
     }
 }
 
@@ -235,7 +230,7 @@ impl DeploymentChange {
             Self::Withdraw { reason, .. } => (reason, WITHDRAWAL_BYTES_MAX),
             Self::Settle { .. } => return self,
         };
-        text.truncate(text.floor_char_boundary(most));
+        text.truncate(at_most(text, most).len());
         self
     }
 }
@@ -426,7 +421,7 @@ impl Deployments {
     ) -> Result<u64, DeploymentConflict> {
         let may_withdraw = self.is_withdrawable(number);
         let deployment = self.in_force(number)?;
-        let reason = &reason[..reason.floor_char_boundary(FAILURE_REASON_BYTES_MAX)];
+        let reason = at_most(reason, FAILURE_REASON_BYTES_MAX);
         if deployment.failed.len() < FAILED_PLAYERS_MAX {
             deployment.failed.entry(player.clone()).or_insert_with(|| reason.to_owned());
         }
@@ -452,7 +447,7 @@ impl Deployments {
             return Err(DeploymentConflict::Last { number });
         }
         let deployment = self.in_force(number)?;
-        let reason = reason[..reason.floor_char_boundary(WITHDRAWAL_BYTES_MAX)].to_owned();
+        let reason = at_most(reason, WITHDRAWAL_BYTES_MAX).to_owned();
         deployment.status = DeploymentStatus::Withdrawn { reason };
         Ok(number)
     }
@@ -476,7 +471,7 @@ where
     D: Deserializer<'de>,
 {
     let mut text = String::deserialize(deserializer)?;
-    text.truncate(text.floor_char_boundary(MAX));
+    text.truncate(at_most(&text, MAX).len());
     Ok(text)
 }
 

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CodeHash, CopyId, Generation, Incarnation, NodeId, NodeName, PlayerId, Seq, Writer};
+use super::{
+    CodeHash, CopyId, Generation, Incarnation, NodeId, NodeName, PlayerId, Seq, Writer, at_most,
+};
 use crate::limits::{FAILED_RESTORES_MAX, RESTORE_REASON_BYTES_MAX};
 
 /// Whether a node takes part.
@@ -53,6 +55,12 @@ pub fn name_of(id: NodeId, nodes: &[NodeRecord]) -> NodeName {
     )
 }
 
+/// Returns the nodes that are alive, without one of them.
+pub fn others_alive(me: NodeId, nodes: &[NodeRecord]) -> Vec<NodeId> {
+    let alive = nodes.iter().filter(|node| node.status.is_alive()).map(|node| node.id);
+    alive.filter(|id| *id != me).collect()
+}
+
 /// One keeper of a player and the copy on it that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeeperCopy {
@@ -79,7 +87,7 @@ pub struct FailedRestores {
 impl FailedRestores {
     /// Returns as much of a reason as is kept.
     pub fn cut(reason: &str) -> &str {
-        &reason[..reason.floor_char_boundary(RESTORE_REASON_BYTES_MAX)]
+        at_most(reason, RESTORE_REASON_BYTES_MAX)
     }
 }
 

@@ -13,6 +13,11 @@ pub fn is_plain(c: char) -> bool {
     !c.is_control() && !invisible && (c == ' ' || !c.is_whitespace())
 }
 
+/// Returns as many whole characters of a text as fit into so many bytes.
+pub fn at_most(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 /// Returns words of a guest or a peer without what could move the cursor, fake another line or show
 /// something else than they are. Other spaces become plain ones.
 pub fn harmless(words: &str) -> String {

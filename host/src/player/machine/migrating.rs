@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::{Action, Life, Machine, Phase, Story, View};
 use crate::limits::{FAILURE_REASON_BYTES_MAX, FIRST_CALLS};
-use crate::protocol::{Before, PlayerState, Step};
+use crate::protocol::{Before, PlayerState, Step, at_most};
 use crate::snapshot::Snapshot;
 
 /// Pause after a step for which this machine had no memory or no time.
@@ -255,8 +255,8 @@ impl Machine {
     }
 
     /// Has the directory hear of a failure. The player does not rest before it has.
-    fn report(&mut self, deployment: u64, mut reason: String, out: &mut Vec<Action>) {
-        reason.truncate(reason.floor_char_boundary(FAILURE_REASON_BYTES_MAX));
+    fn report(&mut self, deployment: u64, reason: String, out: &mut Vec<Action>) {
+        let reason = at_most(&reason, FAILURE_REASON_BYTES_MAX).to_owned();
         self.migrating.reports += 1;
         out.push(Action::Report { deployment, reason });
     }
