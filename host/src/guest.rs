@@ -52,7 +52,7 @@ pub use allowance::Allowance;
 pub use code::Code;
 pub use engine::Engine;
 pub use error::{EngineError, LoadError, RestoreError, Uncapturable};
-pub use functions::Misfit;
+pub use functions::{Misfit, in_json};
 pub use instance::{CallOutcome, Instance};
 pub use migrate::{MigrateError, Side};
 

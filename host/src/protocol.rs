@@ -43,5 +43,5 @@ pub use record::{
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Before, Effect, PlayerState, Record, StateMismatch};
 pub use text::{at_most, harmless, is_plain};
-pub use value::{Description, FunctionCall, FunctionShape, Subject, Value};
+pub use value::{Arguments, Description, FunctionCall, FunctionShape, Subject, Value};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

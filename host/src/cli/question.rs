@@ -1,7 +1,7 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
 use crate::protocol::{
-    DeployRequest, Exhibit, FunctionCall, NodeName, Operation, PlayerId, Recovery, Seq,
+    Arguments, DeployRequest, Exhibit, FunctionCall, NodeName, Operation, PlayerId, Recovery, Seq,
     SettingsChange, Subject, Term,
 };
 
@@ -63,6 +63,7 @@ impl Question {
 
     /// Returns the call of any function.
     pub(super) fn call(player: PlayerId, function: String, arguments: Vec<String>) -> Self {
+        let arguments = Arguments::Wave(arguments);
         Self::Call { player, operation: Operation::Call(FunctionCall { function, arguments }) }
     }
 

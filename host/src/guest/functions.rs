@@ -1,5 +1,5 @@
 //! The functions that people can call: those that the component exports, found by their names and
-//! called with values in WAVE, the text form of the component model's values.
+//! called with values in WAVE, the text form of the component model's values, or in JSON.
 //!
 //! ```text
 //!   "add-item", "{name: …}" ──► find ──► read ──► [Val] ──► the guest ──► [Val] ──► written ──► Value
@@ -31,7 +31,7 @@ use wasmtime::component::wasm_wave::wasm::DisplayValue;
 use wasmtime::component::{Component, ComponentExportIndex, Val};
 
 #[cfg(any(test, fuzzing))]
-pub(super) use self::arguments::value;
+pub(super) use self::arguments::{Budget, json_value, wave_value};
 use self::shape::{Cut, Obstacle};
 use super::LoadError;
 use super::ledger::{NOTE, RECALL};
@@ -192,6 +192,17 @@ pub(super) fn written(results: &[Val]) -> Option<Value> {
     let mut text = Cut::new(RESULT_BYTES_MAX);
     write!(text, "{}", DisplayValue(result)).ok()?;
     Some(Value::Wave(text.into_text()))
+}
+
+/// Writes what a guest returned in JSON, whose kinds of values are fewer: see
+/// `guest/functions/arguments/json.rs`.
+pub fn in_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Points(points) => (*points).into(),
+        Value::Nothing => serde_json::Value::Null,
+        // A node made the text, so it is WAVE.
+        Value::Wave(text) => arguments::of_wave(text).unwrap_or_else(|_| text.as_str().into()),
+    }
 }
 
 /// Says why a call that returned is not kept: its answer could not be kept with its key.

@@ -12,7 +12,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
 
 use super::{Allowance, Engine, LoadError, functions, ledger, screen, strip, world};
-use crate::limits::{ARGUMENTS_BYTES_MAX, ARGUMENTS_COST_MAX};
+use crate::limits::ARGUMENTS_BYTES_MAX;
 use crate::protocol::Value;
 
 /// A component or a core module, as `Code::load` looks at it.
@@ -47,20 +47,24 @@ pub(crate) fn wave(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     let types = types();
     let ty = &types[usize::from(*choice) % types.len()];
-    let mut left = ARGUMENTS_COST_MAX;
-    let read = match functions::value(text, ty, &mut left) {
+    let mut left = functions::Budget::new();
+    let read = match functions::wave_value(text, ty, &mut left) {
         Ok(read) => read,
         Err(wrong) => return assert!(!wrong.to_string().is_empty()),
     };
-    assert!(left < ARGUMENTS_COST_MAX, "nothing is free");
+    assert!(left.is_touched(), "nothing is free");
     // What is written may be longer than what was read, and too long.
     let Some(Value::Wave(written)) = functions::written(std::slice::from_ref(&read)) else {
         return;
     };
-    let again = functions::value(&written, ty, &mut { ARGUMENTS_COST_MAX });
+    let again = functions::wave_value(&written, ty, &mut functions::Budget::new());
     let again = again.unwrap_or_else(|wrong| panic!("{text} was written as {written}: {wrong}"));
     assert_eq!(again, read, "{written}");
     assert!(written.len() <= ARGUMENTS_BYTES_MAX);
+    let json = functions::in_json(&Value::Wave(written));
+    let again = functions::json_value(&json, ty, &mut functions::Budget::new());
+    let again = again.unwrap_or_else(|wrong| panic!("{text} in JSON is {json}: {wrong}"));
+    assert_eq!(again, read, "{json}");
 }
 
 /// Types of all kinds, and one that is made of them.

@@ -57,14 +57,34 @@ impl fmt::Display for Value {
 pub struct FunctionCall {
     /// The function: `add-item`, or `ns:pkg/inventory@1.0.0#add-item` if it is in an interface.
     pub function: String,
-    /// The arguments in order, each in WAVE.
-    pub arguments: Vec<String>,
+    /// Its arguments.
+    pub arguments: Arguments,
+}
+
+/// The arguments of a call, as a caller wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Arguments {
+    /// In order, each in WAVE.
+    Wave(Vec<String>),
+    /// One JSON text: an array of them in order, or an object of them by the names of the function's
+    /// parameters.
+    Json(String),
+}
+
+impl Arguments {
+    /// Returns how many bytes the caller wrote.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Wave(texts) => texts.iter().map(String::len).sum(),
+            Self::Json(text) => text.len(),
+        }
+    }
 }
 
 impl FunctionCall {
     /// Returns how many bytes the caller wrote.
     pub fn bytes(&self) -> usize {
-        self.function.len() + self.arguments.iter().map(String::len).sum::<usize>()
+        self.function.len() + self.arguments.bytes()
     }
 }
 

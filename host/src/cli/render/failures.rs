@@ -6,7 +6,8 @@ use super::json::line;
 use super::table::{Align, Table};
 use super::{Exit, Format, Rendered, harmless, names};
 use crate::protocol::{
-    Bundle, Ending, Exhibit, FailedRestores, FunctionCall, Operation, Quarantine, Recovery, Term,
+    Arguments, Bundle, Ending, Exhibit, FailedRestores, FunctionCall, Operation, Quarantine,
+    Recovery, Term,
 };
 
 /// What came of doing again what is in a bundle.
@@ -175,8 +176,11 @@ fn typed(operation: &Operation) -> String {
         Operation::Reward(Term::Text(text)) => format!("reward {text:?}"),
         Operation::Points => "points".to_owned(),
         Operation::Call(FunctionCall { function, arguments }) => {
-            let words = [function].into_iter().chain(arguments).map(String::as_str);
-            format!("call {}", words.collect::<Vec<_>>().join(" "))
+            let words = match arguments {
+                Arguments::Wave(words) => words.join(" "),
+                Arguments::Json(text) => text.clone(),
+            };
+            format!("call {function} {words}").trim_end().to_owned()
         }
         Operation::Recover(Recovery { from, accept }) => {
             format!("recover --from {from} --accept-seq {accept}")

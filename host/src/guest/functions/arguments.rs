@@ -1,21 +1,22 @@
 //! Arguments as they are written, made values of the types that a function takes.
 //!
-//! The text is parsed by the library; what it makes is fitted to the types here, for only so is it
-//! bounded what that costs: a record of a thousand fields that may all be left out is four letters.
+//! The text is parsed by a library; what it makes is fitted to the types here, for only so is it bounded
+//! what that costs: a record of a thousand fields that may all be left out is four letters.
 
-use std::collections::BTreeMap;
+mod json;
+mod wave;
+
 use std::fmt;
-use std::mem::size_of;
 
-use wasmtime::component::types::{ComponentFunc, Record, Variant};
-use wasmtime::component::wasm_wave::ast::{Node, NodeType};
-use wasmtime::component::wasm_wave::parser::{Parser, ParserError};
-use wasmtime::component::wasm_wave::untyped::UntypedValue;
+use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Type, Val};
 
+pub(in crate::guest) use self::json::of_wave;
+#[cfg(any(test, fuzzing))]
+pub(in crate::guest) use self::{json::value as json_value, wave::value as wave_value};
 use super::shape::{Cut, Written};
 use crate::limits::ARGUMENTS_COST_MAX;
-use crate::protocol::harmless;
+use crate::protocol::{Arguments, harmless};
 
 /// Longest part of the text that an error repeats, in characters.
 const REPEATED_CHARS_MAX: usize = 60;
@@ -27,22 +28,57 @@ const TYPE_BYTES_MAX: usize = 300;
 /// # Errors
 ///
 /// One sentence for who wrote them: which one is wrong, and how.
-pub(super) fn read(function: &ComponentFunc, arguments: &[String]) -> Result<Vec<Val>, String> {
-    let params = function.params();
-    let (wanted, given) = (params.len(), arguments.len());
-    if given > wanted {
-        return Err(format!("it takes {}, not {given}", count(wanted)));
+pub(super) fn read(function: &ComponentFunc, arguments: &Arguments) -> Result<Vec<Val>, String> {
+    let mut left = Budget::new();
+    match arguments {
+        Arguments::Wave(texts) => {
+            fit(function, texts.iter().map(Some).collect(), |text: &String, ty| {
+                wave::value(text, ty, &mut left)
+            })
+        }
+        Arguments::Json(text) => match json::parse(text)? {
+            json::Given::InOrder(values) => {
+                fit(function, values.iter().map(Some).collect(), |value, ty| {
+                    json::value(value, ty, &mut left)
+                })
+            }
+            json::Given::ByName(mut values) => {
+                let params = function.params();
+                let given: Vec<_> = params.map(|(name, _)| values.remove(name)).collect();
+                if let Some((name, _)) = values.iter().next() {
+                    return Err(format!("it has no parameter {}", part(name)));
+                }
+                fit(function, given.iter().map(Option::as_ref).collect(), |value, ty| {
+                    json::value(value, ty, &mut left)
+                })
+            }
+        },
     }
-    let mut left = ARGUMENTS_COST_MAX;
+}
+
+/// Fits what was given to the parameters, one after the other. What is missing may be an option.
+fn fit<T>(
+    function: &ComponentFunc,
+    given: Vec<Option<T>>,
+    mut read: impl FnMut(T, &Type) -> Result<Val, Wrong>,
+) -> Result<Vec<Val>, String> {
+    let params = function.params();
+    let (wanted, count_given) = (params.len(), given.len());
+    if count_given > wanted {
+        return Err(format!("it takes {}, not {count_given}", count(wanted)));
+    }
+    let mut given = given.into_iter();
     let mut values = Vec::with_capacity(wanted);
     for (at, (name, ty)) in params.enumerate() {
-        values.push(match (arguments.get(at), &ty) {
-            (Some(text), _) => value(text, &ty, &mut left)
+        values.push(match (given.next().flatten(), &ty) {
+            (Some(argument), _) => read(argument, &ty)
                 .map_err(|wrong| format!("argument {} (`{name}`): {wrong}", at + 1))?,
             (None, Type::Option(_)) => Val::Option(None),
             (None, _) => {
                 let least = count(wanted);
-                return Err(format!("it takes {least}, not {given}: `{name}` is missing"));
+                let given =
+                    if count_given == wanted { "" } else { &format!(", not {count_given}") };
+                return Err(format!("it takes {least}{given}: `{name}` is missing"));
             }
         });
     }
@@ -57,18 +93,46 @@ fn count(arguments: usize) -> String {
     }
 }
 
-/// Reads one value. `left` is what it may cost, and afterwards what is left of that.
-pub(in crate::guest) fn value(text: &str, ty: &Type, left: &mut usize) -> Result<Val, Wrong> {
-    let unread = |error: ParserError| unread(text, ty, &error);
-    let parsed = parse(text).map_err(unread)?;
-    Reader { text, left }.read(parsed.node(), ty)
-}
+/// What the arguments of one call may still cost.
+#[derive(Debug)]
+pub(in crate::guest) struct Budget(usize);
 
-fn parse(text: &str) -> Result<UntypedValue<'_>, ParserError> {
-    let mut parser = Parser::new(text);
-    let value = parser.parse_raw_value()?;
-    parser.finish()?;
-    Ok(value)
+impl Budget {
+    /// Returns all of it.
+    pub(in crate::guest) fn new() -> Self {
+        Self(ARGUMENTS_COST_MAX)
+    }
+
+    /// Whether something was paid.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::guest) fn is_touched(&self) -> bool {
+        self.0 < ARGUMENTS_COST_MAX
+    }
+
+    /// Looks for a name; each that is looked at is paid for, as a type may have very many.
+    fn search<T>(
+        &mut self,
+        names: impl Iterator<Item = T>,
+        is_meant: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, Wrong> {
+        for name in names {
+            self.pay(1)?;
+            if is_meant(&name) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    fn pay(&mut self, bytes: usize) -> Result<(), Wrong> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
+            Wrong::new(format!(
+                "the arguments would take more than {} MiB of memory",
+                ARGUMENTS_COST_MAX / (1024 * 1024)
+            ))
+        })?;
+        Ok(())
+    }
 }
 
 /// What is wrong with an argument.
@@ -99,17 +163,6 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Says why a text is no value at all, in the library's words.
-fn unread(text: &str, ty: &Type, error: &ParserError) -> Wrong {
-    let rest = text.get(error.span().start..).unwrap_or_default();
-    let place =
-        if rest.is_empty() { "at its end".to_owned() } else { format!("at {}", part(rest)) };
-    let kind = error.kind();
-    let hint =
-        if matches!(ty, Type::String) { "; a string is written in quotation marks" } else { "" };
-    Wrong::new(format!("this is no WAVE: {kind} {place}{hint}"))
-}
-
 /// Repeats a part of what was written, cut and on one line.
 fn part(text: &str) -> String {
     let mut shown: String = harmless(text).chars().take(REPEATED_CHARS_MAX + 1).collect();
@@ -120,196 +173,12 @@ fn part(text: &str) -> String {
     format!("`{shown}`")
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    left: &'a mut usize,
-}
-
-impl Reader<'_> {
-    /// How deep the recursion goes is bounded by the library: values nest a hundred times at most.
-    fn read(&mut self, node: &Node, ty: &Type) -> Result<Val, Wrong> {
-        self.pay(size_of::<Val>())?;
-        let text = self.text;
-        let wrong = |_: ParserError| self::wrong(text, node, ty);
-        Ok(match ty {
-            Type::Bool => Val::Bool(node.as_bool().map_err(wrong)?),
-            Type::S8 => Val::S8(node.as_number(text).map_err(wrong)?),
-            Type::U8 => Val::U8(node.as_number(text).map_err(wrong)?),
-            Type::S16 => Val::S16(node.as_number(text).map_err(wrong)?),
-            Type::U16 => Val::U16(node.as_number(text).map_err(wrong)?),
-            Type::S32 => Val::S32(node.as_number(text).map_err(wrong)?),
-            Type::U32 => Val::U32(node.as_number(text).map_err(wrong)?),
-            Type::S64 => Val::S64(node.as_number(text).map_err(wrong)?),
-            Type::U64 => Val::U64(node.as_number(text).map_err(wrong)?),
-            // The sign of a text's `nan` is no matter of the machine's.
-            Type::Float32 => Val::Float32(node.as_number(text).map_err(wrong).map(plain_nan32)?),
-            Type::Float64 => Val::Float64(node.as_number(text).map_err(wrong).map(plain_nan64)?),
-            Type::Char => Val::Char(node.as_char(text).map_err(wrong)?),
-            Type::String => {
-                let string = node.as_str(text).map_err(wrong)?;
-                self.pay(string.len())?;
-                Val::String(string.into_owned())
-            }
-            compound => self.compound(node, compound)?,
-        })
-    }
-
-    /// A value that is made of others, or of names.
-    fn compound(&mut self, node: &Node, ty: &Type) -> Result<Val, Wrong> {
-        let text = self.text;
-        let wrong = |_: ParserError| self::wrong(text, node, ty);
-        Ok(match ty {
-            Type::List(list) => {
-                let (items, ty) = (node.as_list().map_err(wrong)?, list.ty());
-                let item = |(at, node)| {
-                    self.read(node, &ty).map_err(|wrong| wrong.within(format!("item {}", at + 1)))
-                };
-                Val::List(items.enumerate().map(item).collect::<Result<_, _>>()?)
-            }
-            Type::Tuple(tuple) => {
-                let (items, types) = (node.as_tuple().map_err(wrong)?, tuple.types());
-                if items.len() != types.len() {
-                    return Err(self::wrong(text, node, ty));
-                }
-                let read = items.zip(types).enumerate().map(|(at, (node, ty))| {
-                    self.read(node, &ty).map_err(|wrong| wrong.within(format!("item {}", at + 1)))
-                });
-                Val::Tuple(read.collect::<Result<_, _>>()?)
-            }
-            Type::Record(record) => {
-                let fields = node.as_record(text).map_err(wrong)?.collect();
-                self.record(fields, record)?
-            }
-            Type::Variant(variant) => {
-                let (case, payload) = node.as_variant(text).map_err(wrong)?;
-                self.case(case, payload, variant)?.ok_or_else(|| self::wrong(text, node, ty))?
-            }
-            Type::Enum(names) => {
-                let name = node.as_enum(text).map_err(wrong)?;
-                let known = self.search(names.names(), |known| *known == name)?;
-                known.ok_or_else(|| self::wrong(text, node, ty))?;
-                self.pay(name.len())?;
-                Val::Enum(name.to_owned())
-            }
-            Type::Option(option) => Val::Option(self.option(node, &option.ty())?),
-            Type::Result(result) => {
-                let given = node.as_result().map_err(wrong)?;
-                let side = if given.is_ok() { result.ok() } else { result.err() };
-                let (Ok(payload) | Err(payload)) = given;
-                let value = match (payload, side) {
-                    (None, None) => None,
-                    (Some(node), Some(ty)) => Some(Box::new(self.read(node, &ty)?)),
-                    (Some(_), None) | (None, Some(_)) => return Err(self::wrong(text, node, ty)),
-                };
-                Val::Result(if given.is_ok() { Ok(value) } else { Err(value) })
-            }
-            Type::Flags(flags) => {
-                let mut set = Vec::new();
-                for name in node.as_flags(text).map_err(wrong)? {
-                    let known = self.search(flags.names(), |known| *known == name)?;
-                    known.ok_or_else(|| self::wrong(text, node, ty))?;
-                    self.pay(size_of::<String>() + name.len())?;
-                    set.push(name.to_owned());
-                }
-                Val::Flags(set)
-            }
-            // No function is called that takes what no text stands for.
-            _ => return Err(self::wrong(text, node, ty)),
-        })
-    }
-
-    fn record(&mut self, mut given: BTreeMap<&str, &Node>, record: &Record) -> Result<Val, Wrong> {
-        let mut fields = Vec::new();
-        for field in record.fields() {
-            let name = field.name;
-            self.pay(size_of::<(String, Val)>() + name.len())?;
-            let value = match (given.remove(name), &field.ty) {
-                (Some(node), ty) => {
-                    self.read(node, ty).map_err(|wrong| wrong.within(format!("`{name}`")))?
-                }
-                (None, Type::Option(_)) => Val::Option(None),
-                (None, _) => return Err(Wrong::new(format!("the field `{name}` is missing"))),
-            };
-            fields.push((name.to_owned(), value));
-        }
-        match given.pop_first() {
-            None => Ok(Val::Record(fields)),
-            Some((name, _)) => Err(Wrong::new(format!("there is no field {}", part(name)))),
-        }
-    }
-
-    /// `None` when there is no such case, or it has something, or lacks it.
-    fn case(
-        &mut self,
-        case: &str,
-        payload: Option<&Node>,
-        variant: &Variant,
-    ) -> Result<Option<Val>, Wrong> {
-        let Some(known) = self.search(variant.cases(), |known| known.name == case)? else {
-            return Ok(None);
-        };
-        self.pay(case.len())?;
-        let value = match (payload, known.ty) {
-            (None, None) => None,
-            (Some(node), Some(ty)) => {
-                let value = self.read(node, &ty);
-                Some(Box::new(value.map_err(|wrong| wrong.within(format!("`{case}`")))?))
-            }
-            (Some(_), None) | (None, Some(_)) => return Ok(None),
-        };
-        Ok(Some(Val::Variant(case.to_owned(), value)))
-    }
-
-    /// `some(…)` may be left out where nothing else could be meant.
-    fn option(&mut self, node: &Node, ty: &Type) -> Result<Option<Box<Val>>, Wrong> {
-        let within = match node.ty() {
-            NodeType::OptionSome | NodeType::OptionNone => {
-                node.as_option().map_err(|_| wrong(self.text, node, ty))?
-            }
-            _ if matches!(ty, Type::Option(_)) => return Err(wrong(self.text, node, ty)),
-            _ => Some(node),
-        };
-        within.map(|node| self.read(node, ty).map(Box::new)).transpose()
-    }
-
-    /// Looks for a name; each that is looked at is paid for, as a type may have very many.
-    fn search<T>(
-        &mut self,
-        names: impl Iterator<Item = T>,
-        is_meant: impl Fn(&T) -> bool,
-    ) -> Result<Option<T>, Wrong> {
-        for name in names {
-            self.pay(1)?;
-            if is_meant(&name) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
-    }
-
-    fn pay(&mut self, bytes: usize) -> Result<(), Wrong> {
-        let left = self.left.checked_sub(bytes).ok_or_else(|| {
-            Wrong::new(format!(
-                "the arguments would take more than {} MiB of memory",
-                ARGUMENTS_COST_MAX / (1024 * 1024)
-            ))
-        })?;
-        *self.left = left;
-        Ok(())
-    }
-}
-
 /// Says what was wanted in the place of what was written.
-fn wrong(text: &str, node: &Node, ty: &Type) -> Wrong {
+fn is_no(written: &str, ty: &Type, hint: &str) -> Wrong {
     let mut wanted = Cut::new(TYPE_BYTES_MAX);
     // What does not fit is marked as cut.
     fmt::Write::write_fmt(&mut wanted, format_args!("{}", Written(ty))).ok();
-    let hint = match (ty, node.ty()) {
-        (Type::String, NodeType::Label) => "; a string is written in quotation marks",
-        _ => "",
-    };
-    let written = part(text.get(node.span()).unwrap_or_default());
-    Wrong::new(format!("{written} is no {}{hint}", wanted.into_text()))
+    Wrong::new(format!("{} is no {}{hint}", part(written), wanted.into_text()))
 }
 
 fn plain_nan32(number: f32) -> f32 {

@@ -1,11 +1,13 @@
 //! Calls of any function: values of all kinds there and back, and what does not fit.
 
+mod json;
+
 use super::super::Misfit;
 use super::*;
 use crate::limits::{
     ARGUMENTS_BYTES_MAX, DESCRIPTION_BYTES_MAX, FUNCTIONS_MAX, MISFIT_BYTES_MAX, RESULT_BYTES_MAX,
 };
-use crate::protocol::FunctionCall;
+use crate::protocol::{Arguments, FunctionCall};
 
 /// A guest that adds points and has other functions, too: `exports` are those, of the core module in
 /// which `functions` are.
@@ -86,6 +88,7 @@ fn roomy(bytes_of: impl Fn() -> Vec<u8>) -> Vec<u8> {
 
 fn call(function: &str, arguments: &[&str]) -> Operation {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let arguments = Arguments::Wave(arguments);
     Operation::Call(FunctionCall { function: function.to_owned(), arguments })
 }
 

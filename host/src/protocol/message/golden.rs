@@ -1,9 +1,9 @@
 //! Golden bytes: one line a message. A change here is a change of the wire: raise `Version`.
 
 use super::super::{
-    Ack, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus, Effect, Ending,
-    Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape, KeeperCopy, NodeStatus, Operation,
-    Plan, PlayerRecord, Term, Value,
+    Ack, Arguments, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus,
+    Effect, Ending, Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape, KeeperCopy,
+    NodeStatus, Operation, Plan, PlayerRecord, Term, Value,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -115,7 +115,11 @@ fn bundle() -> Bundle {
 }
 
 fn function_call() -> FunctionCall {
-    FunctionCall { function: "f".to_owned(), arguments: vec!["1".to_owned()] }
+    FunctionCall { function: "f".to_owned(), arguments: Arguments::Wave(vec!["1".to_owned()]) }
+}
+
+fn function_call_in_json() -> FunctionCall {
+    FunctionCall { function: "f".to_owned(), arguments: Arguments::Json("[1]".to_owned()) }
 }
 
 fn description() -> Description {
@@ -202,7 +206,8 @@ fn requests_have_their_golden_bytes() {
         ),
         (asks(Operation::Release), "0300027031090464"),
         (asks(Operation::Bundle(Exhibit::Quarantine)), "030002703109050164"),
-        (asks(Operation::Call(function_call())), "03000270310906016601013164"),
+        (asks(Operation::Call(function_call())), "0300027031090601660001013164"),
+        (asks(Operation::Call(function_call_in_json())), "03000270310906016601035b315d64"),
         (Request::Call(CallRequest::Describe(Subject::New)), "030d00"),
         (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030d01027031"),
         (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030d02CODE"),

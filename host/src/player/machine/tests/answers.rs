@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::limits::KEY_WINDOW_ANSWERS_BYTES_MAX;
-use crate::protocol::{FunctionCall, Value};
+use crate::protocol::{Arguments, FunctionCall, Value};
 
 fn call(function: &str) -> Operation {
-    Operation::Call(FunctionCall { function: function.to_owned(), arguments: Vec::new() })
+    Operation::Call(FunctionCall {
+        function: function.to_owned(),
+        arguments: Arguments::Wave(Vec::new()),
+    })
 }
 
 impl World {
