@@ -6,7 +6,7 @@
 //!                     ├─► one question ────┘      │
 //!                     ├─► bench                   └─► render ──► text or JSON, exit code
 //!                     ├─► replay ── an instance of its own
-//!                     └─► a secret, a key, a new guest
+//!                     └─► a secret, a token, a key, a new guest
 //! ```
 //!
 //! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
@@ -33,6 +33,7 @@ mod screen;
 mod secret;
 mod session;
 mod signals;
+mod token;
 mod watch;
 mod workshop;
 
@@ -95,6 +96,7 @@ fn perform(config: Config, umask_of_shell: Mode) -> Exit {
             finish(format, guest.write(format))
         }
         Task::Secret(command) => finish(format, secret::perform(command, format)),
+        Task::NewToken(token) => finish(format, token.make(clock::unix_millis(), format)),
         Task::NewKey => {
             finish(format, render::key_made(format, CallKey::random(clock::unix_millis())))
         }

@@ -14,5 +14,6 @@ mod routing;
 mod service;
 mod settings;
 
+pub use listing::{Listing, ListingPage, Look, Readiness};
 pub use routing::Gateway;
 pub use service::Door;

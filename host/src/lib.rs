@@ -28,6 +28,8 @@ pub mod player;
 
 pub mod gateway;
 
+pub mod http;
+
 pub mod node;
 
 pub mod cli;

@@ -134,6 +134,24 @@ pub const CLIENT_LONG_TIME_MAX: Duration = Duration::from_secs(60);
 /// due to one that does not.
 pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// Connections for HTTP at the same time: a load balancer keeps some dozens open, browsers six each.
+pub const HTTP_CONNECTIONS_MAX: usize = 1024;
+/// Requests over HTTP that are served at the same time, of all connections together. One waits for its
+/// player mostly, with `HTTP_BODY_BYTES_MAX` at most.
+pub const HTTP_REQUESTS_MAX: usize = 1024;
+/// What a request's head may take, in bytes: what most servers take.
+pub const HTTP_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Headers of one request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Time in which a request's head arrives, and for which a connection may wait for its next one: longer
+/// than load balancers keep a connection that they do not use (nginx: 60 s), so that they close it.
+pub const HTTP_HEADERS_TIME_MAX: Duration = Duration::from_secs(75);
+/// What a request's body may have, in bytes, unless it is a component: the longest arguments, which JSON
+/// may write in twice the room that WAVE needs.
+pub const HTTP_BODY_BYTES_MAX: usize = 2 * ARGUMENTS_BYTES_MAX;
+/// Callers whose rate is remembered before those that have asked nothing for a while are forgotten.
+pub const HTTP_CALLERS_REMEMBERED_MAX: usize = 10_000;
+
 /// Calls whose keys a player remembers however old they are.
 pub const KEY_WINDOW_CALLS: usize = 1024;
 /// Time for which it remembers more keys than that, by the keys' own times. As long as the longest

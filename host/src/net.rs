@@ -9,6 +9,7 @@
 //! - [`Identity`] turns the cluster's [`Secret`] into a certificate; nobody without it gets as far
 //!   as a stream.
 //! - [`Renewal`] follows the secret's file while a node runs, and issues its certificate again.
+//! - The same secret makes the [`Tokens`] of those who speak HTTP and have no certificate.
 //! - [`Endpoint`] is one UDP socket that dials and serves. [`Links`] keeps a [`Connection`] to each
 //!   node and dials again when it is lost. Requests of one [`Lane`](crate::protocol::Lane) arrive
 //!   in the order in which they were sent while their way stays the same; replies come back in any
@@ -53,6 +54,7 @@ mod socket;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use connection::Connection;
 pub use dial::{DialError, ResolveError, resolve};
@@ -67,3 +69,4 @@ pub use race::{Raced, race};
 pub use relay::Relayer;
 pub use renewal::Renewal;
 pub use secret::{Fingerprint, Secret, SecretError, Step};
+pub use token::{Grant, Scope, TokenError, Tokens};

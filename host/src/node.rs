@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::directory::{Directory, DirectoryError};
 use crate::gateway::Gateway;
 use crate::guest::{Allowance, EngineError};
+use crate::http::{HttpConfig, HttpError};
 use crate::limits::{HEARTBEAT_INTERVAL, PLACE_KEPT, STEP_DEADLINE};
 use crate::net::{BindError, Endpoint, IdentityError, Secret};
 use crate::player::{CodeError, Players};
@@ -61,6 +62,8 @@ pub struct NodeConfig {
     pub instances_max: usize,
     /// What guests may take.
     pub allowance: Allowance,
+    /// How it speaks HTTP, if it does.
+    pub http: Option<HttpConfig>,
     /// The cluster's secret.
     pub secret: Secret,
     /// Where it was read from, and is looked at again while the node runs.
@@ -90,6 +93,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen")]
     Bind(#[from] BindError),
+    /// It cannot speak HTTP.
+    #[error("cannot serve HTTP")]
+    Http(#[from] HttpError),
     /// The directory does not open.
     #[error("cannot open the directory")]
     Directory(#[from] DirectoryError),
@@ -148,6 +154,7 @@ pub struct Node {
     me: Writer,
     name: NodeName,
     addr: SocketAddr,
+    http: Option<SocketAddr>,
     endpoint: Endpoint,
     directory: Directory,
     store: Store,
@@ -164,6 +171,11 @@ impl Node {
     /// Returns where the node listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns where the node speaks HTTP, if it does.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Returns the node's name.

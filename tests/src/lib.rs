@@ -22,6 +22,7 @@ mod command;
 mod dev;
 pub mod fuzz;
 mod guests;
+mod http;
 mod islands;
 pub mod linearizable;
 pub mod measure;
@@ -46,6 +47,7 @@ pub use guests::{
     endless_module, hostile_module, large_module, migrating_module, networked_module, padded,
     renamed, timely_module,
 };
+pub use http::{Answered, Http};
 pub use islands::Islands;
 pub use netns::{Cut, Net};
 pub use node::Node;

@@ -31,6 +31,8 @@ const READY_WITHIN: Duration = PATIENCE.saturating_mul(6);
 pub struct Node {
     name: String,
     addr: Option<SocketAddr>,
+    /// Where it speaks HTTP, if it was told to; another port at each start.
+    http: Option<SocketAddr>,
     /// Everything but the address to listen on, which is fixed at the first start.
     args: Vec<String>,
     data: PathBuf,
@@ -55,6 +57,7 @@ struct Place {
 struct Ready {
     ready: String,
     addr: SocketAddr,
+    http: Option<SocketAddr>,
 }
 
 impl Node {
@@ -67,6 +70,7 @@ impl Node {
         Self {
             name: name.to_owned(),
             addr: None,
+            http: None,
             args: all,
             data,
             stdout: folder.join(format!("{name}.out")),
@@ -171,6 +175,7 @@ impl Node {
             .unwrap_or_else(|status| panic!("{} ended: {status}\n{}", self.name, self.log_tail()));
         assert_eq!(ready.ready, self.name, "the node says another name");
         assert_eq!(*self.addr.get_or_insert(ready.addr), ready.addr, "the node moved");
+        self.http = ready.http;
     }
 
     /// Starts it again with the same command and waits until it serves.
@@ -279,6 +284,16 @@ impl Node {
     #[track_caller]
     pub fn addr(&self) -> SocketAddr {
         self.addr.unwrap_or_else(|| panic!("{} never served", self.name))
+    }
+
+    /// Returns where it speaks HTTP.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn http(&self) -> SocketAddr {
+        self.http.unwrap_or_else(|| panic!("{} speaks no HTTP", self.name))
     }
 
     /// Whether its process runs or stands.

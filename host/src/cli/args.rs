@@ -5,8 +5,10 @@ mod bench;
 mod deploy;
 mod failures;
 mod secret;
+mod token;
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -20,6 +22,7 @@ pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayAr
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
+pub(super) use self::token::TokenCommand;
 use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one
@@ -82,6 +85,21 @@ pub(super) struct NodeArgs {
     /// most of what the machine has]
     #[arg(long, value_name = "SIZE", env = "PLAYER_HOST_MEMORY")]
     pub(super) memory: Option<String>,
+    /// Speak HTTP with JSON on this address, for load balancers and browsers; beyond loopback each
+    /// request needs a token, made by `host token new`
+    #[arg(long, value_name = "IP:PORT", env = "PLAYER_HOST_HTTP")]
+    pub(super) http: Option<String>,
+    /// Show this certificate, in PEM, to those who speak HTTP
+    #[arg(long, value_name = "FILE", requires_all = ["http", "http_key"])]
+    #[arg(env = "PLAYER_HOST_HTTP_CERT")]
+    pub(super) http_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "http_cert", env = "PLAYER_HOST_HTTP_KEY")]
+    pub(super) http_key: Option<PathBuf>,
+    /// Take this many requests of one caller in a second: of one token, or of one address [default: as
+    /// many as come]
+    #[arg(long, value_name = "N", requires = "http", env = "PLAYER_HOST_HTTP_RATE")]
+    pub(super) http_rate: Option<NonZeroU32>,
     /// Stop when standard input closes, so that the node never outlives its parent
     #[arg(long, hide = true)]
     pub(super) stop_with_stdin: bool,
@@ -236,6 +254,11 @@ pub(super) enum Command {
     Secret {
         #[command(subcommand)]
         command: SecretCommand,
+    },
+    /// Make a token for those who speak HTTP with a node
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
     },
     /// Make a key that lets a call be repeated safely
     Key {

@@ -400,6 +400,7 @@ impl Cluster {
         let read = |path: &PathBuf| fs::read(path).map(|code| (path.clone(), code));
         let guest = self.guest.as_ref().map(read).transpose().map_err(ClusterError::Guest)?;
         let config = NodeConfig {
+            http: None,
             name: self.members[0].name.clone(),
             listen: FREE,
             joins: Vec::new(),

@@ -8,6 +8,7 @@ mod error;
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(super) use self::deploy::deploy as to_deploy;
 pub(super) use self::error::UsageError;
 use super::args::{
     Args, BundleArgs, CallArgs, Command, Failure, KeyCommand, NodeArgs, QuarantineCommand,
-    ReachArgs, ReplayArgs, SecretCommand,
+    ReachArgs, ReplayArgs, SecretCommand, TokenCommand,
 };
 use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
@@ -27,8 +28,10 @@ use super::new::NewGuest;
 use super::question::Question;
 use super::render::Format;
 use super::replay::Replay;
+use super::token::NewToken;
 use super::workshop::Workshop;
 use crate::guest::Allowance;
+use crate::http::{HttpConfig, TlsFiles};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN};
 use crate::net::Secret;
 use crate::node::NodeConfig;
@@ -61,6 +64,8 @@ pub(super) enum Task {
     Ask(AskSettings),
     /// Make, change or show a secret.
     Secret(SecretCommand),
+    /// Make a token.
+    NewToken(NewToken),
     /// Make a key.
     NewKey,
     /// Do again what is in a bundle.
@@ -172,6 +177,10 @@ impl Config {
                 Task::Ask(question(Question::Set(change), None, reach, &place)?)
             }
             Some(Command::Secret { command }) => Task::Secret(command),
+            Some(Command::Token { command: TokenCommand::New { scope, days } }) => {
+                let (scope, secret) = (scope.into(), place.secret()?);
+                Task::NewToken(NewToken { scope, days, secret })
+            }
             Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
             Some(Command::Dev(args)) => Task::Dev(author::dev(args, log.clone())?),
             Some(Command::New(args)) => Task::New(NewGuest::plan(args.folder, args.lang)?),
@@ -240,6 +249,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
     let (secret, secret_file) = (place.secret()?, place.secret_file()?);
     create(&data_dir)?;
     let joins = args.join;
+    let http = http(args.http, args.http_cert.zip(args.http_key), args.http_rate)?;
     let config = NodeConfig {
         name,
         listen,
@@ -250,10 +260,23 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         idle_after,
         instances_max,
         allowance,
+        http,
         secret,
         secret_file,
     };
     Ok(NodeSettings { config, stop_with_stdin: args.stop_with_stdin })
+}
+
+/// Checks how a node is to speak HTTP. Whether the files can be used is found out when it starts.
+fn http(
+    listen: Option<String>,
+    tls: Option<(PathBuf, PathBuf)>,
+    rate: Option<NonZeroU32>,
+) -> Result<Option<HttpConfig>, UsageError> {
+    let Some(given) = listen else { return Ok(None) };
+    let listen = given.parse().map_err(|_| UsageError::Http { given })?;
+    let tls = tls.map(|(certificate, key)| TlsFiles { certificate, key });
+    Ok(Some(HttpConfig { listen, tls, rate }))
 }
 
 fn quarantine(command: QuarantineCommand, place: &Place) -> Result<AskSettings, UsageError> {

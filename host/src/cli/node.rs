@@ -63,7 +63,7 @@ pub(super) async fn run(
             None
         }
     };
-    prompt::print(&render::ready(format, &name, addr));
+    prompt::print(&render::ready(format, &name, addr, node.http()));
     let mut console = match screen {
         Some(screen) => {
             let client = Client::new(dialer);

@@ -10,6 +10,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
+
 pub(super) use self::author::{built, guest_written};
 pub(super) use self::bench::measured;
 pub(super) use self::deploy::{
@@ -17,11 +19,12 @@ pub(super) use self::deploy::{
 };
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 pub(super) use self::functions::described;
+pub(super) use self::json::line;
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
 use crate::protocol::{
-    self, Answer, CallKey, Crash, DrainReport, NodeName, NodeStatus, Operation, Outcome, PlayerId,
+    self, Answer, CallKey, Crash, DrainReport, NodeName, Operation, Outcome, PlayerId,
     PlayerListing, Recovery, SettingsReport,
 };
 
@@ -194,16 +197,23 @@ pub(super) fn key_made(format: Format, key: CallKey) -> Rendered {
 }
 
 /// Renders the line that says that a node serves.
-pub(super) fn ready(format: Format, node: &NodeName, addr: std::net::SocketAddr) -> String {
-    match format {
-        Format::Text => format!("{node} ready on {addr}"),
-        Format::Json => json::ready(node, addr),
+pub(super) fn ready(
+    format: Format,
+    node: &NodeName,
+    addr: SocketAddr,
+    http: Option<SocketAddr>,
+) -> String {
+    match (format, http) {
+        (Format::Text, None) => format!("{node} ready on {addr}"),
+        (Format::Text, Some(http)) => format!("{node} ready on {addr}, HTTP on {http}"),
+        (Format::Json, _) => json::ready(node, addr, http),
     }
 }
 
 /// Reads back what [`ready`] prints for a person.
-pub(super) fn parse_ready(line: &str) -> Option<std::net::SocketAddr> {
-    line.rsplit_once(" ready on ")?.1.trim_end().parse().ok()
+pub(super) fn parse_ready(line: &str) -> Option<SocketAddr> {
+    let addrs = line.rsplit_once(" ready on ")?.1.trim_end();
+    addrs.split_once(',').map_or(addrs, |(addr, _)| addr).parse().ok()
 }
 
 /// Renders a list of players.
@@ -327,20 +337,12 @@ fn nodes_table(list: &Nodes) -> String {
         table.row([
             format!("{}{mark}", node.name),
             node.addr.to_string(),
-            status(node.status).to_owned(),
+            node.status.word().to_owned(),
             role.to_owned(),
             node.incarnation.to_string(),
         ]);
     }
     format!("{table}\n* the node that was asked")
-}
-
-fn status(status: NodeStatus) -> &'static str {
-    match status {
-        NodeStatus::Up => "up",
-        NodeStatus::Draining => "draining",
-        NodeStatus::Down => "down",
-    }
 }
 
 fn names(names: &[NodeName]) -> String {

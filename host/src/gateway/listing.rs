@@ -1,7 +1,7 @@
 //! Lists of players and nodes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -12,8 +12,8 @@ use super::Gateway;
 use crate::clock;
 use crate::limits::LISTING_PAGE_PLAYERS;
 use crate::protocol::{
-    Answer, Call, CallKey, CallReply, CallRequest, NodeName, NodeRecord, Operation, PlayerId,
-    PlayerListing, PlayerRecord, Quarantine, Reply, Request,
+    Answer, Call, CallError, CallKey, CallReply, CallRequest, CodeHash, NodeName, NodeRecord,
+    NodeStatus, Operation, PlayerId, PlayerListing, PlayerRecord, Quarantine, Reply, Request,
 };
 
 /// Players asked for their points at the same time.
@@ -21,6 +21,53 @@ const ASKED_AT_ONCE: usize = 64;
 
 /// Time a player or a node has to add its part to a list.
 const PART_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Pages of the directory that are looked at for one page of a listing.
+const LOOKS_MAX: usize = 10;
+
+/// Which players somebody wants listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Only those that this node owns.
+    pub on: Option<NodeName>,
+    /// Only those after this one in order.
+    pub after: Option<PlayerId>,
+    /// This many at most.
+    pub limit: usize,
+}
+
+/// Some players, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListingPage {
+    /// The players.
+    pub players: Vec<PlayerListing>,
+    /// After which one the next page begins; `None` when there is none.
+    pub next: Option<PlayerId>,
+    /// Nodes that did not say in time what runs on them.
+    pub silent: Vec<NodeName>,
+}
+
+/// Whether calls should be sent to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes.
+    Ready,
+    /// It is going to leave.
+    Draining,
+    /// The directory does not call this start of it up.
+    Down,
+    /// It knows of no leader: it serves the players that it has, and can take over none.
+    Leaderless,
+}
+
+/// What is known of one player.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The code that it runs.
+    pub code: CodeHash,
+    /// The rest.
+    pub listing: PlayerListing,
+}
 
 impl Gateway {
     /// Lists the players that run here, after `after` in order.
@@ -60,29 +107,124 @@ impl Gateway {
     pub(super) async fn players_everywhere(&self, after: Option<PlayerId>) -> CallReply {
         let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
         let more = page.len() == LISTING_PAGE_PLAYERS;
-        let Some((last, _)) = page.last().cloned() else {
-            return CallReply::Players { players: Vec::new(), more: false, silent: Vec::new() };
+        let nodes = self.nodes.borrow().clone();
+        let (players, silent) = self.with_points(after, &page, &nodes).await;
+        CallReply::Players { players, more, silent }
+    }
+
+    /// Lists players, of one owner if that is asked for. A page looks at so many players at most that
+    /// others get their turn, and may have none although there are more.
+    ///
+    /// # Errors
+    ///
+    /// The names of the nodes that there are, when there is none of that name.
+    pub async fn list_players(&self, wanted: &Listing) -> Result<ListingPage, Vec<NodeName>> {
+        let nodes = self.nodes.borrow().clone();
+        let of_node = |name: &NodeName| nodes.iter().find(|node| node.name == *name);
+        let owner = match &wanted.on {
+            None => None,
+            Some(name) => match of_node(name) {
+                Some(node) => Some(node.id),
+                None => {
+                    let mut known: Vec<NodeName> =
+                        nodes.iter().map(|node| node.name.clone()).collect();
+                    known.sort();
+                    return Err(known);
+                }
+            },
         };
+        let limit = wanted.limit.clamp(1, LISTING_PAGE_PLAYERS);
+        let mut page = Vec::new();
+        let mut seen = wanted.after.clone();
+        let mut next = None;
+        for look in 1..=LOOKS_MAX {
+            let players = self.directory.players_after(seen.as_ref(), LISTING_PAGE_PLAYERS);
+            let is_last = players.len() < LISTING_PAGE_PLAYERS;
+            let mut left_out = false;
+            for (player, record) in players {
+                if page.len() == limit {
+                    left_out = true;
+                    break;
+                }
+                seen = Some(player.clone());
+                if owner.is_none_or(|owner| record.owner.node == owner) {
+                    page.push((player, record));
+                }
+            }
+            if left_out || (!is_last && look == LOOKS_MAX) {
+                next = seen;
+                break;
+            }
+            if is_last {
+                break;
+            }
+        }
+        let asked = nodes.iter().filter(|node| owner.is_none_or(|owner| node.id == owner));
+        let asked: Vec<NodeRecord> = asked.cloned().collect();
+        let (players, silent) = self.with_points(wanted.after.clone(), &page, &asked).await;
+        Ok(ListingPage { players, next, silent })
+    }
+
+    /// Adds what those of these players say that run on these nodes. Returns the nodes that said
+    /// nothing, too.
+    async fn with_points(
+        &self,
+        after: Option<PlayerId>,
+        page: &[(PlayerId, PlayerRecord)],
+        nodes: &[NodeRecord],
+    ) -> (Vec<PlayerListing>, Vec<NodeName>) {
+        let Some((last, _)) = page.last() else { return (Vec::new(), Vec::new()) };
         let mut players: BTreeMap<PlayerId, PlayerListing> = page
             .iter()
             .map(|(id, record)| (id.clone(), self.listing(id.clone(), record)))
             .collect();
-        let nodes = self.nodes.borrow().clone();
         let up = nodes.iter().filter(|node| node.status.is_alive());
         let parts = up.map(|node| async {
-            let part = self.running_on(node, after.clone(), &last);
+            let part = self.running_on(node, after.clone(), last);
             (node.name.clone(), timeout(PART_DEADLINE, part).await.ok().flatten())
         });
         let mut silent = Vec::new();
         for (name, part) in futures_util::future::join_all(parts).await {
             match part {
                 Some(running) => players.extend(
-                    running.into_iter().filter(|r| r.player <= last).map(|r| (r.player.clone(), r)),
+                    running
+                        .into_iter()
+                        .filter(|r| r.player <= *last)
+                        .map(|r| (r.player.clone(), r)),
                 ),
                 None => silent.push(name),
             }
         }
-        CallReply::Players { players: players.into_values().collect(), more, silent }
+        (players.into_values().collect(), silent)
+    }
+
+    /// Says what is known of one player: what the directory has, and what the player itself answers,
+    /// if it can.
+    ///
+    /// # Errors
+    ///
+    /// `NoPlayer`, or why it does not answer.
+    pub async fn look(&self, player: PlayerId, deadline: Instant) -> Result<Look, CallError> {
+        // One that began through another node a moment ago must not be called none.
+        self.catch_up().await;
+        let known = |record: &PlayerRecord| !record.is_forgotten();
+        let Some(record) = self.directory.player(&player).filter(known) else {
+            return Err(CallError::NoPlayer { player });
+        };
+        if record.quarantine().is_some() {
+            return Ok(Look { code: record.code, listing: self.listing(player, &record) });
+        }
+        let key = CallKey::random(clock::unix_millis());
+        let call = Call { player: player.clone(), key, operation: Operation::Points };
+        let answer = self.call(call, deadline).await?;
+        // It may have moved meanwhile, or gone over to other code.
+        let record = self.directory.player(&player).filter(known).unwrap_or(record);
+        let mut listing = self.listing(player, &record);
+        if let Answer::Returned { value, seq, node } = answer {
+            (listing.running, listing.owner) = (true, node);
+            (listing.points, listing.seq) = (value.points(), Some(seq));
+        }
+        Ok(Look { code: record.code, listing })
     }
 
     /// The players that run on a node, up to `last`; `None` if it does not answer.
@@ -142,6 +284,19 @@ impl Gateway {
         let of =
             |(player, record): &(PlayerId, PlayerRecord)| Quarantine::of(player, record, &nodes);
         CallReply::Quarantined { players: page.iter().filter_map(of).collect(), next }
+    }
+
+    /// Says whether calls should be sent to this node.
+    pub fn readiness(&self) -> Readiness {
+        let nodes = self.nodes.borrow();
+        let this_start =
+            |node: &&NodeRecord| node.id == self.me.node && node.incarnation == self.me.incarnation;
+        match nodes.iter().find(this_start).map(|me| me.status) {
+            Some(NodeStatus::Up) if self.directory.leader().is_none() => Readiness::Leaderless,
+            Some(NodeStatus::Up) => Readiness::Ready,
+            Some(NodeStatus::Draining) => Readiness::Draining,
+            Some(NodeStatus::Down) | None => Readiness::Down,
+        }
     }
 
     /// Lists the nodes, with the directory's leader and voters.

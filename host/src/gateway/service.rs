@@ -151,7 +151,8 @@ impl Drop for Due {
 }
 
 impl Gateway {
-    async fn serve(&self, request: CallRequest) -> CallReply {
+    /// Answers a request, whoever asks: what each may ask was judged before.
+    pub async fn serve(&self, request: CallRequest) -> CallReply {
         match request {
             CallRequest::Call { call, deadline_ms } => {
                 CallReply::Called(self.call(call, deadline(deadline_ms)).await)

@@ -62,6 +62,7 @@ pub(super) async fn record() -> Seeds {
 
 async fn start(folder: &Path, name: &str, joins: Vec<String>) -> Node {
     let config = NodeConfig {
+        http: None,
         name: name.parse().unwrap(),
         listen: "127.0.0.1:0".parse().unwrap(),
         joins,

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use super::Identity;
 use super::connection::Farewell;
 use super::crew::Runtime;
+use super::token::Tokens;
 use crate::limits::{
     CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, INCOMING_BYTES_MAX, INCOMING_MAX, NODE_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
@@ -166,6 +167,11 @@ impl Endpoint {
     /// Returns what this process shows and demands, now and after each renewal.
     pub(super) fn watch_identity(&self) -> watch::Receiver<Issued> {
         self.0.identity.subscribe()
+    }
+
+    /// Returns what judges bearer tokens by the secret that the endpoint's identity is from.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(self.watch_identity())
     }
 
     /// Returns how to dial, and the number of the identity that is shown.

@@ -32,6 +32,7 @@ use webpki::EndEntityCert;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Secret;
+use super::token::TokenKeys;
 use crate::clock;
 use crate::protocol::{NodeName, Version};
 
@@ -118,6 +119,7 @@ pub struct Identity {
     pub(super) server: Arc<QuicServerConfig>,
     pub(super) client: Arc<QuicClientConfig>,
     verifier: Arc<dyn ClientCertVerifier>,
+    token_keys: TokenKeys,
     /// When it was issued, in milliseconds since 1970.
     issued: u64,
     /// For tests that change it.
@@ -199,6 +201,7 @@ impl Identity {
             server,
             client,
             verifier,
+            token_keys: TokenKeys::of(secret),
             issued: now,
             #[cfg(test)]
             tls_client,
@@ -221,6 +224,11 @@ impl Identity {
             let Some((own, above)) = chain.split_first() else { return false };
             self.verifier.verify_client_cert(own, above, now).is_ok()
         })
+    }
+
+    /// Returns what tokens of the same secret are judged by.
+    pub(super) fn token_keys(&self) -> TokenKeys {
+        self.token_keys.clone()
     }
 
     /// Returns what others will read.

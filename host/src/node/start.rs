@@ -14,6 +14,7 @@ use super::{Ended, Node, NodeConfig, StartError, Stops};
 use crate::directory::Directory;
 use crate::gateway::{Door, Gateway};
 use crate::guest::{Engine, built_in};
+use crate::http::{HttpConfig, Server, Shared};
 use crate::keeper::{self, Keepers, Naming};
 use crate::limits::{INBOX_REQUESTS_MAX, LISTING_PAGE_PLAYERS};
 use crate::net::{
@@ -59,6 +60,7 @@ impl Node {
             idle_after,
             instances_max,
             allowance,
+            http,
             secret,
             secret_file,
         } = config;
@@ -72,6 +74,10 @@ impl Node {
         tracing::debug!(tracker = engine.tracker(), "memory is tracked");
         let endpoint = Endpoint::bind(listen, Identity::node(&secret, &name)?)?;
         let addr = endpoint.local_addr();
+        let http = match &http {
+            Some(config) => Some((Server::bind(config).await?, config)),
+            None => None,
+        };
         let renewal = Renewal::new(endpoint.clone(), name.clone(), secret, secret_file);
         let (links, links_driver) = Links::new(endpoint.clone());
         let mut run = Runner { tasks: &mut tasks };
@@ -100,6 +106,14 @@ impl Node {
 
         let (pulse_events, pulse_inbox) = mpsc::channel(INBOX_REQUESTS_MAX);
         let (pulse, pulse_driver) = Pulse::new(pulse_events);
+        let http_addr = http.as_ref().map(|(server, _)| server.addr());
+        let desk = http.map(|(server, config)| {
+            let HttpConfig { rate, .. } = config;
+            let desk = Shared::new(name.clone(), endpoint.tokens(), config.needs_token(), *rate);
+            // It says that it is not ready until the node is a member.
+            run.spawn("http", server.run(desk.clone(), stops.gateway.clone()));
+            desk
+        });
         run.spawn("links", links_driver.run(stops.net.clone()));
         run.spawn("relay", relayer.run(stops.net.clone()));
         run.spawn("endpoint", endpoint.serve(inboxes, stops.net.clone()));
@@ -160,11 +174,15 @@ impl Node {
         let (gateway, drains) =
             Gateway::new(me, name.clone(), directory.clone(), links, players.clone(), codes);
         door.open_to(gateway.clone());
+        if let Some(desk) = desk {
+            desk.open_to(gateway.clone());
+        }
         let roster = run_players(roster);
         Ok(Self {
             me,
             name,
             addr,
+            http: http_addr,
             endpoint,
             directory,
             store,

@@ -23,6 +23,15 @@ pub enum NodeStatus {
 }
 
 impl NodeStatus {
+    /// Returns the word that a person reads.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Draining => "draining",
+            Self::Down => "down",
+        }
+    }
+
     /// Whether the node serves what it has: only a node that does not may lose a player to another.
     pub fn is_alive(self) -> bool {
         match self {

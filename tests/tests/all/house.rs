@@ -8,10 +8,11 @@ use std::fs;
 use source::{Source, root};
 
 /// The rooms of `host/src`, top to bottom. Each imports only rooms below it.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "hostile",
     "cli",
     "node",
+    "http",
     "gateway",
     "player",
     "keeper",

@@ -15,6 +15,7 @@ mod fencing;
 mod full_disk;
 mod guests;
 mod house;
+mod http;
 mod keys;
 mod languages;
 mod load;

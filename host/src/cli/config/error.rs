@@ -34,6 +34,12 @@ pub(in crate::cli) enum UsageError {
         /// What was typed.
         given: String,
     },
+    /// `--http` is not an address.
+    #[error("`{given}` is not an address to speak HTTP on; expected one like 127.0.0.1:8080")]
+    Http {
+        /// What was typed.
+        given: String,
+    },
     /// `--listen` is an address that nobody can dial.
     #[error("other nodes cannot reach {given}; listen on one of this machine's own addresses")]
     Unspecified {

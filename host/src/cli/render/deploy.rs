@@ -8,9 +8,10 @@ use super::json::{line, problem};
 use super::table::{Align, Table};
 use super::{Exit, Format, Rendered, harmless, names};
 use crate::cli::client::Progress;
+use crate::http::{DeployedJson, DeploymentsJson};
 use crate::protocol::{
     CodeClass, CodeHash, Crossing, DeployRefusal, DeployReport, DeploymentListing,
-    DeploymentStatus, Fate, PlayerId,
+    DeploymentStatus, Fate,
 };
 
 /// Renders what was deployed, or what would be, and how far the players are.
@@ -112,41 +113,14 @@ fn deployed_json<'a>(
 ) -> String {
     #[derive(Serialize)]
     struct Deployed<'a> {
-        deployment: Option<u64>,
-        code: String,
+        #[serde(flatten)]
+        report: DeployedJson,
         name: &'a str,
-        players: Vec<Class<'a>>,
-        silent: Vec<&'a str>,
         #[serde(flatten, skip_serializing_if = "Option::is_none")]
         progress: Option<ProgressJson<'a>>,
     }
-    #[derive(Serialize)]
-    struct Class<'a> {
-        code: String,
-        name: Option<&'a str>,
-        fate: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a str>,
-        players: u64,
-    }
-    let class = |class: &'a CodeClass| Class {
-        code: digits(class.code),
-        name: class.name.as_deref(),
-        fate: fate_word(&class.fate),
-        reason: match &class.fate {
-            Fate::Stranded { reason } => Some(reason),
-            _ => None,
-        },
-        players: class.players,
-    };
-    line(&Deployed {
-        deployment: report.number,
-        code: digits(report.code),
-        name,
-        players: report.classes.iter().map(class).collect(),
-        silent: report.silent.iter().map(|node| node.as_str()).collect(),
-        progress: progress.map(ProgressJson::of),
-    })
+    let progress = progress.map(ProgressJson::of);
+    line(&Deployed { report: report.into(), name, progress })
 }
 
 #[derive(Serialize)]
@@ -162,18 +136,6 @@ impl<'a> ProgressJson<'a> {
         let DeploymentListing { players, failed, .. } = &progress.listing;
         let (arrived, failed, withdrawn) = (*players, *failed, progress.withdrawn());
         Self { arrived, due: progress.due, failed, withdrawn }
-    }
-}
-
-fn fate_word(fate: &Fate) -> &'static str {
-    match fate {
-        Fate::Has => "has",
-        Fate::Migrates => "migrates",
-        Fate::Resets => "resets",
-        Fate::Pinned => "pinned",
-        Fate::NotMeant => "not_meant",
-        Fate::Quarantined => "quarantined",
-        Fate::Stranded { .. } => "stranded",
     }
 }
 
@@ -230,7 +192,7 @@ pub(in crate::cli) fn rolled_back(
 /// Renders the deployments.
 pub(in crate::cli) fn deployments(format: Format, list: &[DeploymentListing]) -> Rendered {
     let text = match format {
-        Format::Json => deployments_json(list),
+        Format::Json => line(&DeploymentsJson::from(list)),
         Format::Text => deployments_table(list),
     };
     Rendered { text, exit: Exit::Done }
@@ -282,59 +244,6 @@ fn status_text(listing: &DeploymentListing) -> String {
             format!("taken back: {}", harmless(reason).replace('\n', " "))
         }
     }
-}
-
-fn deployments_json<'a>(list: &'a [DeploymentListing]) -> String {
-    #[derive(Serialize)]
-    struct List<'a> {
-        deployments: Vec<Listed<'a>>,
-    }
-    #[derive(Serialize)]
-    struct Listed<'a> {
-        deployment: u64,
-        code: String,
-        name: &'a str,
-        audience: String,
-        crossing: &'static str,
-        status: &'static str,
-        reason: Option<&'a str>,
-        players: u64,
-        due: u64,
-        failed: u64,
-        failures: Vec<Failure<'a>>,
-    }
-    #[derive(Serialize)]
-    struct Failure<'a> {
-        player: &'a str,
-        reason: &'a str,
-    }
-    let listed = |listing: &'a DeploymentListing| {
-        let (status, reason) = match &listing.status {
-            DeploymentStatus::OnProbation => ("on_probation", None),
-            DeploymentStatus::Settled => ("settled", None),
-            DeploymentStatus::Withdrawn { reason } => ("withdrawn", Some(reason.as_str())),
-        };
-        let failure =
-            |(player, reason): &'a (PlayerId, String)| Failure { player: player.as_str(), reason };
-        Listed {
-            deployment: listing.number,
-            code: digits(listing.code),
-            name: &listing.name,
-            audience: listing.audience.to_string(),
-            crossing: match listing.crossing {
-                Crossing::Migrate => "migrate",
-                Crossing::Pin => "pin",
-                Crossing::Reset => "reset",
-            },
-            status,
-            reason,
-            players: listing.players,
-            due: listing.due,
-            failed: listing.failed,
-            failures: listing.failures.iter().map(failure).collect(),
-        }
-    };
-    line(&List { deployments: list.iter().map(listed).collect() })
 }
 
 fn counted(players: u64) -> String {

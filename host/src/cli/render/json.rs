@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::status;
 use crate::cli::client::{Failed, Nodes, Players};
+use crate::http::{NodesJson, PlayerJson};
 use crate::protocol::{
-    CallKey, Crash, DrainReport, FailedRestores, NodeName, Outcome, PlayerId, Seq, SettingsReport,
-    Value,
+    CallKey, Crash, DrainReport, FailedRestores, NodeName, Outcome, Seq, SettingsReport, Value,
 };
 
 pub(super) fn returned(value: &Value, seq: Seq, node: &NodeName, key: CallKey) -> String {
@@ -149,79 +148,29 @@ pub(super) fn key_made(key: CallKey) -> String {
     line(&Made { key: key.to_string() })
 }
 
-pub(super) fn ready(node: &NodeName, addr: SocketAddr) -> String {
+pub(super) fn ready(node: &NodeName, addr: SocketAddr, http: Option<SocketAddr>) -> String {
     #[derive(Serialize)]
     struct Ready<'a> {
         ready: &'a NodeName,
         addr: SocketAddr,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http: Option<SocketAddr>,
     }
-    line(&Ready { ready: node, addr })
+    line(&Ready { ready: node, addr, http })
 }
 
 pub(super) fn players(list: &Players) -> String {
     #[derive(Serialize)]
     struct List<'a> {
-        players: Vec<Player<'a>>,
+        players: Vec<PlayerJson>,
         silent: &'a [NodeName],
     }
-    #[derive(Serialize)]
-    struct Player<'a> {
-        player: &'a PlayerId,
-        owner: &'a NodeName,
-        running: bool,
-        quarantined: bool,
-        keepers: &'a [NodeName],
-        generation: u64,
-        seq: Option<u64>,
-        points: Option<i64>,
-    }
-    let players = list
-        .players
-        .iter()
-        .map(|listing| Player {
-            player: &listing.player,
-            owner: &listing.owner,
-            running: listing.running,
-            quarantined: listing.quarantined,
-            keepers: &listing.keepers,
-            generation: listing.generation.0,
-            seq: listing.seq.map(|seq| seq.0),
-            points: listing.points,
-        })
-        .collect();
+    let players = list.players.iter().cloned().map(PlayerJson::from).collect();
     line(&List { players, silent: &list.silent })
 }
 
 pub(super) fn nodes(list: &Nodes) -> String {
-    #[derive(Serialize)]
-    struct List<'a> {
-        nodes: Vec<Node<'a>>,
-        asked: &'a NodeName,
-    }
-    #[derive(Serialize)]
-    struct Node<'a> {
-        name: &'a NodeName,
-        addr: SocketAddr,
-        status: &'static str,
-        incarnation: u64,
-        id: String,
-        voter: bool,
-        leader: bool,
-    }
-    let nodes = list
-        .nodes
-        .iter()
-        .map(|node| Node {
-            name: &node.name,
-            addr: node.addr,
-            status: status(node.status),
-            incarnation: node.incarnation.0,
-            id: node.id.to_string(),
-            voter: list.voters.contains(&node.id),
-            leader: list.leader == Some(node.id),
-        })
-        .collect();
-    line(&List { nodes, asked: &list.asked })
+    line(&NodesJson::new(&list.nodes, &list.asked, list.leader, &list.voters))
 }
 
 pub(super) fn settings(report: &SettingsReport) -> String {
@@ -235,6 +184,6 @@ pub(super) fn settings(report: &SettingsReport) -> String {
     line(&Hold { keepers: settings.keepers, ack: settings.ack.word(), silent })
 }
 
-pub(super) fn line(value: &impl Serialize) -> String {
+pub(in crate::cli) fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs with string keys are JSON")
 }

@@ -138,12 +138,18 @@ app_node3 *  127.0.0.1:4435  up      learner              3
 #[test]
 fn a_ready_line_can_be_read_back() {
     let addr = "127.0.0.1:4433".parse().unwrap();
-    let line = ready(Format::Text, &name("app_node1"), addr);
+    let line = ready(Format::Text, &name("app_node1"), addr, None);
     assert_eq!(line, "app_node1 ready on 127.0.0.1:4433");
     assert_eq!(parse_ready(&line), Some(addr));
     assert_eq!(parse_ready("app_node1 is ready"), None);
-    let json = ready(Format::Json, &name("app_node1"), addr);
+    let json = ready(Format::Json, &name("app_node1"), addr, None);
     assert_eq!(json, r#"{"ready":"app_node1","addr":"127.0.0.1:4433"}"#);
+    let http = Some("127.0.0.1:8080".parse().unwrap());
+    let line = ready(Format::Text, &name("app_node1"), addr, http);
+    assert_eq!(line, "app_node1 ready on 127.0.0.1:4433, HTTP on 127.0.0.1:8080");
+    assert_eq!(parse_ready(&line), Some(addr));
+    let json = ready(Format::Json, &name("app_node1"), addr, http);
+    assert!(json.ends_with(r#""http":"127.0.0.1:8080"}"#), "{json}");
 }
 
 #[test]

@@ -53,6 +53,21 @@ pub enum Fate {
     },
 }
 
+impl Fate {
+    /// Returns one word for programs, which never changes.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Has => "has",
+            Self::Migrates => "migrates",
+            Self::Resets => "resets",
+            Self::Pinned => "pinned",
+            Self::NotMeant => "not_meant",
+            Self::Quarantined => "quarantined",
+            Self::Stranded { .. } => "stranded",
+        }
+    }
+}
+
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,0 +1,37 @@
+//! The door for load balancers, browsers and programs without our client: HTTP with JSON.
+//!
+//! ```text
+//!   server ─► limits ─► access ─► a handler ─► gateway
+//!   (TCP, TLS) (how many,  (token,    (JSON to a request,
+//!               how fast)   scope)     its reply to JSON)
+//! ```
+//!
+//! A handler decides nothing about players: it writes a [`CallRequest`](crate::protocol::CallRequest)
+//! for the node's gateway, or asks it directly, and says in JSON what came of it. All that can go wrong
+//! is a [`Problem`](problem::Problem), in the form of RFC 9457.
+//!
+//! On loopback nobody has to show a token, as nobody on this machine but its user reaches the
+//! cluster's secret either; then names that a foreign page could have made point here are refused.
+//! Beyond loopback each request shows a token, whose scope says what it may do.
+//!
+//! Everything is bounded: connections, requests at the same time and in a second, headers, bodies, and
+//! the time in which they arrive.
+
+mod access;
+mod calls;
+mod code;
+mod desk;
+mod headers;
+mod health;
+mod intake;
+mod nodes;
+mod players;
+mod problem;
+mod routes;
+mod server;
+
+pub use code::{DeployedJson, DeploymentsJson};
+pub use desk::{Desk, Shared};
+pub use nodes::NodesJson;
+pub use players::PlayerJson;
+pub use server::{HttpConfig, HttpError, Server, TlsFiles};
