@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use host::guest::{Allowance, CallOutcome, Code, Engine};
-use host::protocol::{FunctionCall, Operation, Term};
+use host::protocol::{Arguments, FunctionCall, Operation, Term};
 use tempfile::TempDir;
 use tests::{
     Dev, End, Flaw, Orphan, PATIENCE, doubling_module, eventually, host, migrating_module,
@@ -79,7 +79,7 @@ fn takes_over_counts_and_traps(code: &[u8]) {
 
 fn give_bonus(bonus: &str) -> Operation {
     let (function, arguments) = ("give-bonus".to_owned(), vec![bonus.to_owned()]);
-    Operation::Call(FunctionCall { function, arguments })
+    Operation::Call(FunctionCall { function, arguments: Arguments::Wave(arguments) })
 }
 
 #[track_caller]
