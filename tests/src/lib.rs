@@ -27,6 +27,7 @@ mod islands;
 pub mod linearizable;
 pub mod measure;
 mod netns;
+mod nginx;
 mod node;
 pub mod sim;
 mod slots;
@@ -50,6 +51,7 @@ pub use guests::{
 pub use http::{Answered, Http};
 pub use islands::Islands;
 pub use netns::{Cut, Net};
+pub use nginx::{Nginx, Spread};
 pub use node::Node;
 pub use via::Via;
 pub use wait::{PATIENCE, eventually, not_tested, pause};

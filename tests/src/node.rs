@@ -31,7 +31,7 @@ const READY_WITHIN: Duration = PATIENCE.saturating_mul(6);
 pub struct Node {
     name: String,
     addr: Option<SocketAddr>,
-    /// Where it speaks HTTP, if it was told to; another port at each start.
+    /// Where it speaks HTTP, if it was told to: fixed at the first start, too.
     http: Option<SocketAddr>,
     /// Everything but the address to listen on, which is fixed at the first start.
     args: Vec<String>,
@@ -145,7 +145,11 @@ impl Node {
             Some(file) => after_reboot(file),
         };
         command.env("HOST_UNDER_TEST_SABOTAGE", &self.sabotage);
-        command.args(&self.args).args(["--listen", &listen.to_string(), "--json"]);
+        let mut args = self.args.clone();
+        if let (Some(http), Some(at)) = (self.http, args.iter().position(|arg| arg == "--http")) {
+            args[at + 1] = http.to_string();
+        }
+        command.args(&args).args(["--listen", &listen.to_string(), "--json"]);
         command.stdin(Stdio::null()).stdout(stdout).stderr(log.expect("open the node's log"));
         let child = match &self.place {
             None => command.spawn(),
@@ -175,7 +179,9 @@ impl Node {
             .unwrap_or_else(|status| panic!("{} ended: {status}\n{}", self.name, self.log_tail()));
         assert_eq!(ready.ready, self.name, "the node says another name");
         assert_eq!(*self.addr.get_or_insert(ready.addr), ready.addr, "the node moved");
-        self.http = ready.http;
+        let http = self.http.or(ready.http);
+        assert_eq!(http, ready.http, "the node speaks HTTP elsewhere");
+        self.http = http;
     }
 
     /// Starts it again with the same command and waits until it serves.

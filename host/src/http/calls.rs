@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::desk::Desk;
 use super::headers::{CallHeaders, Terms};
 use super::intake::{Body, Named, Player};
-use super::problem::{CONTENT, Problem};
+use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::clock;
 use crate::guest::in_json;
 use crate::protocol::{
@@ -85,10 +85,10 @@ pub(super) struct Returned {
     responses(
         (status = OK, description = "It is on every keeper.", body = Rewarded),
         (status = UNPROCESSABLE_ENTITY, description = "The player trapped, and is what it was; or \
-            the key was used for another call.", body = Problem, content_type = CONTENT),
+            the key was used for another call.", body = ProblemJson, content_type = CONTENT),
         (status = GATEWAY_TIMEOUT, description = "It may have been applied: send it again with the \
-            `key` that is in the problem.", body = Problem, content_type = CONTENT),
-        (status = "default", description = "Nothing was applied.", body = Problem,
+            `key` that is in the problem.", body = ProblemJson, content_type = CONTENT),
+        (status = "default", description = "Nothing was applied.", body = ProblemJson,
             content_type = CONTENT),
     )
 )]
@@ -129,10 +129,10 @@ pub(super) async fn reward(
         (status = OK, description = "What it returned; its effect is on every keeper.",
             body = Returned),
         (status = UNPROCESSABLE_ENTITY, description = "The player trapped, and is what it was; or \
-            the key was used for another call.", body = Problem, content_type = CONTENT),
+            the key was used for another call.", body = ProblemJson, content_type = CONTENT),
         (status = GATEWAY_TIMEOUT, description = "It may have been applied: send it again with the \
-            `key` that is in the problem.", body = Problem, content_type = CONTENT),
-        (status = "default", description = "Nothing was applied.", body = Problem,
+            `key` that is in the problem.", body = ProblemJson, content_type = CONTENT),
+        (status = "default", description = "Nothing was applied.", body = ProblemJson,
             content_type = CONTENT),
     )
 )]
@@ -148,7 +148,7 @@ pub(super) async fn call_function(
         // Written anew, so that the same call is the same text however it was formatted.
         Some(arguments) => arguments.to_string(),
     };
-    let arguments = Arguments::Json(arguments);
+    let arguments = Arguments::Json(arguments.into());
     let operation = Operation::Call(FunctionCall { function, arguments });
     let (result, seq, node) = call(&desk, player, terms, operation).await?;
     Ok(Json(Returned { result, seq: seq.0, node }))
@@ -191,7 +191,7 @@ pub(super) struct NewKey {
     tag = "players",
     responses(
         (status = OK, description = "A key that nobody has used.", body = NewKey),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn new_key() -> Json<NewKey> {

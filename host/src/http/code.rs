@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::desk::Desk;
 use super::intake::{Asked, Body, Component};
-use super::problem::{CONTENT, Problem};
+use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::protocol::{
     Audience, CallReply, CallRequest, CodeClass, Crossing, DeployReport, DeployRequest,
     DeploymentListing, DeploymentStatus, Fate, InvalidAudience, PlayerId,
@@ -110,8 +110,8 @@ impl From<&CodeClass> for Class {
     responses(
         (status = OK, description = "It is deployed, or could be.", body = DeployedJson),
         (status = GATEWAY_TIMEOUT, description = "It may have been deployed: look at \
-            `/v1/deployments`.", body = Problem, content_type = CONTENT),
-        (status = "default", description = "Nothing was changed.", body = Problem,
+            `/v1/deployments`.", body = ProblemJson, content_type = CONTENT),
+        (status = "default", description = "Nothing was changed.", body = ProblemJson,
             content_type = CONTENT),
     )
 )]
@@ -239,7 +239,7 @@ impl From<&DeploymentListing> for DeploymentJson {
     tag = "nodes",
     responses(
         (status = OK, description = "Newest first.", body = DeploymentsJson),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn list(State(desk): State<Desk>) -> Result<Json<DeploymentsJson>, Problem> {
@@ -277,7 +277,7 @@ pub(super) struct TakenBack {
     request_body = Back,
     responses(
         (status = OK, description = "It holds no more.", body = TakenBack),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn roll_back(

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::desk::Desk;
 use super::intake::Body;
-use super::problem::{CONTENT, Problem};
+use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::protocol::{
     CallReply, CallRequest, NodeId, NodeName, NodeRecord, SettingsChange, SettingsReport,
 };
@@ -72,7 +72,7 @@ pub(super) fn unknown(known: &[NodeName]) -> Problem {
     tag = "nodes",
     responses(
         (status = OK, description = "All that the directory knows.", body = NodesJson),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn list(State(desk): State<Desk>) -> Result<Json<NodesJson>, Problem> {
@@ -110,7 +110,7 @@ impl From<SettingsReport> for Settings {
     tag = "nodes",
     responses(
         (status = OK, description = "What holds.", body = Settings),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn settings(State(desk): State<Desk>) -> Result<Json<Settings>, Problem> {
@@ -140,7 +140,7 @@ pub(super) struct Change {
     request_body = Change,
     responses(
         (status = OK, description = "What holds now.", body = Settings),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn change_settings(

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::desk::Desk;
 use super::headers::Terms;
 use super::intake::{Asked, Player};
-use super::problem::{CONTENT, Problem};
+use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::gateway::{Listing, Look};
 use crate::limits::LISTING_PAGE_PLAYERS;
 use crate::protocol::{
@@ -66,9 +66,9 @@ impl From<PlayerListing> for PlayerJson {
     params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
     responses(
         (status = OK, description = "The player.", body = PlayerJson),
-        (status = NOT_FOUND, description = "There is none; none begins.", body = Problem,
+        (status = NOT_FOUND, description = "There is none; none begins.", body = ProblemJson,
             content_type = CONTENT),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn look(
@@ -118,9 +118,9 @@ const LIMIT: u16 = 100;
     params(Wanted),
     responses(
         (status = OK, description = "A page of them.", body = PlayersJson),
-        (status = NOT_FOUND, description = "There is no such node.", body = Problem,
+        (status = NOT_FOUND, description = "There is no such node.", body = ProblemJson,
             content_type = CONTENT),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn list(
@@ -164,7 +164,7 @@ pub(super) struct Forgotten {
     params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
     responses(
         (status = OK, description = "It is no more.", body = Forgotten),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn forget(
@@ -204,7 +204,7 @@ pub(super) struct Released {
     params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
     responses(
         (status = OK, description = "It is in quarantine no more.", body = Released),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn release(
@@ -269,7 +269,7 @@ impl From<Description> for Functions {
     params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
     responses(
         (status = OK, description = "What can be called.", body = Functions),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn functions(
@@ -286,7 +286,7 @@ pub(super) async fn functions(
     tag = "players",
     responses(
         (status = OK, description = "What can be called.", body = Functions),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn functions_of_new(State(desk): State<Desk>) -> Result<Json<Functions>, Problem> {

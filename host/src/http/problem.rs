@@ -18,9 +18,14 @@ pub(super) const CONTENT: &str = "application/problem+json";
 /// Time after which it is worth asking again, where nobody knows better: an owner is replaced in less.
 const SOON: Duration = Duration::from_secs(1);
 
+/// What went wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Problem(Box<ProblemJson>);
+
 /// What went wrong. Its `type` is where this interface explains the kind of problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Problem {
+#[schema(as = Problem)]
+pub(super) struct ProblemJson {
     /// The kind, as a reference to its explanation.
     #[serde(rename = "type")]
     #[schema(example = "/v1/problems/single_node")]
@@ -126,7 +131,7 @@ impl Problem {
     /// Returns a problem of a kind, that has changed nothing.
     pub(super) fn new(code: &str, detail: impl Into<String>) -> Self {
         let (code, status, title) = kind(code);
-        Self {
+        Self(Box::new(ProblemJson {
             kind: format!("/v1/problems/{code}"),
             title,
             status: status.as_u16(),
@@ -137,24 +142,24 @@ impl Problem {
             node: None,
             restored: None,
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON),
-        }
+        }))
     }
 
     /// Returns the kind as one word.
     #[cfg(test)]
     pub(super) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// Says that nobody knows whether anything was applied.
     pub(super) fn unknown(mut self) -> Self {
-        self.applied = None;
+        self.0.applied = None;
         self
     }
 
     /// Says when to ask again.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.0.retry_after = Some(wait);
         self
     }
 
@@ -162,24 +167,24 @@ impl Problem {
     pub(super) fn trapped(crash: Crash) -> Self {
         let Crash { message, restored_seq, restore_micros, node, keepers } = crash;
         let mut problem = Self::new("trapped", message);
-        problem.node = Some(node.to_string());
+        problem.0.node = Some(node.to_string());
         let keepers = keepers.iter().map(ToString::to_string).collect();
-        problem.restored = Some(Restored { seq: restored_seq.0, micros: restore_micros, keepers });
+        problem.0.restored =
+            Some(Restored { seq: restored_seq.0, micros: restore_micros, keepers });
         problem
     }
 }
 
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
-        let problem = Self::new(error.code(), error.to_string());
-        let key = match &error {
-            CallError::Unknown { key, .. } => Some(key.to_string()),
-            _ => None,
-        };
-        match error.outcome() {
-            Outcome::NotApplied => problem,
-            Outcome::Unknown => Self { applied: None, key, ..problem },
+        let mut problem = Self::new(error.code(), error.to_string());
+        if error.outcome() == Outcome::Unknown {
+            problem = problem.unknown();
         }
+        if let CallError::Unknown { key, .. } = &error {
+            problem.0.key = Some(key.to_string());
+        }
+        problem
     }
 }
 
@@ -191,11 +196,12 @@ impl From<DeployRefusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = kind(self.code).1;
-        let mut response = (status, Json(&self)).into_response();
+        let Self(said) = self;
+        let status = kind(said.code).1;
+        let mut response = (status, Json(&said)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = said.retry_after {
             // In whole seconds, and not before it is worth it.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -227,7 +233,7 @@ pub(super) struct Kind {
     params(("code" = String, Path, description = "The kind, as one word.")),
     responses(
         (status = OK, description = "What it means.", body = Kind),
-        (status = "default", description = "Why not.", body = Problem, content_type = CONTENT),
+        (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
     )
 )]
 pub(super) async fn explain(Path(code): Path<String>) -> Result<Json<Kind>, Problem> {

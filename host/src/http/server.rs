@@ -48,7 +48,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Content-Type: application/problem+json\r\n\
     Retry-After: 1\r\n\
     Connection: close\r\n\
-    Content-Length: 197\r\n\r\n\
+    Content-Length: 188\r\n\r\n\
     {\"type\":\"/v1/problems/overloaded\",\"title\":\"Too many calls wait\",\"status\":503,\
     \"code\":\"overloaded\",\"detail\":\"this node has as many connections as it takes; \
     nothing was done\",\"applied\":false}";
@@ -193,9 +193,16 @@ impl Server {
 
 async fn refuse(mut stream: TcpStream, is_tls: bool) {
     // Who speaks TLS would not understand it.
-    if !is_tls {
-        drop(timeout(REFUSAL_TIME, stream.write_all(FULL)).await);
+    if is_tls {
+        return;
     }
+    let told = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await?;
+        // Closed with something unread, the answer would be lost on its way.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    drop(timeout(REFUSAL_TIME, told).await);
 }
 
 async fn connection(
@@ -275,7 +282,63 @@ fn acceptor(files: &TlsFiles) -> Result<Tls, HttpError> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::ServerName;
+    use tokio::io::AsyncReadExt as _;
+    use tokio_rustls::TlsConnector;
+
+    use super::super::desk::Shared;
     use super::*;
+    use crate::net::{Endpoint, Identity, Secret};
+
+    /// A server with nobody behind it, and what is shown for `localhost`.
+    async fn with_tls() -> (SocketAddr, CertificateDer<'static>, JoinSet<()>) {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("cert"), folder.path().join("key"));
+        fs::write(&certificate, issued.cert.pem()).unwrap();
+        fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let tls = Some(TlsFiles { certificate, key });
+        let server = Server::bind(&HttpConfig { listen, tls, rate: None }).await.unwrap();
+        let name = "app_node1".parse().unwrap();
+        let identity = Identity::node(&Secret::generate(), &name).unwrap();
+        let endpoint = Endpoint::bind(listen, identity).unwrap();
+        let desk = Shared::new(name, endpoint.tokens(), false, None);
+        let addr = server.addr();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.run(desk, CancellationToken::new()));
+        (addr, issued.cert.der().clone(), tasks)
+    }
+
+    #[tokio::test]
+    async fn with_a_certificate_only_tls_is_spoken() {
+        let (addr, certificate, _server) = with_tls().await;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let ask = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let mut stream =
+            connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        stream.write_all(ask).await.unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        assert!(told.contains("it is not a member of its cluster yet"), "{told}");
+
+        let mut plain = TcpStream::connect(addr).await.unwrap();
+        plain.write_all(ask).await.unwrap();
+        let mut told = Vec::new();
+        // It is closed, or reset, after what TLS says of such a thing.
+        drop(plain.read_to_end(&mut told).await);
+        assert!(!told.starts_with(b"HTTP"), "{told:?}");
+    }
 
     #[test]
     fn who_is_one_too_many_is_told_so_in_whole() {

@@ -68,7 +68,7 @@ pub enum Arguments {
     Wave(Vec<String>),
     /// One JSON text: an array of them in order, or an object of them by the names of the function's
     /// parameters.
-    Json(String),
+    Json(Box<str>),
 }
 
 impl Arguments {

@@ -19,6 +19,7 @@ mod http;
 mod keys;
 mod languages;
 mod load;
+mod load_balancer;
 mod membership;
 mod modes;
 mod neighbours;

@@ -178,7 +178,7 @@ fn typed(operation: &Operation) -> String {
         Operation::Call(FunctionCall { function, arguments }) => {
             let words = match arguments {
                 Arguments::Wave(words) => words.join(" "),
-                Arguments::Json(text) => text.clone(),
+                Arguments::Json(text) => text.to_string(),
             };
             format!("call {function} {words}").trim_end().to_owned()
         }

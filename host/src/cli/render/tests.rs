@@ -1,5 +1,7 @@
 use super::*;
-use crate::protocol::{Generation, Incarnation, NodeId, NodeRecord, PlayerListing, Seq};
+use crate::protocol::{
+    Generation, Incarnation, NodeId, NodeRecord, NodeStatus, PlayerListing, Seq,
+};
 
 const KEY: CallKey = CallKey(0xff);
 const KEY_TEXT: &str = "00000000-0000-0000-0000-0000000000ff";

@@ -119,7 +119,7 @@ fn function_call() -> FunctionCall {
 }
 
 fn function_call_in_json() -> FunctionCall {
-    FunctionCall { function: "f".to_owned(), arguments: Arguments::Json("[1]".to_owned()) }
+    FunctionCall { function: "f".to_owned(), arguments: Arguments::Json("[1]".into()) }
 }
 
 fn description() -> Description {

@@ -6,7 +6,7 @@ use super::*;
 use crate::guest::in_json;
 
 fn call(function: &str, arguments: &Json) -> Operation {
-    let arguments = Arguments::Json(arguments.to_string());
+    let arguments = Arguments::Json(arguments.to_string().into());
     Operation::Call(FunctionCall { function: function.to_owned(), arguments })
 }
 
@@ -112,7 +112,7 @@ fn arguments_in_json_stand_in_order_or_by_their_names() {
         let reason = bad_arguments(&mut player, "sum", &arguments);
         assert!(reason.starts_with(expected), "{reason}");
     }
-    let torn = Arguments::Json("[5, ".to_owned());
+    let torn = Arguments::Json("[5, ".into());
     let torn = Operation::Call(FunctionCall { function: "sum".to_owned(), arguments: torn });
     let torn = player.instance.call(&torn, &player.snapshot);
     let CallOutcome::Refused(Misfit::Arguments(reason)) = torn else { panic!("{torn:?}") };
@@ -125,7 +125,7 @@ fn arguments_in_json_are_bounded_as_they_are_written_and_as_they_are_read() {
     let long = json!(["x".repeat(ARGUMENTS_BYTES_MAX)]);
     let reason = bad_arguments(&mut player, "put", &long);
     assert!(reason.ends_with("bytes, and at most 64 KiB are read"), "{reason}");
-    let deep = Arguments::Json("[".repeat(ARGUMENTS_BYTES_MAX / 2));
+    let deep = Arguments::Json("[".repeat(ARGUMENTS_BYTES_MAX / 2).into());
     let deep = Operation::Call(FunctionCall { function: "put".to_owned(), arguments: deep });
     let deep = player.instance.call(&deep, &player.snapshot);
     let CallOutcome::Refused(Misfit::Arguments(reason)) = deep else { panic!("{deep:?}") };
