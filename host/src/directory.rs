@@ -189,6 +189,12 @@ impl Directory {
         *self.watch_entries().borrow()
     }
 
+    /// Returns how many entries the log has here, applied or not.
+    pub fn log_entries(&self) -> u64 {
+        let last = self.0.raft.data_metrics().borrow().last_log;
+        last.map_or(0, |last| last.index + 1)
+    }
+
     /// Returns a watch on how many entries of the log this node has applied.
     pub fn watch_entries(&self) -> watch::Receiver<u64> {
         self.0.view.watch_index()

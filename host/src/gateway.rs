@@ -10,10 +10,14 @@
 mod deploying;
 mod describing;
 mod listing;
+mod meter;
+mod news;
 mod routing;
 mod service;
 mod settings;
 
 pub use listing::{Listing, ListingPage, Look, Readiness};
+pub use meter::{Census, Gauges};
+pub use news::{Feed, Places};
 pub use routing::Gateway;
 pub use service::Door;

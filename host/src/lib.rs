@@ -10,6 +10,8 @@ pub mod snapshot;
 
 pub mod protocol;
 
+pub mod chronicle;
+
 pub mod memory;
 
 pub mod guest;

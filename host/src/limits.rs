@@ -152,6 +152,17 @@ pub const HTTP_BODY_BYTES_MAX: usize = 2 * ARGUMENTS_BYTES_MAX;
 /// Callers whose rate is remembered before those that have asked nothing for a while are forgotten.
 pub const HTTP_CALLERS_REMEMBERED_MAX: usize = 10_000;
 
+/// What has happened lately that a node remembers, one by one: some minutes of a busy day.
+pub const NEWS_KEPT_MAX: usize = 1024;
+/// Items of one kind in one second that are told one by one; the rest is a number.
+pub const NEWS_A_SECOND_MAX: u64 = 20;
+/// Longest text of a guest in such an item, in bytes; the rest is cut.
+pub const NEWS_TEXT_BYTES_MAX: usize = 256;
+/// Items in one reply: they fit a frame.
+pub const NEWS_IN_REPLY_MAX: usize = 128;
+/// Readers of one node that follow what happens: browsers, mostly.
+pub const FEEDS_MAX: usize = 128;
+
 /// Calls whose keys a player remembers however old they are.
 pub const KEY_WINDOW_CALLS: usize = 1024;
 /// Time for which it remembers more keys than that, by the keys' own times. As long as the longest

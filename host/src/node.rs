@@ -11,6 +11,7 @@
 //! A node that serves is in the directory as up under this very start. When one of its tasks ends
 //! unasked, the node has failed: its owner stops it, and the cluster goes on without it.
 
+mod chronicler;
 mod drain;
 mod joining;
 mod members;

@@ -11,9 +11,11 @@ mod deployment;
 pub(crate) mod hostile;
 mod ids;
 mod message;
+mod news;
 mod record;
 mod settings;
 mod state;
+mod stats;
 mod text;
 mod value;
 mod window;
@@ -36,12 +38,14 @@ pub use message::{
     JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Passed, Refusal,
     Relay, Relayed, Release, Reply, Request, Seed, Unrelayed, Version, may_be_number_of,
 };
+pub use news::{News, NewsItem};
 pub use record::{
     ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,
     PlayerListing, PlayerRecord, Quarantine, Traffic, name_of, others_alive,
 };
 pub use settings::{Ack, InvalidSetting, Settings, SettingsChange, SettingsReport};
 pub use state::{Before, Effect, PlayerState, Record, StateMismatch};
+pub use stats::{CallStats, NodeStats};
 pub use text::{at_most, harmless, is_plain};
 pub use value::{Arguments, Description, FunctionCall, FunctionShape, Subject, Value};
 pub use window::{KeyBounds, KeyLookup, KeyWindow};

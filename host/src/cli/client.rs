@@ -292,6 +292,8 @@ impl<A: Ask> Client<A> {
                 | CallReply::Deployments(_)
                 | CallReply::Prepared(_)
                 | CallReply::Described(_)
+                | CallReply::News { .. }
+                | CallReply::Stats(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

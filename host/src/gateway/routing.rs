@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
+use super::meter::Meter;
+use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::directory::Directory;
 use crate::limits::KEY_AHEAD_MAX;
@@ -44,6 +46,8 @@ pub struct Gateway {
     pub(super) links: Links,
     pub(super) players: Players,
     pub(super) codes: Arc<Codes>,
+    pub(super) chronicle: Chronicle,
+    pub(super) meter: Meter,
     pub(super) nodes: watch::Receiver<Arc<Vec<NodeRecord>>>,
     /// Takes the wish that this node drain.
     pub(super) drains: mpsc::Sender<oneshot::Sender<DrainReport>>,
@@ -85,11 +89,25 @@ impl Gateway {
         links: Links,
         players: Players,
         codes: Arc<Codes>,
+        chronicle: Chronicle,
     ) -> (Self, mpsc::Receiver<oneshot::Sender<DrainReport>>) {
         let nodes = directory.watch_nodes();
         let (drains, asked) = mpsc::channel(1);
         let deploying = Arc::default();
-        (Self { me, name, directory, links, players, codes, nodes, drains, deploying }, asked)
+        let gateway = Self {
+            me,
+            name,
+            directory,
+            links,
+            players,
+            codes,
+            chronicle,
+            meter: Meter::new(),
+            nodes,
+            drains,
+            deploying,
+        };
+        (gateway, asked)
     }
 
     /// Carries out a call wherever its player is, until `deadline`.
@@ -98,6 +116,13 @@ impl Gateway {
     ///
     /// [`CallError::outcome`] says whether the call may have been applied by any attempt.
     pub async fn call(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
+        let began = clock::now();
+        let ended = self.carry_out(call, deadline).await;
+        self.meter.note(&ended, clock::now().saturating_duration_since(began));
+        ended
+    }
+
+    async fn carry_out(&self, call: Call, deadline: Instant) -> Result<Answer, CallError> {
         self.check_key(call.key)?;
         let forgets = call.operation == Operation::Forget;
         // A player that this node has not heard of yet must not be taken for one that is not, nor one

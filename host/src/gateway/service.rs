@@ -129,6 +129,8 @@ impl Due {
             | CallRequest::Deployments
             | CallRequest::Prepare(_)
             | CallRequest::Describe(_)
+            | CallRequest::News { .. }
+            | CallRequest::Stats
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -181,6 +183,8 @@ impl Gateway {
             }
             CallRequest::Deployments => CallReply::Deployments(self.list_deployments().await),
             CallRequest::Prepare(hash) => CallReply::Prepared(self.prepare(hash).await),
+            CallRequest::News { after, wait_ms } => self.news_here(after, wait_ms).await,
+            CallRequest::Stats => CallReply::Stats(Box::new(self.stats())),
             CallRequest::Describe(subject) => {
                 CallReply::Described(self.describe(subject).await.map(Box::new))
             }

@@ -8,9 +8,10 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
 
+use super::metrics::Counted;
 use super::problem::Problem;
 use crate::gateway::Gateway;
-use crate::limits::{HTTP_CALLERS_REMEMBERED_MAX, HTTP_REQUESTS_MAX};
+use crate::limits::{FEEDS_MAX, HTTP_CALLERS_REMEMBERED_MAX, HTTP_REQUESTS_MAX};
 use crate::net::Tokens;
 use crate::protocol::NodeName;
 
@@ -27,6 +28,10 @@ pub struct Shared {
     pub(super) needs_token: bool,
     /// Room for requests, of all connections together.
     pub(super) room: Arc<Semaphore>,
+    /// Room for those who follow what happens.
+    pub(super) feeds: Arc<Semaphore>,
+    /// The players, counted a moment ago.
+    pub(super) counted: Counted,
     rate: Option<Rate>,
 }
 
@@ -59,7 +64,17 @@ impl Shared {
             clock: DefaultClock::default(),
         });
         let (gateway, room) = (OnceLock::new(), Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)));
-        Arc::new(Self { node, gateway, tokens, needs_token, room, rate })
+        let feeds = Arc::new(Semaphore::new(FEEDS_MAX));
+        Arc::new(Self {
+            node,
+            gateway,
+            tokens,
+            needs_token,
+            room,
+            feeds,
+            counted: Counted::default(),
+            rate,
+        })
     }
 
     /// Lets requests through to `gateway`. Only the first one counts.

@@ -8,7 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::desk::Desk;
-use super::{access, calls, code, health, nodes, players, problem};
+use super::events::EventJson;
+use super::{access, calls, code, events, health, metrics, nodes, players, problem, stats};
 use crate::net::Scope;
 
 /// What is said of the whole interface.
@@ -21,6 +22,7 @@ use crate::net::Scope;
             (RFC 9457) whose `code` never changes and whose `applied` says whether anything was \
             applied: `null` when nobody knows."
     ),
+    components(schemas(EventJson)),
     tags(
         (name = "players", description = "Calling players and looking at them."),
         (name = "nodes", description = "Looking at nodes and at what holds for all of them."),
@@ -40,7 +42,8 @@ fn all(desk: &Desk) -> (Router<Desk>, utoipa::openapi::OpenApi) {
         "Made by `host token new`. Needed as soon as the node listens beyond loopback.",
     ));
     let scheme = SecurityScheme::Http(bearer.build());
-    about.components.get_or_insert_default().add_security_scheme(TOKEN, scheme);
+    let components = about.components.get_or_insert_default();
+    components.add_security_scheme(TOKEN, scheme);
     let behind = |scope: Scope| from_fn_with_state((desk.clone(), scope), access::check);
     let open = OpenApiRouter::with_openapi(about)
         .routes(routes!(health::healthz))
@@ -55,6 +58,9 @@ fn all(desk: &Desk) -> (Router<Desk>, utoipa::openapi::OpenApi) {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::settings))
         .routes(routes!(code::list))
+        .routes(routes!(events::follow))
+        .routes(routes!(metrics::read))
+        .routes(routes!(stats::read))
         .route_layer(behind(Scope::Read));
     let call = OpenApiRouter::new()
         .routes(routes!(calls::reward))

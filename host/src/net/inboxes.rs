@@ -181,6 +181,8 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Traffic
             | CallRequest::Quarantined { .. }
             | CallRequest::Describe(_)
+            | CallRequest::News { .. }
+            | CallRequest::Stats
             | CallRequest::Configure(_)
             | CallRequest::Deploy(_)
             | CallRequest::RollBack { .. }

@@ -292,6 +292,8 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         }
         CallRequest::Drain
         | CallRequest::Traffic
+        | CallRequest::News { .. }
+        | CallRequest::Stats
         | CallRequest::Configure(_)
         | CallRequest::RollBack { .. }
         | CallRequest::Prepare(_) => false,

@@ -21,14 +21,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::LOOK_INTERVAL;
+use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::directory::{AnnounceError, Directory};
 use crate::limits::HEARTBEAT_INTERVAL;
 use crate::membership::{Detector, Places, Turn, better_voters};
 use crate::net::{AskError, Inbound, Links, PeerIdentity, Pulse, PulseEvent};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeId, NodeRecord, NodeStatus, Passed,
-    Relayed, Reply, Request, Writer,
+    Announcement, JoinRefusal, MemberReply, MemberRequest, News, NodeId, NodeRecord, NodeStatus,
+    Passed, Relayed, Reply, Request, Writer,
 };
 
 /// Time that a node which leaves has to tell the leader.
@@ -68,6 +69,7 @@ pub(super) struct Members {
     places: Places,
     looked: Instant,
     leaving: Arc<AtomicBool>,
+    chronicle: Chronicle,
 }
 
 /// Says farewell for a node that stops.
@@ -132,9 +134,9 @@ impl Members {
         me: Writer,
         directory: Directory,
         links: Links,
-        pulse: Pulse,
-        pulse_events: mpsc::Receiver<PulseEvent>,
+        (pulse, pulse_events): (Pulse, mpsc::Receiver<PulseEvent>),
         inbox: mpsc::Receiver<MemberInbound>,
+        chronicle: Chronicle,
     ) -> (Self, Leaving) {
         let flag = Arc::new(AtomicBool::new(false));
         let leaving =
@@ -153,6 +155,7 @@ impl Members {
             places: Places::default(),
             looked: clock::now(),
             leaving: flag,
+            chronicle,
         };
         (members, leaving)
     }
@@ -301,7 +304,13 @@ impl Members {
         for turn in self.detector.poll(now) {
             match turn {
                 Turn::Alive(peer) => tracing::info!(peer = self.name(peer), "answers again"),
-                Turn::Suspect(peer) => tracing::warn!(peer = self.name(peer), "suspect: silent"),
+                Turn::Suspect(peer) => {
+                    let name = self.name(peer);
+                    tracing::warn!(peer = name, "suspect: silent");
+                    if let Ok(node) = name.parse() {
+                        self.chronicle.tell(News::Suspect { node });
+                    }
+                }
                 Turn::Silent(peer) => {
                     tracing::warn!(peer = self.name(peer), "taken for dead");
                     self.directory.leader_gone(peer.node);

@@ -8,9 +8,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::chronicler;
 use super::joining::{self, Cluster};
 use super::members::Members;
 use super::{Ended, Node, NodeConfig, StartError, Stops};
+use crate::chronicle::Chronicle;
 use crate::directory::Directory;
 use crate::gateway::{Door, Gateway};
 use crate::guest::{Engine, built_in};
@@ -127,8 +129,19 @@ impl Node {
 
         let announcement =
             Announcement { id: me.node, name: name.clone(), addr, incarnation: me.incarnation };
-        let (members, leaving) =
-            Members::new(me, directory.clone(), links.clone(), pulse, pulse_inbox, member_requests);
+        let chronicle = Chronicle::new(name.clone());
+        run.spawn(
+            "chronicler",
+            chronicler::run(directory.clone(), chronicle.clone(), stops.members.clone()),
+        );
+        let (members, leaving) = Members::new(
+            me,
+            directory.clone(),
+            links.clone(),
+            (pulse, pulse_inbox),
+            member_requests,
+            chronicle.clone(),
+        );
         run.spawn("membership", members.run(stops.members.clone()));
         let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
         let chosen = guest.as_ref().map(|(path, _)| path.clone());
@@ -165,14 +178,22 @@ impl Node {
             shunned: watch::Sender::default(),
             traps: LastTraps::default(),
             reports: Reports::new(directory.clone()),
+            chronicle: chronicle.clone(),
             idle_after,
             instances_max,
         };
         let (roster, players) = Roster::new(context, stops.players.clone());
         let guardian = Guardian::new(me, directory.clone(), players.clone(), rollout);
         run.spawn("guardian", guardian.run(stops.players.clone()));
-        let (gateway, drains) =
-            Gateway::new(me, name.clone(), directory.clone(), links, players.clone(), codes);
+        let (gateway, drains) = Gateway::new(
+            me,
+            name.clone(),
+            directory.clone(),
+            links,
+            players.clone(),
+            codes,
+            chronicle,
+        );
         door.open_to(gateway.clone());
         if let Some(desk) = desk {
             desk.open_to(gateway.clone());

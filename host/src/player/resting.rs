@@ -24,6 +24,11 @@ impl Resting {
         self.table().remove(player)
     }
 
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> usize {
+        self.table().len()
+    }
+
     /// Drops players that other nodes own now.
     pub(super) fn forget<'a>(&self, players: impl Iterator<Item = &'a PlayerId>) {
         let mut table = self.table();

@@ -64,6 +64,11 @@ impl Players {
         opened.await.is_ok()
     }
 
+    /// Returns how many players run, and how many rest, about: some of those may have other owners.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.mailboxes.len(), self.resting.len())
+    }
+
     /// Returns at most `limit` of the running players after `after`, in order.
     pub fn running(&self, after: Option<&PlayerId>, limit: usize) -> Vec<PlayerId> {
         self.mailboxes.players(after, limit)

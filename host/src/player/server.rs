@@ -21,7 +21,8 @@ use super::roster::Reply;
 use super::sabotage;
 use super::shunned::Shunned;
 use super::traps::{LastTraps, TrappedCall};
-use super::words::Words;
+use super::words::{Words, news};
+use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::directory::Directory;
 use crate::guest::{CallOutcome, Code, Instance};
@@ -63,6 +64,8 @@ pub struct Context {
     pub traps: LastTraps,
     /// Tells of players that failed on a deployment.
     pub reports: Reports,
+    /// What has happened on this node.
+    pub chronicle: Chronicle,
 }
 
 /// One call in a mailbox.
@@ -396,6 +399,9 @@ impl Server {
                 }));
             }
             Action::Ask { copy, number, request } => {
+                if copy.node != self.context.me.node {
+                    self.context.chronicle.replicated(request.state_bytes());
+                }
                 let pending = self.context.keepers.ask(copy.node, request);
                 self.awaited
                     .push(Box::pin(async move { Happening::Kept(copy, number, pending.await) }));
@@ -543,9 +549,17 @@ impl Server {
         let generation = self.machine.generation();
         let seq = self.machine.state().map_or(Seq(0), |state| state.seq);
         let words = Words { player, generation, seq };
+        let old = self.was_known || generation > Generation(1);
+        // That a player begins is no news, nor that one wakes up.
+        let begins = !old && matches!(story, Story::Named { .. });
+        if !begins
+            && !self.woken
+            && let Some(item) = news(&self.player, generation, story)
+        {
+            self.context.chronicle.tell(item);
+        }
         let serves = matches!(story, Story::Serving { .. });
         let wakes = serves && std::mem::take(&mut self.woken);
-        let old = self.was_known || generation > Generation(1);
         words.tell(story, old && self.called && !wakes);
     }
 }

@@ -1,7 +1,8 @@
 //! What the log says about players: a failover reads as a story of some lines.
 
 use super::machine::Story;
-use crate::protocol::{Generation, NodeName, Seq};
+use crate::limits::NEWS_TEXT_BYTES_MAX;
+use crate::protocol::{Generation, News, NodeName, PlayerId, Seq, at_most};
 
 /// Who speaks: the room, whichever file of it.
 const TARGET: &str = "host::player";
@@ -98,6 +99,40 @@ impl Words<'_> {
             }
         }
     }
+}
+
+/// Returns what of a player's story people follow.
+pub(super) fn news(player: &PlayerId, generation: Generation, story: &Story) -> Option<News> {
+    let player = player.clone();
+    let text = |text: &str| at_most(text, NEWS_TEXT_BYTES_MAX).to_owned();
+    Some(match story {
+        Story::Claiming { from } => News::Claimed { player, from: from.clone() },
+        Story::Fetched { from, seq } => News::Restored { player, seq: *seq, from: from.clone() },
+        Story::Named { keepers } => News::Reseeded { player, keepers: keepers.clone() },
+        Story::Restarted { message, seq, micros } => {
+            News::Trapped { player, seq: *seq, message: text(message), micros: *micros }
+        }
+        Story::HandedOver { to } => News::HandedOver { player, to: to.clone() },
+        Story::Unavailable { .. } => News::Unavailable { player },
+        Story::Quarantined { times } => News::Quarantined { player, times: *times },
+        Story::Released => News::Released { player },
+        Story::NotMigrated { deployment, reason, .. } => {
+            News::NotMigrated { player, deployment: *deployment, reason: text(reason) }
+        }
+        Story::Forgotten => News::Forgotten { player, generation },
+        Story::Claimed
+        | Story::KeeperLost { .. }
+        | Story::Seeding { .. }
+        | Story::Trying { .. }
+        | Story::TookNone { .. }
+        | Story::Alone
+        | Story::Serving { .. }
+        | Story::Accepted { .. }
+        | Story::Migrated { .. }
+        | Story::NotRestored { .. }
+        | Story::LeftInQuarantine
+        | Story::Moved => return None,
+    })
 }
 
 fn join(names: &[NodeName]) -> String {

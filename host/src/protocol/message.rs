@@ -16,9 +16,9 @@ use super::deployment::cut;
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
     DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, Description,
-    DrainReport, Generation, Incarnation, NodeId, NodeName, NodeRecord, PlayerChange, PlayerId,
-    PlayerListing, PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport,
-    Subject, Traffic, Writer,
+    DrainReport, Generation, Incarnation, NewsItem, NodeId, NodeName, NodeRecord, NodeStats,
+    PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine, Record, Seq, Settings,
+    SettingsChange, SettingsReport, Subject, Traffic, Writer,
 };
 use crate::limits::WITHDRAWAL_BYTES_MAX;
 
@@ -319,6 +319,17 @@ pub enum KeeperRequest {
     Release(Release),
 }
 
+impl KeeperRequest {
+    /// Returns how many bytes of a player's state it carries, about.
+    pub fn state_bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.record.delta.changed_bytes(),
+            Self::Seed(seed) => seed.state.bytes(),
+            Self::Confirm(_) | Self::Fetch(_) | Self::Release(_) => 0,
+        }
+    }
+}
+
 /// About copies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeeperReply {
@@ -419,6 +430,15 @@ pub enum CallRequest {
     Prepare(CodeHash),
     /// The functions of a code. Who has it tells; the owner of a player has the player's.
     Describe(Subject),
+    /// What has happened on the asked node after that number; without one, where to begin.
+    News {
+        /// The number that the last reply said.
+        after: Option<u64>,
+        /// How long to wait for something, in milliseconds.
+        wait_ms: u64,
+    },
+    /// What the asked node has done.
+    Stats,
 }
 
 /// About players.
@@ -472,4 +492,13 @@ pub enum CallReply {
     Prepared(Result<(), String>),
     /// The functions of a code, or why they are not known.
     Described(Result<Box<Description>, CallError>),
+    /// What has happened on the node.
+    News {
+        /// In its order.
+        items: Vec<NewsItem>,
+        /// The number to ask for next.
+        next: u64,
+    },
+    /// What the node has done.
+    Stats(Box<NodeStats>),
 }

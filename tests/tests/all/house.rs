@@ -8,7 +8,7 @@ use std::fs;
 use source::{Source, root};
 
 /// The rooms of `host/src`, top to bottom. Each imports only rooms below it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "hostile",
     "cli",
     "node",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 15] = [
     "storage",
     "guest",
     "memory",
+    "chronicle",
     "protocol",
     "snapshot",
 ];

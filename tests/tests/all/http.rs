@@ -384,12 +384,137 @@ fn a_fuzzer_finds_nothing_that_the_openapi_document_does_not_say() {
     let addr = cluster.node("app_node2").http();
     let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/http/hooks.py");
     let document = format!("http://{addr}/v1/openapi.json");
-    // Which texts a player may be called cannot be said in the document, so that one check is left out.
+    // A stream that does not end is not for it. Which texts a player may be called cannot be said in the document, so that one check is left out.
     let mut fuzzer = Command::new("st");
-    fuzzer.args(["run", &document, "--max-examples", "30", "--seed", "7", "--no-color"]);
+    fuzzer.args([
+        "run",
+        &document,
+        "--exclude-path",
+        "/v1/events",
+        "--max-examples",
+        "30",
+        "--seed",
+        "7",
+        "--no-color",
+    ]);
     fuzzer.args(CHECKS).current_dir(cluster.folder()).env("SCHEMATHESIS_HOOKS", hooks);
     let ran = fuzzer.output().expect("run schemathesis");
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
     assert!(said.contains("Fuzzing"), "{said}");
+}
+
+/// Follows what happens, from now on or from where `last` says. Returns what has been told so far, again
+/// and again.
+struct Followed {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Followed {
+    fn from(addr: SocketAddr, last: &str) -> Self {
+        let mut stream = TcpStream::connect(addr).expect("connect");
+        let head =
+            format!("GET /v1/events HTTP/1.0\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("ask");
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_millis(100)))
+            .expect("set a timeout");
+        let mut followed = Self { stream, text: String::new() };
+        followed.await_text("what happens from now on");
+        followed
+    }
+
+    /// Waits until these words were told.
+    #[track_caller]
+    fn await_text(&mut self, words: &str) {
+        eventually(PATIENCE, || {
+            let mut bytes = [0; 4096];
+            // What times out is read at the next look.
+            let read = self.stream.read(&mut bytes).unwrap_or(0);
+            self.text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            if self.text.contains(words) { Ok(()) } else { Err(format!("{words}: {}", self.text)) }
+        });
+    }
+
+    /// The id of the last event.
+    fn last_id(&self) -> &str {
+        self.text.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("an id")
+    }
+}
+
+#[test]
+fn what_happens_is_told_through_any_node_and_goes_on_where_it_stopped() {
+    let mut cluster = Cluster::start_with(3, &HTTP);
+    let [first, third] = ["app_node1", "app_node3"].map(|name| http(&cluster, name));
+    first.reward("player1", 5).ok();
+    let addr = cluster.node("app_node3").http();
+    let mut followed = Followed::from(addr, "");
+    first.reward("player1", "a").problem(422, "trapped");
+    followed
+        .await_text("player1 trapped on app_node1: not an integer: \\\"a\\\"; restored at seq 1");
+    let last = followed.last_id().to_owned();
+    drop(followed);
+
+    cluster.node_mut("app_node1").kill();
+    assert_eq!(third.reward("player1", 1).ok()["points"], 6);
+    let mut followed = Followed::from(addr, &last);
+    for words in [
+        "app_node1 is down",
+        "takes player1 over from app_node1",
+        "\"event\":\"restored\"",
+        "\"event\":\"reseeded\"",
+    ] {
+        followed.await_text(words);
+    }
+    assert!(!followed.text.contains("trapped"), "it was told before: {}", followed.text);
+    let downs = followed.text.matches("event: down").count();
+    assert_eq!(downs, 1, "each node has seen it, and one tells: {}", followed.text);
+    cluster.node_mut("app_node1").restart();
+    followed.await_text("app_node1 is up");
+    first.get("/v1/events?player=%07").problem(400, "bad_player");
+}
+
+#[test]
+fn what_a_node_has_done_is_counted_for_prometheus_and_for_people() {
+    let cluster = Cluster::start_with(2, &HTTP);
+    let [first, second] = ["app_node1", "app_node2"].map(|name| http(&cluster, name));
+    for _ in 0..3 {
+        first.reward("player1", 5).ok();
+    }
+    first.reward("player1", "a").problem(422, "trapped");
+    first.post("/v1/players/player1/call/nothing", &json!({})).problem(404, "no_function");
+    let metrics = first.get("/metrics");
+    assert!(metrics.kind.starts_with("application/openmetrics-text"), "{metrics:?}");
+    let text = metrics.body.as_str().expect("no JSON").to_owned();
+    for line in [
+        "player_host_calls_total{outcome=\"returned\"} 3",
+        "player_host_calls_total{outcome=\"trapped\"} 1",
+        "player_host_calls_total{outcome=\"refused\"} 1",
+        "player_host_calls_total{outcome=\"unknown\"} 0",
+        "player_host_call_duration_seconds_count 5",
+        "player_host_call_duration_seconds_bucket{le=\"+Inf\"} 5",
+        "player_host_events_total{event=\"trapped\"} 1",
+        "player_host_players{state=\"running\"} 1",
+        "player_host_players{state=\"owned\"} 1",
+        "player_host_players{state=\"short_of_copies\"} 0",
+        "player_host_nodes{status=\"up\"} 2",
+        "player_host_directory_has_leader 1",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    let replicated =
+        text.lines().find_map(|line| line.strip_prefix("player_host_replicated_bytes_total "));
+    assert!(replicated.expect("it is counted").parse::<u64>().expect("a number") > 0);
+    assert!(text.ends_with("# EOF\n"));
+
+    let stats = second.get("/v1/stats").ok();
+    assert_eq!(stats["silent"], json!([]));
+    let (mine, other) = (&stats["nodes"][1], &stats["nodes"][0]);
+    assert_eq!((&mine["node"], &mine["calls"]["returned"]), (&json!("app_node2"), &json!(0)));
+    assert_eq!((&other["node"], &other["calls"]["returned"]), (&json!("app_node1"), &json!(3)));
+    let in_buckets: u64 =
+        other["calls"]["buckets"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(in_buckets, 5);
+    assert_eq!(other["running"], 1);
 }

@@ -1,9 +1,9 @@
 //! Golden bytes: one line a message. A change here is a change of the wire: raise `Version`.
 
 use super::super::{
-    Ack, Arguments, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus,
-    Effect, Ending, Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape, KeeperCopy,
-    NodeStatus, Operation, Plan, PlayerRecord, Term, Value,
+    Ack, Arguments, Audience, Bundle, CallKey, CallStats, CodeClass, Crash, Crossing,
+    DeploymentStatus, Effect, Ending, Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape,
+    KeeperCopy, News, NodeStatus, Operation, Plan, PlayerRecord, Term, Value,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -122,6 +122,18 @@ fn function_call_in_json() -> FunctionCall {
     FunctionCall { function: "f".to_owned(), arguments: Arguments::Json("[1]".into()) }
 }
 
+fn news() -> NewsItem {
+    let (seq, message) = (Seq(1), "no".to_owned());
+    let news = News::Trapped { player: player(), seq, message, micros: 41 };
+    NewsItem { number: 5, millis: 7, node: name(), news }
+}
+
+fn stats() -> NodeStats {
+    let (returned, trapped, refused, unknown, micros) = (1, 2, 3, 4, 5);
+    let calls = CallStats { returned, trapped, refused, unknown, micros, buckets: vec![6] };
+    NodeStats { node: name(), up_millis: 7, calls, replicated_bytes: 8, running: 9, resting: 10 }
+}
+
 fn description() -> Description {
     let (name, shape) = ("f".to_owned(), "func()".to_owned());
     let function =
@@ -211,6 +223,9 @@ fn requests_have_their_golden_bytes() {
         (Request::Call(CallRequest::Describe(Subject::New)), "030d00"),
         (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030d01027031"),
         (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030d02CODE"),
+        (Request::Call(CallRequest::News { after: None, wait_ms: 5 }), "030e0005"),
+        (Request::Call(CallRequest::News { after: Some(7), wait_ms: 5 }), "030e010705"),
+        (Request::Call(CallRequest::Stats), "030f"),
         (Request::Call(CallRequest::Quarantined { after: Some(player.clone()) }), "030801027031"),
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
         (Request::Call(CallRequest::Nodes), "0303"),
@@ -316,6 +331,11 @@ fn replies_have_their_golden_bytes() {
             Reply::Call(CallReply::Described(Ok(Box::new(description())))),
             "030c00CODE0101660666756e63282901016401017201",
         ),
+        (
+            Reply::Call(CallReply::News { items: vec![news()], next: 6 }),
+            "030d010507026e310702703101026e6f2906",
+        ),
+        (Reply::Call(CallReply::Stats(Box::new(stats()))), "030e026e31070102030405010608090a"),
         (called(Err(CallError::NoFunction { reason: "x".to_owned() })), "030001100178"),
         (called(Err(CallError::BadArguments { reason: "x".to_owned() })), "030001110178"),
         (called(Err(CallError::AnswerGone { player: player(), seq: Seq(1) })), "0300011202703101"),
