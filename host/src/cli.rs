@@ -49,7 +49,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use self::args::Args;
+use self::args::{Args, ReadError};
 use self::client::{Client, Dialer};
 use self::config::{AskSettings, Config, Task};
 use self::render::{Exit, Format, Rendered};
@@ -73,7 +73,11 @@ pub fn run() -> ExitCode {
     let umask_of_shell = umask(Mode::from_raw_mode(0o077));
     let args = match Args::read(env::args_os()) {
         Ok(args) => args,
-        Err(error) => {
+        Err(ReadError::File { error, format }) => {
+            let exit = finish(format, render::usage(format, &render::sentence(&error)));
+            return ExitCode::from(exit as u8);
+        }
+        Err(ReadError::Words(error)) => {
             // Help goes to standard output, mistakes to standard error; either may be closed.
             error.print().ok();
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
@@ -95,6 +99,7 @@ fn perform(config: Config, umask_of_shell: Mode) -> Exit {
             umask(umask_of_shell);
             finish(format, guest.write(format))
         }
+        Task::Checked(checked) => finish(format, checked.rendered(format)),
         Task::Secret(command) => finish(format, secret::perform(command, format)),
         Task::NewToken(token) => finish(format, token.make(clock::unix_millis(), format)),
         Task::NewKey => {

@@ -4,25 +4,33 @@ mod author;
 mod bench;
 mod deploy;
 mod failures;
+mod file;
 mod secret;
+mod sources;
 mod token;
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
+use clap::{
+    ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser,
+};
+use thiserror::Error;
 
 pub(super) use self::author::{DevArgs, NewArgs};
 pub(super) use self::bench::{BenchArgs, Payload, Through};
 pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
+pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
+pub(super) use self::sources::{Origin, Source, Sources};
 pub(super) use self::token::TokenCommand;
+use super::render::Format;
 use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 
 /// Run a node, or ask one
@@ -33,11 +41,16 @@ use crate::limits::{GUEST_MEMORY_BYTES, IDLE_AFTER, INSTANCES_MAX};
 #[command(name = "host", version, max_term_width = 100)]
 pub(super) struct Args {
     #[command(flatten)]
+    pub(super) file: FileArgs,
+    #[command(flatten)]
     pub(super) node: NodeArgs,
     #[command(flatten)]
     pub(super) shared: SharedArgs,
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+    /// Where what is said of the node comes from.
+    #[arg(skip)]
+    pub(super) sources: Sources,
 }
 
 /// Options of a running node.
@@ -250,6 +263,11 @@ pub(super) enum Command {
         #[command(flatten)]
         reach: ReachArgs,
     },
+    /// Look at a node's configuration file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Make, change or show the secret that lets nodes and clients into a cluster
     Secret {
         #[command(subcommand)]
@@ -278,6 +296,22 @@ pub(super) enum Command {
     /// those of all forgotten players. Nobody else's are touched, but they share the nodes with the
     /// load.
     Bench(BenchArgs),
+}
+
+/// Commands about a node's configuration file.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say whether a node can be started with a file, and what it would use and from where
+    ///
+    /// Flags of a node and the environment count as they would at its start. Nothing is made or
+    /// changed. Exit code 2 when something is wrong.
+    Check {
+        /// Check this file
+        #[arg(value_name = "FILE")]
+        checked: PathBuf,
+        #[command(flatten)]
+        node: Box<NodeArgs>,
+    },
 }
 
 /// Commands about keys.
@@ -309,39 +343,77 @@ pub(super) struct ReachArgs {
     pub(super) deadline: String,
 }
 
+/// Why there is nothing to be done.
+#[derive(Debug, Error)]
+pub(super) enum ReadError {
+    /// What clap prints: a mistake, or the help that was asked for.
+    #[error(transparent)]
+    Words(#[from] clap::Error),
+    /// The configuration file is wrong; mistakes are told in this format.
+    #[error("{error}")]
+    File {
+        /// What is wrong with it.
+        #[source]
+        error: FileError,
+        /// How it is told.
+        format: Format,
+    },
+}
+
 impl Args {
-    /// Reads a command line, the program's name first.
+    /// Reads a command line, the program's name first, and the configuration file that it names.
     ///
     /// # Errors
     ///
-    /// What clap prints: a mistake, or the help that was asked for.
+    /// `ReadError`.
     pub(super) fn read(
-        words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Self, clap::Error> {
+        words: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Self, ReadError> {
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(words)?;
-        if let Some((subcommand, _)) = matches.subcommand()
-            && let Some(flag) = typed_node_flag(&matches)
+        let typed = command.try_get_matches_from_mut(&words)?;
+        if let Some((subcommand, _)) = typed.subcommand()
+            && let Some(flag) = typed_node_flag(&typed)
         {
             // Not clap's `args_conflicts_with_subcommands`: that also forbids `host --json nodes`.
             let message = format!("`{flag}` runs a node and does not go with `{subcommand}`");
-            return Err(command.error(ErrorKind::ArgumentConflict, message));
+            return Err(command.error(ErrorKind::ArgumentConflict, message).into());
         }
-        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+        let read = |matches: &ArgMatches, command: &mut clap::Command| {
+            Self::from_arg_matches(matches).map_err(|error| error.format(command))
+        };
+        let args = read(&typed, &mut command)?;
+        let Some(path) = args.config_file() else {
+            return Ok(args);
+        };
+        let format = args.format();
+        let file =
+            file::ConfigFile::read(path).map_err(|error| ReadError::File { error, format })?;
+        let mut command = file.in_place_of_defaults(Self::command());
+        let filled = command.try_get_matches_from_mut(&words)?;
+        let args = read(&filled, &mut command)?;
+        Ok(Self { sources: Sources::new(file, &typed, &filled), ..args })
+    }
+
+    /// Returns the configuration file that counts: only a node has one, and what looks at one.
+    fn config_file(&self) -> Option<&Path> {
+        match &self.command {
+            None => self.file.config.as_deref(),
+            Some(Command::Config { command: ConfigCommand::Check { checked, .. } }) => {
+                Some(checked)
+            }
+            Some(_) => None,
+        }
     }
 }
 
-fn typed_node_flag(matches: &ArgMatches) -> Option<&'static str> {
-    let flags = [
-        ("name", "--name"),
-        ("listen", "--listen"),
-        ("join", "--join"),
-        ("guest", "--guest"),
-        ("data_dir", "--data-dir"),
-        ("stop_with_stdin", "--stop-with-stdin"),
-    ];
-    let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    flags.into_iter().find(|(id, _)| typed(id)).map(|(_, flag)| flag)
+/// Returns a flag of a node that was typed where a node's flags stand.
+fn typed_node_flag(matches: &ArgMatches) -> Option<String> {
+    let command = FileArgs::augment_args(NodeArgs::augment_args(clap::Command::new("node")));
+    let mut flags = command.get_arguments();
+    let typed = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let typed = flags.find(|flag| typed(flag.get_id()));
+    typed.and_then(clap::Arg::get_long).map(|long| format!("--{long}"))
 }
 
 #[cfg(test)]
@@ -349,7 +421,10 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Args, clap::Error> {
-        Args::read(line.split(' '))
+        Args::read(line.split(' ')).map_err(|error| match error {
+            ReadError::Words(error) => error,
+            ReadError::File { error, .. } => panic!("{error}"),
+        })
     }
 
     fn reward(line: &str) -> (String, String, CallArgs, bool) {
@@ -420,5 +495,6 @@ mod tests {
         assert!(error.to_string().contains("`--name` runs a node and does not go with `nodes`"));
         assert_eq!(error.exit_code(), 2);
         assert!(read("host --json nodes").is_ok());
+        assert!(read("host --keepers 2 nodes").is_err() && read("host --config f nodes").is_err());
     }
 }

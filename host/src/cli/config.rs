@@ -2,11 +2,13 @@
 
 mod author;
 mod bench;
+mod check;
 mod deploy;
 mod error;
 
 use std::ffi::OsString;
 use std::fs;
+use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -14,11 +16,12 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+pub(super) use self::check::Checked;
 pub(super) use self::deploy::deploy as to_deploy;
 pub(super) use self::error::UsageError;
 use super::args::{
-    Args, BundleArgs, CallArgs, Command, Failure, KeyCommand, NodeArgs, QuarantineCommand,
-    ReachArgs, ReplayArgs, SecretCommand, TokenCommand,
+    Args, BundleArgs, CallArgs, Command, ConfigCommand, Failure, KeyCommand, NodeArgs,
+    QuarantineCommand, ReachArgs, ReplayArgs, SecretCommand, Sources, TokenCommand,
 };
 use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
@@ -62,6 +65,8 @@ pub(super) enum Task {
     Node(NodeSettings),
     /// Ask a cluster once.
     Ask(AskSettings),
+    /// Say what a node would use.
+    Checked(Checked),
     /// Make, change or show a secret.
     Secret(SecretCommand),
     /// Make a token.
@@ -110,17 +115,23 @@ impl Config {
     /// `UsageError`: one sentence for the person who typed it. At most folders and the secret of
     /// this machine were made.
     pub(super) fn check(
-        args: Args,
+        mut args: Args,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, UsageError> {
+        let sources = mem::take(&mut args.sources);
+        let state = folders::state_folder(variable);
+        let checked = Self::check_words(args, &sources, state.clone());
+        checked.map_err(|error| check::blamed(error, &sources, state.as_deref()))
+    }
+
+    fn check_words(
+        args: Args,
+        sources: &Sources,
+        state: Option<PathBuf>,
+    ) -> Result<Self, UsageError> {
         let format = args.format();
-        let log = args.shared.log.filter(|log| !log.is_empty());
-        if let Some(filter) = &log {
-            EnvFilter::try_new(filter)
-                .map_err(|source| UsageError::Log { given: filter.clone(), source })?;
-        }
-        let place =
-            Place { state: folders::state_folder(variable), secret_file: args.shared.secret_file };
+        let log = log_filter(args.shared.log)?;
+        let place = Place { state, secret_file: args.shared.secret_file };
         let task = match args.command {
             None => Task::Node(node(args.node, &place)?),
             Some(Command::Reward { player, points, call }) => {
@@ -176,6 +187,9 @@ impl Config {
                 let change = SettingsChange::parse(keepers.as_deref(), ack.as_deref())?;
                 Task::Ask(question(Question::Set(change), None, reach, &place)?)
             }
+            Some(Command::Config { command: ConfigCommand::Check { checked: _, node } }) => {
+                Task::Checked(Checked::new(*node, sources, &place)?)
+            }
             Some(Command::Secret { command }) => Task::Secret(command),
             Some(Command::Token { command: TokenCommand::New { scope, days } }) => {
                 let (scope, secret) = (scope.into(), place.secret()?);
@@ -226,45 +240,81 @@ impl Place {
     }
 }
 
+/// A node as it was described, and nothing of this machine was looked at.
+#[derive(Debug)]
+pub(super) struct NodePlan {
+    name: Option<NodeName>,
+    listen: SocketAddr,
+    joins: Vec<String>,
+    data_dir: Option<PathBuf>,
+    guest: Option<PathBuf>,
+    settings: SettingsChange,
+    idle_after: Duration,
+    instances_max: usize,
+    allowance: Allowance,
+    http: Option<HttpConfig>,
+    stop_with_stdin: bool,
+}
+
+impl NodePlan {
+    fn new(args: NodeArgs, place: &Place) -> Result<Self, UsageError> {
+        let name: Option<NodeName> = args.name.map(|name| name.parse()).transpose()?;
+        let listen: SocketAddr =
+            args.listen.parse().map_err(|_| UsageError::Listen { given: args.listen.clone() })?;
+        if listen.ip().is_unspecified() {
+            return Err(UsageError::Unspecified { given: listen });
+        }
+        if place.secret_file.is_none() && !listen.ip().is_loopback() {
+            return Err(UsageError::SecretNeeded { listen });
+        }
+        args.join.iter().try_for_each(|join| check_address(join))?;
+        let settings = SettingsChange::parse(args.keepers.as_deref(), args.ack.as_deref())?;
+        let idle_after = parse_idle_time(&args.idle_after)?;
+        let instances_max = usize::try_from(args.instances_max).unwrap_or(usize::MAX);
+        let allowance = allowance(&args.guest_memory, args.memory.as_deref())?;
+        let http = http(args.http, args.http_cert.zip(args.http_key), args.http_rate)?;
+        let in_state = || Some(place.state.as_deref()?.join(name.as_ref()?.as_str()));
+        let data_dir = args.data_dir.or_else(in_state);
+        let (guest, stop_with_stdin) = (args.guest, args.stop_with_stdin);
+        let joins = args.join;
+        Ok(Self {
+            name,
+            listen,
+            joins,
+            data_dir,
+            guest,
+            settings,
+            idle_after,
+            instances_max,
+            allowance,
+            http,
+            stop_with_stdin,
+        })
+    }
+}
+
 fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
-    let name: NodeName = args.name.ok_or(UsageError::NoName)?.parse()?;
-    let listen: SocketAddr =
-        args.listen.parse().map_err(|_| UsageError::Listen { given: args.listen.clone() })?;
-    if listen.ip().is_unspecified() {
-        return Err(UsageError::Unspecified { given: listen });
-    }
-    if place.secret_file.is_none() && !listen.ip().is_loopback() {
-        return Err(UsageError::SecretNeeded { listen });
-    }
-    args.join.iter().try_for_each(|join| check_address(join))?;
-    let settings = SettingsChange::parse(args.keepers.as_deref(), args.ack.as_deref())?;
-    let idle_after = parse_idle_time(&args.idle_after)?;
-    let instances_max = usize::try_from(args.instances_max).unwrap_or(usize::MAX);
-    let allowance = allowance(&args.guest_memory, args.memory.as_deref())?;
-    let guest = read_named_guest(args.guest)?;
-    let data_dir = match args.data_dir {
-        Some(folder) => folder,
-        None => place.state()?.join(name.as_str()),
-    };
+    let plan = NodePlan::new(args, place)?;
+    let name = plan.name.ok_or(UsageError::NoName)?;
+    let guest = read_named_guest(plan.guest)?;
+    let data_dir = plan.data_dir.ok_or(UsageError::NoStateFolder)?;
     let (secret, secret_file) = (place.secret()?, place.secret_file()?);
     create(&data_dir)?;
-    let joins = args.join;
-    let http = http(args.http, args.http_cert.zip(args.http_key), args.http_rate)?;
     let config = NodeConfig {
         name,
-        listen,
-        joins,
+        listen: plan.listen,
+        joins: plan.joins,
         data_dir,
         guest,
-        settings,
-        idle_after,
-        instances_max,
-        allowance,
-        http,
+        settings: plan.settings,
+        idle_after: plan.idle_after,
+        instances_max: plan.instances_max,
+        allowance: plan.allowance,
+        http: plan.http,
         secret,
         secret_file,
     };
-    Ok(NodeSettings { config, stop_with_stdin: args.stop_with_stdin })
+    Ok(NodeSettings { config, stop_with_stdin: plan.stop_with_stdin })
 }
 
 /// Checks how a node is to speak HTTP. Whether the files can be used is found out when it starts.
@@ -320,6 +370,15 @@ fn local_targets(place: &Place) -> Vec<String> {
         targets.push(DEFAULT_NODE.to_owned());
     }
     targets
+}
+
+fn log_filter(given: Option<String>) -> Result<Option<String>, UsageError> {
+    let log = given.filter(|log| !log.is_empty());
+    if let Some(filter) = &log {
+        EnvFilter::try_new(filter)
+            .map_err(|source| UsageError::Log { given: filter.clone(), source })?;
+    }
+    Ok(log)
 }
 
 fn read_named_guest(path: Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, UsageError> {

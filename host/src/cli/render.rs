@@ -2,6 +2,7 @@
 
 mod author;
 mod bench;
+mod config;
 mod deploy;
 mod failures;
 mod functions;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 
 pub(super) use self::author::{built, guest_written};
 pub(super) use self::bench::measured;
+pub(super) use self::config::config_checked;
 pub(super) use self::deploy::{
     deployed, deployed_by_watch, deployments, not_deployed, not_deployed_by_watch, rolled_back,
 };

@@ -5,6 +5,7 @@ mod author;
 mod bench;
 mod calls;
 mod chaos;
+mod configuration;
 mod damage;
 mod deploy;
 mod dev;

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
 use super::{DEADLINE_MAX, IDLE_MAX};
+use crate::cli::args::FilePlace;
 use crate::cli::new::InvalidName;
 use crate::cli::workshop::BuildError;
 use crate::limits::{
@@ -19,6 +20,14 @@ use crate::protocol::{InvalidAudience, InvalidId, InvalidSetting};
 /// Why a command line means nothing. Nothing was asked of any node.
 #[derive(Debug, Error)]
 pub(in crate::cli) enum UsageError {
+    /// What is wrong stands in the configuration file.
+    #[error("{sentence} ({place})")]
+    Line {
+        /// What is said of the flag.
+        sentence: String,
+        /// Where it stands.
+        place: FilePlace,
+    },
     /// A node without a name.
     #[error("a node needs a name, for example `host --name app_node1` (`host --help` says more)")]
     NoName,

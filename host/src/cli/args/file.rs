@@ -1,0 +1,427 @@
+//! The configuration file of a node: its flags, written down under their own names.
+//!
+//! There is no list of keys: a key is what clap knows as a flag of a running node. Each value is read
+//! as if it had been typed behind its flag, and then takes the place of the flag's default, so that
+//! flags and the environment beat it by clap's own rules.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use clap::builder::Resettable;
+use clap::{
+    Arg, ArgAction, Args as _, Command, CommandFactory as _, FromArgMatches as _, ValueHint,
+};
+use thiserror::Error;
+use toml::de::{DeTable, DeValue};
+
+use super::{Args, NodeArgs, SharedArgs};
+use crate::protocol::harmless;
+
+/// Longest file, in bytes: far more than all flags of a node with their longest values.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where the configuration file is.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Node")]
+pub(in crate::cli) struct FileArgs {
+    /// Read flags of the node from this TOML file, where each stands under its own name; flags and
+    /// the environment beat it
+    #[arg(long, value_name = "FILE", env = "PLAYER_HOST_CONFIG")]
+    pub(in crate::cli) config: Option<PathBuf>,
+}
+
+/// A line of a file, as people are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Place {
+    path: PathBuf,
+    line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}", self.path.display(), self.line)
+    }
+}
+
+/// Why a file configures nothing.
+#[derive(Debug, Error)]
+pub(in crate::cli) enum FileError {
+    /// It cannot be read.
+    #[error("cannot read the configuration {}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is no configuration of anything.
+    #[error("the configuration {} has more than {FILE_BYTES_MAX} bytes", .0.display())]
+    TooLong(PathBuf),
+    /// It is not TOML.
+    #[error("{reason} ({place})")]
+    NotToml {
+        /// What is wrong with it.
+        reason: String,
+        /// Where.
+        place: Place,
+    },
+    /// A node has no such flag.
+    #[error("a node has no flag --{key}; did you mean `{nearest}`? ({place})")]
+    Unknown {
+        /// What stands there.
+        key: String,
+        /// The key that is most like it.
+        nearest: String,
+        /// Where.
+        place: Place,
+    },
+    /// The value is of another kind than what the flag takes.
+    #[error("`{key}` is {given}; expected {expected}, as for --{key} ({place})")]
+    Kind {
+        /// The key.
+        key: String,
+        /// What stands there.
+        given: &'static str,
+        /// What the flag takes.
+        expected: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// The flag does not take that value.
+    #[error("{reason} ({place})")]
+    Value {
+        /// What is said of the flag with that value.
+        reason: String,
+        /// Where.
+        place: Place,
+    },
+}
+
+/// A file that was read. Each of its values is one that its flag takes.
+#[derive(Debug)]
+pub(in crate::cli) struct ConfigFile {
+    path: PathBuf,
+    /// By the id that clap has for the flag.
+    entries: BTreeMap<String, Entry>,
+}
+
+/// One flag in a file.
+#[derive(Debug)]
+struct Entry {
+    long: String,
+    line: usize,
+    values: Vec<OsString>,
+}
+
+impl ConfigFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// `FileError` says which line is wrong, and how.
+    pub(in crate::cli) fn read(path: &Path) -> Result<Self, FileError> {
+        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(FileError::TooLong(path.to_owned()));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let reason = "the configuration is not a text in UTF-8".to_owned();
+            FileError::NotToml { reason, place: place(path, line_of(before, before.len())) }
+        })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
+        let line = |at: usize| line_of(text.as_bytes(), at);
+        let table = DeTable::parse(text).map_err(|error| FileError::NotToml {
+            reason: format!("the configuration is not TOML: {}", harmless(error.message())),
+            place: place(path, line(error.span().map_or(0, |span| span.start))),
+        })?;
+        let flags = flags();
+        let mut keys: Vec<_> = table.get_ref().iter().collect();
+        // The first mistake is the one that a person finds first.
+        keys.sort_by_key(|(key, _)| key.span().start);
+        let mut entries = BTreeMap::new();
+        for (key, value) in keys {
+            let (line, name) = (line(key.span().start), key.get_ref().as_ref());
+            let known = flags.iter().find(|flag| flag.get_long() == Some(name));
+            let flag = known.ok_or_else(|| FileError::Unknown {
+                key: harmless(name),
+                nearest: nearest(name, &flags),
+                place: place(path, line),
+            })?;
+            let values = values(flag, value.get_ref()).map_err(|(given, expected)| {
+                let key = name.to_owned();
+                FileError::Kind { key, given, expected, place: place(path, line) }
+            })?;
+            let is_path = flag.get_value_hint() == ValueHint::AnyPath;
+            let folder = path.parent().filter(|_| is_path);
+            let values = values.into_iter().map(|value| match folder {
+                Some(folder) => folder.join(value).into_os_string(),
+                None => value.into(),
+            });
+            let entry = Entry { long: name.to_owned(), line, values: values.collect() };
+            entry.read_alone().map_err(|error| FileError::Value {
+                reason: first_line(&error),
+                place: place(path, line),
+            })?;
+            entries.insert(flag.get_id().to_string(), entry);
+        }
+        Ok(Self { path: path.to_owned(), entries })
+    }
+
+    /// Returns the file's path.
+    pub(in crate::cli) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the line on which a flag stands, by the id that clap has for it.
+    pub(in crate::cli) fn line(&self, id: &str) -> Option<usize> {
+        self.entries.get(id).map(|entry| entry.line)
+    }
+
+    /// Returns the program's command line with what the file says in the place of the defaults of a
+    /// node's flags.
+    pub(super) fn in_place_of_defaults(&self, command: Command) -> Command {
+        let with = |command: Command| command.mut_args(|arg| self.in_place_of_default(arg));
+        let check = |config: Command| config.mut_subcommand("check", with);
+        with(command).mut_subcommand("config", check)
+    }
+
+    fn in_place_of_default(&self, arg: Arg) -> Arg {
+        match self.entries.get(arg.get_id().as_str()) {
+            Some(entry) => arg.default_values(&entry.values),
+            None => arg,
+        }
+    }
+
+    /// Returns, in the order of the file, what each of these flags alone makes of a command line.
+    pub(in crate::cli) fn each_alone(
+        &self,
+        counts: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (Place, Args)> {
+        let mut entries: Vec<_> =
+            self.entries.iter().filter(|(id, _)| counts(id)).map(|(_, entry)| entry).collect();
+        entries.sort_by_key(|entry| entry.line);
+        entries
+            .into_iter()
+            .filter_map(|entry| Some((place(&self.path, entry.line), entry.read_alone().ok()?)))
+    }
+}
+
+impl Entry {
+    /// Reads the flag as if it had been typed, and nothing else.
+    fn read_alone(&self) -> Result<Args, clap::Error> {
+        let typed = self.values.iter().map(|value| {
+            let mut word = OsString::from(format!("--{}", self.long));
+            // One that takes no value stands there, or it does not.
+            if self.is_switch() {
+                return if value == "true" { word } else { OsString::new() };
+            }
+            word.push("=");
+            word.push(value);
+            word
+        });
+        let words: Vec<_> = typed.filter(|word| !word.is_empty()).collect();
+        let command = Args::command().mut_args(|arg| arg.env(Resettable::Reset));
+        let program = OsString::from(command.get_name());
+        let matches = command.try_get_matches_from(std::iter::once(program).chain(words))?;
+        Args::from_arg_matches(&matches)
+    }
+
+    fn is_switch(&self) -> bool {
+        flags().iter().any(|flag| flag.get_long() == Some(&self.long) && is_switch(flag))
+    }
+}
+
+/// Returns the flags of a running node that people are told of: those that are keys.
+pub(in crate::cli) fn flags() -> Vec<Arg> {
+    let command = SharedArgs::augment_args(NodeArgs::augment_args(Command::new("node")));
+    let told = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    told.filter(|arg| arg.get_long().is_some()).cloned().collect()
+}
+
+fn is_switch(flag: &Arg) -> bool {
+    matches!(flag.get_action(), ArgAction::SetTrue)
+}
+
+/// Returns a value as it would be typed, or what it is and what it should be.
+fn values(flag: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, (&'static str, &'static str)> {
+    let is_list = matches!(flag.get_action(), ArgAction::Append);
+    let expected = match (is_switch(flag), is_list) {
+        (true, _) => "true or false",
+        (false, true) => "a text or a list of texts",
+        (false, false) => "a text or a whole number",
+    };
+    let one = |value: &DeValue<'_>| match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        // Signs and decimal digits stay as they are; what else TOML allows is no number to a flag.
+        DeValue::Integer(number) => Ok(number.to_string()),
+        DeValue::Boolean(_)
+        | DeValue::Float(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => Err((kind(value), expected)),
+    };
+    match value {
+        DeValue::Boolean(value) if is_switch(flag) => Ok(vec![value.to_string()]),
+        _ if is_switch(flag) => Err((kind(value), expected)),
+        DeValue::Array(list) if is_list => list.iter().map(|value| one(value.get_ref())).collect(),
+        _ => Ok(vec![one(value)?]),
+    }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn nearest(key: &str, flags: &[Arg]) -> String {
+    // A key in another spelling is most like itself.
+    let key = key.replace('_', "-").to_lowercase();
+    let longs = flags.iter().filter_map(Arg::get_long);
+    let likeness = |long: &str| strsim::jaro_winkler(&key, long);
+    let best = longs.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    best.unwrap_or_default().to_owned()
+}
+
+/// Returns what clap says of a mistake, without how the program is to be used.
+fn first_line(error: &clap::Error) -> String {
+    let words = error.to_string();
+    words.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+fn line_of(text: &[u8], at: usize) -> usize {
+    text.iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn place(path: &Path, line: usize) -> Place {
+    Place { path: path.to_owned(), line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ConfigFile, FileError> {
+        ConfigFile::parse(Path::new("/etc/host.toml"), text)
+    }
+
+    fn refused(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_flag_of_a_running_node_is_a_key() {
+        let mut program = Args::command();
+        program.build();
+        let mut count = 0;
+        for flag in program.get_arguments().filter(|flag| !flag.is_hide_set()) {
+            let long = flag.get_long().unwrap();
+            // They say where the keys are, or are no business of a node that runs.
+            if ["config", "help", "version"].contains(&long) {
+                continue;
+            }
+            // Good or not, its value is looked at.
+            if let Err(error) = parse(&format!("{long} = 'x'")) {
+                let wrong = matches!(error, FileError::Value { .. } | FileError::Kind { .. });
+                assert!(wrong, "{error}");
+            }
+            count += 1;
+        }
+        assert!(count >= 14, "{count} flags");
+    }
+
+    #[test]
+    fn what_is_no_flag_is_none() {
+        for key in ["config", "stop-with-stdin", "help", "node"] {
+            let message = refused(&format!("{key} = 'x'"));
+            assert!(message.starts_with(&format!("a node has no flag --{key}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_one_that_was_meant() {
+        for (key, meant) in [
+            ("lisen", "listen"),
+            ("data_dir", "data-dir"),
+            ("idle", "idle-after"),
+            ("JOIN", "join"),
+        ] {
+            assert_eq!(
+                refused(&format!("# a node\nname = 'n'\n\n{key} = 'x'\n")),
+                format!(
+                    "a node has no flag --{key}; did you mean `{meant}`? (/etc/host.toml, line 4)"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_that_its_flag_does_not_take_is_named_with_its_line() {
+        for (text, sentence) in [
+            (
+                "\ninstances-max = 0",
+                "invalid value '0' for '--instances-max <N>': 0 is not in 1..=4294967295 \
+                 (/etc/host.toml, line 2)",
+            ),
+            ("listen = true", "`listen` is true or false; expected a text or a whole number, as"),
+            ("listen = ['a']", "`listen` is a list; expected a text or a whole number, as"),
+            ("join = [1.5]", "`join` is a number with a point; expected a text or a list of texts"),
+            ("json = 'yes'", "`json` is a text; expected true or false, as for --json"),
+            ("[name]", "`name` is a table; expected a text"),
+            ("name = 'a'\nname = 'b'", "duplicate key (/etc/host.toml, line 2)"),
+            ("name = 'a'\nname", "not TOML"),
+            ("name = 'a'\n\nlisten = 'b", "line 3)"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(sentence), "{text}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn values_are_what_would_be_typed_and_paths_are_beside_the_file() {
+        let text = "name = 'n'\njoin = ['a:1', 'b:2']\nkeepers = 2\njson = true\n\
+                    data-dir = 'data'\nsecret-file = '/run/secret'";
+        let file = parse(text).unwrap();
+        let command = file.in_place_of_defaults(Args::command());
+        let matches = command.try_get_matches_from(["host", "--name", "other"]).unwrap();
+        let args = Args::from_arg_matches(&matches).unwrap();
+        assert_eq!(args.node.name.as_deref(), Some("other"), "flags beat the file");
+        assert_eq!(args.node.join, ["a:1", "b:2"]);
+        assert_eq!(args.node.keepers.as_deref(), Some("2"));
+        assert_eq!(args.node.data_dir.as_deref(), Some(Path::new("/etc/data")));
+        assert_eq!(args.shared.secret_file.as_deref(), Some(Path::new("/run/secret")));
+        assert!(args.shared.json);
+        assert_eq!((file.line("name"), file.line("data_dir")), (Some(1), Some(5)));
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_long_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.toml");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            ConfigFile::read(&path).unwrap_err().to_string()
+        };
+        assert!(read(b"name = 'n'\n\xff").ends_with("line 2)"));
+        assert!(read(&vec![b'#'; 1024 * 1024 + 1]).ends_with("has more than 1048576 bytes"));
+        assert!(matches!(ConfigFile::read(folder.path()), Err(FileError::Unreadable { .. })));
+    }
+}
