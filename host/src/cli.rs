@@ -6,7 +6,8 @@
 //!                     ├─► one question ────┘      │
 //!                     ├─► bench                   └─► render ──► text or JSON, exit code
 //!                     ├─► replay ── an instance of its own
-//!                     └─► a secret, a token, a key, a new guest
+//!                     ├─► a secret, a token, a key, a new guest
+//!                     └─► the manual, a file that is checked
 //! ```
 //!
 //! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
@@ -23,6 +24,7 @@ mod command;
 mod config;
 mod dev;
 mod folders;
+mod manual;
 mod new;
 mod node;
 mod prompt;
@@ -99,6 +101,12 @@ fn perform(config: Config, umask_of_shell: Mode) -> Exit {
             umask(umask_of_shell);
             finish(format, guest.write(format))
         }
+        Task::Man(folder) => {
+            // So are pages, which are for everybody.
+            umask(umask_of_shell);
+            finish(format, manual::write(format, &folder))
+        }
+        Task::Completions(shell) => finish(format, manual::completions(format, shell)),
         Task::Checked(checked) => finish(format, checked.rendered(format)),
         Task::Secret(command) => finish(format, secret::perform(command, format)),
         Task::NewToken(token) => finish(format, token.make(clock::unix_millis(), format)),

@@ -18,6 +18,7 @@ use clap::parser::ValueSource;
 use clap::{
     ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser,
 };
+use clap_complete::Shell;
 use thiserror::Error;
 
 pub(super) use self::author::{DevArgs, NewArgs};
@@ -289,6 +290,17 @@ pub(super) enum Command {
     ///
     /// What is written can be built, run and changed at once, and says how.
     New(NewArgs),
+    /// Print what makes a shell complete this program's commands and flags
+    Completions {
+        /// Print it for this shell
+        shell: Shell,
+    },
+    /// Write the manual into a folder, one page for each command
+    Man {
+        /// Write it here; the folder is made if there is none
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Measure what calls cost, on a throw-away cluster of this machine or on a running one
     ///
     /// Without --node it starts a cluster and removes it at the end. In a running cluster it makes

@@ -14,6 +14,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
 pub(super) use self::check::Checked;
@@ -79,6 +80,10 @@ pub(super) enum Task {
     Dev(DevSettings),
     /// Write a new guest.
     New(NewGuest),
+    /// Have a shell complete commands.
+    Completions(Shell),
+    /// Write the manual into this folder.
+    Man(PathBuf),
     /// Measure a cluster.
     Bench(BenchSettings),
 }
@@ -198,6 +203,8 @@ impl Config {
             Some(Command::Key { command: KeyCommand::New }) => Task::NewKey,
             Some(Command::Dev(args)) => Task::Dev(author::dev(args, log.clone())?),
             Some(Command::New(args)) => Task::New(NewGuest::plan(args.folder, args.lang)?),
+            Some(Command::Completions { shell }) => Task::Completions(shell),
+            Some(Command::Man { folder }) => Task::Man(folder),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
         };
         Ok(Self { format, log, task })
