@@ -27,12 +27,14 @@
 //! It does not know what a snapshot is and does not compare bytes: `guest` does.
 //!
 //! This room is the only one with hand-written `unsafe`: mapping memory, viewing it as bytes, and
-//! the two kernel interfaces of the page tracker.
+//! the two kernel interfaces of the page tracker. One question to the kernel that no safe library
+//! asks is here for that reason alone: whether the clock is synchronised ([`is_clock_synchronised`]).
 #![expect(unsafe_code, reason = "memory is mapped, viewed and tracked by hand; see the module doc")]
 
 mod compare;
 mod home;
 mod image;
+mod kernel_clock;
 mod mapping;
 mod nursery;
 #[cfg(target_os = "linux")]
@@ -45,6 +47,7 @@ use std::sync::Arc;
 
 pub use home::Home;
 pub use image::Image;
+pub use kernel_clock::is_clock_synchronised;
 use nursery::{Born, Creator};
 use thiserror::Error;
 use tracker::Tracker;
@@ -71,6 +74,7 @@ pub struct Beginning {
 pub struct Memories {
     tracker: Arc<dyn Tracker>,
     why: Arc<str>,
+    remedy: Option<&'static str>,
     sees_pages: bool,
     budget_bytes: usize,
 }
@@ -79,21 +83,26 @@ impl Memories {
     /// Chooses the best tracker of this system. All memories of one instance may grow to
     /// `budget_bytes` together.
     pub fn detect(budget_bytes: usize) -> Self {
-        let (tracker, why) = tracker::detect();
+        let tracker::Detected { tracker, why, remedy } = tracker::detect();
         let sees_pages = tracker.sees_pages();
-        Self { tracker, why: why.into(), sees_pages, budget_bytes }
+        Self { tracker, why: why.into(), remedy, sees_pages, budget_bytes }
     }
 
     /// Uses the tracker that works on every system.
     pub fn comparing(budget_bytes: usize) -> Self {
         let tracker = Arc::new(compare::Compare);
         let why = "whole-memory compare, as asked for".into();
-        Self { tracker, why, sees_pages: false, budget_bytes }
+        Self { tracker, why, remedy: None, sees_pages: false, budget_bytes }
     }
 
     /// Returns which tracker is in use and why.
     pub fn tracker(&self) -> &str {
         &self.why
+    }
+
+    /// Returns what a person can do so that this system has a better tracker, if there is anything.
+    pub fn remedy(&self) -> Option<&'static str> {
+        self.remedy
     }
 
     /// Whether the tracker sees which pages are written, not only that bytes differ.

@@ -182,7 +182,7 @@ mod tests {
 
         let memory = vec![7; 64 * PIECE];
         let image = Image::shared(&memory).unwrap();
-        let ((tracker, _), budget) = (detect(), Budget::new(memory.len()));
+        let (tracker, budget) = (detect().tracker, Budget::new(memory.len()));
         let room = (memory.len(), PIECE);
         let region = Region::new(&*tracker, &budget, room, Some(&image), memory.len()).unwrap();
         // SAFETY: the region is local to this test, which has no other slice of it.
@@ -205,7 +205,7 @@ mod tests {
         let empty = Image::shared(&memory).unwrap();
         memory[10 * PIECE] = 1;
         let image = Image::shared(&memory).unwrap();
-        let (tracker, _) = detect();
+        let tracker = detect().tracker;
         let budget = Budget::new(100 * PIECE);
         let (capacity, guard) = (64 * PIECE, PIECE);
         let mappings = [&empty, &image].map(|image| {

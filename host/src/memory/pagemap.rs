@@ -55,6 +55,19 @@ pub(super) enum Unsupported {
     Scan(#[source] io::Error),
 }
 
+impl Unsupported {
+    /// Returns what a person can do about it.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Userfaultfd(_) => {
+                "allow the system call userfaultfd, which the seccomp profile of a container may forbid"
+            }
+            Self::Asynchronous(_) | Self::Scan(_) => "run Linux 6.7 or later",
+            Self::Pagemap(_) => "mount /proc where the node runs",
+        }
+    }
+}
+
 /// Asks the kernel which pages were written.
 #[derive(Debug)]
 pub(super) struct Pagemap {

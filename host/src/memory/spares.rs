@@ -89,7 +89,7 @@ mod tests {
     use super::super::compare::Compare;
     use super::super::image::Image;
     use super::super::region::{Budget, Region};
-    use super::super::tracker::detect;
+    use super::super::tracker::{Detected, detect};
     use super::*;
 
     const PAGE: usize = 65_536;
@@ -111,7 +111,7 @@ mod tests {
 
     /// The tracker, if it can say what was ever written.
     fn knowing() -> Option<Arc<dyn Tracker>> {
-        let (tracker, why) = detect();
+        let Detected { tracker, why, .. } = detect();
         (!why.starts_with("whole-memory")).then_some(tracker)
     }
 
@@ -124,7 +124,7 @@ mod tests {
         bytes(&mut one)[7] ^= 1;
         drop(one);
         assert_ne!(begin(&tracker, &second).as_ptr(), start, "another code's");
-        let (other, _) = detect();
+        let other = detect().tracker;
         assert_ne!(begin(&other, &first).as_ptr(), start, "nobody would see its changes");
         let comparing: Arc<dyn Tracker> = Arc::new(Compare);
         assert_ne!(begin(&comparing, &first).as_ptr(), start);
@@ -169,7 +169,7 @@ mod tests {
         fn whoever_comes_next_finds_the_image(
             rounds in vec(vec((0..4 * PAGE, any::<u8>(), 0u8..4), 0..40), 1..6),
         ) {
-            let (tracker, _) = detect();
+            let tracker = detect().tracker;
             let image = image();
             for round in rounds {
                 let mut region = begin(&tracker, &image);

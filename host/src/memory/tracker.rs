@@ -32,22 +32,41 @@ pub(super) trait Tracker: Send + Sync + fmt::Debug {
     fn ever_written(&self, memory: &[u8], written: &mut Vec<Range<usize>>) -> bool;
 }
 
-/// Returns the best tracker of this system and says why it is that one.
-pub(super) fn detect() -> (Arc<dyn Tracker>, String) {
+/// A tracker that this system has.
+pub(super) struct Detected {
+    pub(super) tracker: Arc<dyn Tracker>,
+    /// Which one it is, and why.
+    pub(super) why: String,
+    /// What a person can do so that there is a better one.
+    pub(super) remedy: Option<&'static str>,
+}
+
+/// Returns the best tracker of this system.
+pub(super) fn detect() -> Detected {
     match asynchronous_write_protection() {
-        Ok(tracker) => (tracker, "PAGEMAP_SCAN with asynchronous write-protection".to_owned()),
-        Err(why) => (Arc::new(Compare), format!("whole-memory compare, because {why}")),
+        Ok(tracker) => {
+            let why = "PAGEMAP_SCAN with asynchronous write-protection".to_owned();
+            Detected { tracker, why, remedy: None }
+        }
+        Err((why, remedy)) => {
+            let why = format!("whole-memory compare, because {why}");
+            Detected { tracker: Arc::new(Compare), why, remedy: Some(remedy) }
+        }
     }
 }
 
 #[cfg(target_os = "linux")]
-fn asynchronous_write_protection() -> Result<Arc<dyn Tracker>, super::pagemap::Unsupported> {
-    Ok(Arc::new(super::pagemap::Pagemap::new()?))
+fn asynchronous_write_protection() -> Result<Arc<dyn Tracker>, (String, &'static str)> {
+    match super::pagemap::Pagemap::new() {
+        Ok(tracker) => Ok(Arc::new(tracker)),
+        Err(error) => Err((error.to_string(), error.remedy())),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn asynchronous_write_protection() -> Result<Arc<dyn Tracker>, &'static str> {
-    Err("PAGEMAP_SCAN exists on Linux only")
+fn asynchronous_write_protection() -> Result<Arc<dyn Tracker>, (String, &'static str)> {
+    let why = "PAGEMAP_SCAN exists on Linux only".to_owned();
+    Err((why, "run nodes on Linux 6.7 or later"))
 }
 
 #[cfg(test)]
@@ -204,7 +223,7 @@ mod tests {
             in_image in 0usize..20,
             steps in vec(step(), 1..20),
         ) {
-            let (best, why) = detect();
+            let Detected { tracker: best, why, .. } = detect();
             let first = image_of(in_image.min(pages));
             let (shared, copied) = (Image::shared(&first).unwrap(), Image::copied(&first));
             let best_over = |image| Watched::over(best.clone(), Some(image), pages);
@@ -233,7 +252,7 @@ mod tests {
 
     #[test]
     fn more_ranges_than_one_result_buffer_holds_are_all_found() {
-        let (best, _) = detect();
+        let best = detect().tracker;
         let image = Image::shared(&image_of(32)).unwrap();
         // Over an image and beyond it.
         let mut watched = Watched::over(best, Some(&image), 64);
@@ -247,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_not_compared_and_later_writes_are_found() {
-        let (best, why) = detect();
+        let Detected { tracker: best, why, .. } = detect();
         let mut watched = Watched::new(best, 4);
         let tracker = watched.tracker.clone();
         watched.bytes()[..64].fill(7);
@@ -267,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_memory_that_nobody_wrote_to_costs_no_comparison() {
-        let (best, why) = detect();
+        let Detected { tracker: best, why, .. } = detect();
         if why.starts_with("whole-memory") {
             return;
         }
@@ -289,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_memory_that_nobody_touched_has_no_written_pages() {
-        let (best, why) = detect();
+        let Detected { tracker: best, why, .. } = detect();
         if why.starts_with("whole-memory") {
             return;
         }
