@@ -48,7 +48,7 @@ mod tests;
 mod wasi;
 mod world;
 
-pub use allowance::Allowance;
+pub use allowance::{Allowance, available_bytes};
 pub use code::Code;
 pub use engine::Engine;
 pub use error::{EngineError, LoadError, RestoreError, Uncapturable};

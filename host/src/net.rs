@@ -58,7 +58,7 @@ mod token;
 
 pub use connection::Connection;
 pub use dial::{DialError, ResolveError, resolve};
-pub use endpoint::{BindError, Endpoint};
+pub use endpoint::{BindError, Endpoint, SocketBuffers, could_listen};
 pub use floor::{FloorError, round_trips};
 pub use identity::{Identity, IdentityError, PeerIdentity};
 pub use inboxes::{CallInbound, Calls, Inbound, Inboxes, Responder, Serving};

@@ -56,6 +56,13 @@ use identity::{NodeTable, Session};
 use journal::Past;
 use marked::Marked;
 
+/// Most files that the databases keep open for their tables: fjall's 900 for each.
+pub const OPEN_FILES_MAX: u64 = 2 * 900;
+
+/// Most that journals take on disk before they are written out to tables, in bytes: fjall's 512 MiB for
+/// each database.
+pub const JOURNAL_BYTES_MAX: u64 = 2 * 512 * 1024 * 1024;
+
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {

@@ -100,8 +100,9 @@ fn own_bytes() -> Option<u64> {
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
-/// Returns the memory that this process can have at most, in bytes.
-fn available_bytes() -> Option<u64> {
+/// Returns the memory that this process can have at most, in bytes: what the machine has, or the
+/// control group that the process is in allows. `None` where the system does not say.
+pub fn available_bytes() -> Option<u64> {
     of_the_machine().into_iter().chain(of_the_groups()).min()
 }
 

@@ -67,6 +67,47 @@ pub enum BindError {
     },
 }
 
+/// How much a socket's kernel buffers hold, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// What a node asks for.
+    pub wished: usize,
+    /// What it gets for what arrives.
+    pub receive: usize,
+    /// What it gets for what it sends.
+    pub send: usize,
+}
+
+impl SocketBuffers {
+    /// Asks for the buffers of a node's socket, and for nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no socket.
+    pub fn try_out() -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        ask_for_buffers(&socket);
+        // Linux doubles what is asked for, for what it notes beside each datagram.
+        let doubled = if cfg!(target_os = "linux") { 2 } else { 1 };
+        Ok(Self {
+            wished: SOCKET_BUFFER_BYTES,
+            receive: socket.recv_buffer_size()? / doubled,
+            send: socket.send_buffer_size()? / doubled,
+        })
+    }
+}
+
+/// Finds out whether a node could listen on an address now. Nobody is listened to meanwhile.
+///
+/// # Errors
+///
+/// As [`Endpoint::bind`].
+pub fn could_listen(addr: SocketAddr) -> Result<(), BindError> {
+    let udp = bind_udp(addr).map_err(|error| refused(addr, error))?;
+    drop((bind_tcp(addr).map_err(|error| refused(addr, error))?, udp));
+    Ok(())
+}
+
 /// Dials and serves. Cheap to clone; all clones are one socket.
 #[derive(Debug, Clone)]
 pub struct Endpoint(Arc<Inner>);
@@ -253,6 +294,13 @@ fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    ask_for_buffers(&socket);
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn ask_for_buffers(socket: &Socket) {
     for raised in [
         socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES),
         socket.set_send_buffer_size(SOCKET_BUFFER_BYTES),
@@ -261,9 +309,6 @@ fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
             debug!(%error, "the socket keeps its default buffers");
         }
     }
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket.into())
 }
 
 fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
