@@ -7,7 +7,7 @@
 //!                     ├─► bench                   └─► render ──► text or JSON, exit code
 //!                     ├─► replay ── an instance of its own
 //!                     ├─► a secret, a token, a key, a new guest
-//!                     └─► the manual, a file that is checked
+//!                     └─► the manual, a file that is checked, a look at this machine
 //! ```
 //!
 //! Invariants: every wrong word is one clear sentence and exit code 2 before anybody is asked;
@@ -23,6 +23,7 @@ mod cluster;
 mod command;
 mod config;
 mod dev;
+mod doctor;
 mod folders;
 mod manual;
 mod new;
@@ -151,6 +152,18 @@ fn perform(config: Config, umask_of_shell: Mode) -> Exit {
                     let rendered = block_on(runtime, node::run(settings, format, screen.as_ref()));
                     screen.iter().for_each(Screen::flush);
                     rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
+                }
+                Err(error) => cannot_start(format, &error),
+            }
+        }
+        Task::Doctor(settings) => {
+            start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => {
+                    let Rendered { text, exit } = block_on(runtime, doctor::run(settings, format));
+                    // Problems are what it was asked for.
+                    prompt::print(&text);
+                    exit
                 }
                 Err(error) => cannot_start(format, &error),
             }

@@ -269,6 +269,16 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look at this machine as a node with these flags would, and say what to do about what it finds
+    ///
+    /// It looks at the kernel, limits, buffers, the clock, the secret, the port, the nodes to join, the
+    /// disk and the guest. Nothing is changed. Exit code 0 when there is no problem, 1 otherwise.
+    Doctor {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(flatten)]
+        node: Box<NodeArgs>,
+    },
     /// Make, change or show the secret that lets nodes and clients into a cluster
     Secret {
         #[command(subcommand)]
@@ -411,6 +421,7 @@ impl Args {
     fn config_file(&self) -> Option<&Path> {
         match &self.command {
             None => self.file.config.as_deref(),
+            Some(Command::Doctor { file, .. }) => file.config.as_deref(),
             Some(Command::Config { command: ConfigCommand::Check { checked, .. } }) => {
                 Some(checked)
             }

@@ -27,6 +27,7 @@ use super::args::{
 use super::bench::BenchSettings;
 use super::client::{Patience, Reach};
 use super::dev::DevSettings;
+use super::doctor::DoctorSettings;
 use super::folders;
 use super::new::NewGuest;
 use super::question::Question;
@@ -68,6 +69,8 @@ pub(super) enum Task {
     Ask(AskSettings),
     /// Say what a node would use.
     Checked(Checked),
+    /// Look at this machine.
+    Doctor(DoctorSettings),
     /// Make, change or show a secret.
     Secret(SecretCommand),
     /// Make a token.
@@ -195,6 +198,13 @@ impl Config {
             Some(Command::Config { command: ConfigCommand::Check { checked: _, node } }) => {
                 Task::Checked(Checked::new(*node, sources, &place)?)
             }
+            Some(Command::Doctor { file: _, node }) => Task::Doctor(DoctorSettings {
+                plan: NodePlan::new(*node, &place)?,
+                config: sources.path().map(Path::to_owned),
+                secret_file: place.secret_file().ok(),
+                is_secret_named: place.secret_file.is_some(),
+                state: place.state,
+            }),
             Some(Command::Secret { command }) => Task::Secret(command),
             Some(Command::Token { command: TokenCommand::New { scope, days } }) => {
                 let (scope, secret) = (scope.into(), place.secret()?);
@@ -250,16 +260,17 @@ impl Place {
 /// A node as it was described, and nothing of this machine was looked at.
 #[derive(Debug)]
 pub(super) struct NodePlan {
-    name: Option<NodeName>,
-    listen: SocketAddr,
-    joins: Vec<String>,
-    data_dir: Option<PathBuf>,
-    guest: Option<PathBuf>,
-    settings: SettingsChange,
+    pub(super) name: Option<NodeName>,
+    pub(super) listen: SocketAddr,
+    pub(super) joins: Vec<String>,
+    /// Nothing where neither a flag nor the name says it.
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) guest: Option<PathBuf>,
+    pub(super) settings: SettingsChange,
     idle_after: Duration,
-    instances_max: usize,
-    allowance: Allowance,
-    http: Option<HttpConfig>,
+    pub(super) instances_max: usize,
+    pub(super) allowance: Allowance,
+    pub(super) http: Option<HttpConfig>,
     stop_with_stdin: bool,
 }
 

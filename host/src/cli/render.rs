@@ -4,6 +4,7 @@ mod author;
 mod bench;
 mod config;
 mod deploy;
+mod doctor;
 mod failures;
 mod functions;
 mod json;
@@ -19,6 +20,7 @@ pub(super) use self::config::config_checked;
 pub(super) use self::deploy::{
     deployed, deployed_by_watch, deployments, not_deployed, not_deployed_by_watch, rolled_back,
 };
+pub(super) use self::doctor::diagnosed;
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 pub(super) use self::functions::described;
 pub(super) use self::json::line;

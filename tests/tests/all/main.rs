@@ -9,6 +9,7 @@ mod configuration;
 mod damage;
 mod deploy;
 mod dev;
+mod doctor;
 mod drain;
 mod exodus;
 mod failover;

@@ -193,7 +193,7 @@ impl ConfigFile {
     pub(super) fn in_place_of_defaults(&self, command: Command) -> Command {
         let with = |command: Command| command.mut_args(|arg| self.in_place_of_default(arg));
         let check = |config: Command| config.mut_subcommand("check", with);
-        with(command).mut_subcommand("config", check)
+        with(command).mut_subcommand("doctor", with).mut_subcommand("config", check)
     }
 
     fn in_place_of_default(&self, arg: Arg) -> Arg {
