@@ -398,7 +398,11 @@ impl Args {
             && let Some(flag) = typed_node_flag(&typed)
         {
             // Not clap's `args_conflicts_with_subcommands`: that also forbids `host --json nodes`.
-            let message = format!("`{flag}` runs a node and does not go with `{subcommand}`");
+            let message = if ["config", "doctor"].contains(&subcommand) {
+                format!("`{flag}` is given behind the command: host {subcommand} … {flag} …")
+            } else {
+                format!("`{flag}` runs a node and does not go with `{subcommand}`")
+            };
             return Err(command.error(ErrorKind::ArgumentConflict, message).into());
         }
         let read = |matches: &ArgMatches, command: &mut clap::Command| {
@@ -518,6 +522,9 @@ mod tests {
         assert!(error.to_string().contains("`--name` runs a node and does not go with `nodes`"));
         assert_eq!(error.exit_code(), 2);
         assert!(read("host --json nodes").is_ok());
+        let error = read("host --name app_node1 doctor").unwrap_err();
+        assert!(error.to_string().contains("behind the command: host doctor … --name …"));
+        assert!(read("host doctor --name app_node1").is_ok());
         assert!(read("host --keepers 2 nodes").is_err() && read("host --config f nodes").is_err());
     }
 }
