@@ -11,7 +11,7 @@ mod token;
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -392,10 +392,29 @@ impl Args {
         words: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, ReadError> {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let Some(found) = file::Found::in_words(&words) else {
+            let mut command = Self::command();
+            let matches = command.try_get_matches_from_mut(&words)?;
+            return Ok(Self::of(&matches, command)?);
+        };
+        let format = if found.wants_json() { Format::Json } else { Format::Text };
+        let wrong = |error| ReadError::File { error, format };
+        let file = file::ConfigFile::read(found.path()).map_err(wrong)?;
+        let all = file.behind(&words, &|id| !found.says(id));
         let mut command = Self::command();
-        let typed = command.try_get_matches_from_mut(&words)?;
-        if let Some((subcommand, _)) = typed.subcommand()
-            && let Some(flag) = typed_node_flag(&typed)
+        let matches = command.try_get_matches_from_mut(&all).map_err(|error| {
+            match file.blamed(&words, &|id| !found.says(id), &error) {
+                Some(error) => wrong(error),
+                None => error.into(),
+            }
+        })?;
+        let args = Self::of(&matches, command)?;
+        Ok(Self { sources: Sources::new(file, &found, &matches), ..args })
+    }
+
+    fn of(matches: &ArgMatches, mut command: clap::Command) -> Result<Self, clap::Error> {
+        if let Some((subcommand, _)) = matches.subcommand()
+            && let Some(flag) = typed_node_flag(matches)
         {
             // Not clap's `args_conflicts_with_subcommands`: that also forbids `host --json nodes`.
             let message = if ["config", "doctor"].contains(&subcommand) {
@@ -403,34 +422,9 @@ impl Args {
             } else {
                 format!("`{flag}` runs a node and does not go with `{subcommand}`")
             };
-            return Err(command.error(ErrorKind::ArgumentConflict, message).into());
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
         }
-        let read = |matches: &ArgMatches, command: &mut clap::Command| {
-            Self::from_arg_matches(matches).map_err(|error| error.format(command))
-        };
-        let args = read(&typed, &mut command)?;
-        let Some(path) = args.config_file() else {
-            return Ok(args);
-        };
-        let format = args.format();
-        let file =
-            file::ConfigFile::read(path).map_err(|error| ReadError::File { error, format })?;
-        let mut command = file.in_place_of_defaults(Self::command());
-        let filled = command.try_get_matches_from_mut(&words)?;
-        let args = read(&filled, &mut command)?;
-        Ok(Self { sources: Sources::new(file, &typed, &filled), ..args })
-    }
-
-    /// Returns the configuration file that counts: only a node has one, and what looks at one.
-    fn config_file(&self) -> Option<&Path> {
-        match &self.command {
-            None => self.file.config.as_deref(),
-            Some(Command::Doctor { file, .. }) => file.config.as_deref(),
-            Some(Command::Config { command: ConfigCommand::Check { checked, .. } }) => {
-                Some(checked)
-            }
-            Some(_) => None,
-        }
+        Self::from_arg_matches(matches).map_err(|error| error.format(&mut command))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The configuration file of a node: its flags, written down under their own names.
 //!
-//! There is no list of keys: a key is what clap knows as a flag of a running node. Each value is read
-//! as if it had been typed behind its flag, and then takes the place of the flag's default, so that
-//! flags and the environment beat it by clap's own rules.
+//! There is no list of keys: a key is what clap knows as a flag of a running node. What stands in the
+//! file is put behind the words that were typed, as if it had been typed, too: all but what a flag or
+//! the environment says already. So each rule of a flag holds for its key, also which others it needs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,8 +12,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{
-    Arg, ArgAction, Args as _, Command, CommandFactory as _, FromArgMatches as _, ValueHint,
+    Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _,
+    ValueHint,
 };
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
@@ -91,6 +94,14 @@ pub(in crate::cli) enum FileError {
         /// Where.
         place: Place,
     },
+    /// What several lines say does not go together.
+    #[error("{reason} ({})", .path.display())]
+    Together {
+        /// What is said of flags like that.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// The flag does not take that value.
     #[error("{reason} ({place})")]
     Value {
@@ -99,6 +110,55 @@ pub(in crate::cli) enum FileError {
         /// Where.
         place: Place,
     },
+}
+
+/// What was said before any file was read.
+#[derive(Debug)]
+pub(in crate::cli) struct Found {
+    path: PathBuf,
+    matches: ArgMatches,
+}
+
+impl Found {
+    /// Looks for a configuration file in a command line, the program's name first, and in the
+    /// environment: only a node has one, and what looks at one.
+    pub(super) fn in_words(words: &[OsString]) -> Option<Self> {
+        // What a flag needs may be in the file, and mistakes are told by who reads all of it.
+        let matches = Args::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+        let path = match matches.subcommand() {
+            None => matches.get_one("config"),
+            Some(("doctor", doctor)) => doctor.get_one("config"),
+            Some(("config", config)) => config.subcommand_matches("check")?.get_one("checked"),
+            Some(_) => None,
+        };
+        Some(Self { path: PathBuf::clone(path?), matches })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn wants_json(&self) -> bool {
+        innermost(&self.matches).get_one("json").is_some_and(|json| *json)
+    }
+
+    /// Returns who says something of the flag with this id.
+    pub(super) fn source(&self, id: &str) -> Option<ValueSource> {
+        let source = innermost(&self.matches).value_source(id);
+        source.filter(|source| *source != ValueSource::DefaultValue)
+    }
+
+    pub(super) fn says(&self, id: &str) -> bool {
+        self.source(id).is_some()
+    }
+}
+
+/// Returns the matches of the command that is performed.
+pub(super) fn innermost(mut matches: &ArgMatches) -> &ArgMatches {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    matches
 }
 
 /// A file that was read. Each of its values is one that its flag takes.
@@ -169,8 +229,8 @@ impl ConfigFile {
                 None => value.into(),
             });
             let entry = Entry { long: name.to_owned(), line, values: values.collect() };
-            entry.read_alone().map_err(|error| FileError::Value {
-                reason: first_line(&error),
+            entry.check().map_err(|error| FileError::Value {
+                reason: in_one_line(&error),
                 place: place(path, line),
             })?;
             entries.insert(flag.get_id().to_string(), entry);
@@ -188,19 +248,45 @@ impl ConfigFile {
         self.entries.get(id).map(|entry| entry.line)
     }
 
-    /// Returns the program's command line with what the file says in the place of the defaults of a
-    /// node's flags.
-    pub(super) fn in_place_of_defaults(&self, command: Command) -> Command {
-        let with = |command: Command| command.mut_args(|arg| self.in_place_of_default(arg));
-        let check = |config: Command| config.mut_subcommand("check", with);
-        with(command).mut_subcommand("doctor", with).mut_subcommand("config", check)
+    /// Returns the words that were typed, and behind them those of the flags that count.
+    pub(super) fn behind(
+        &self,
+        typed: &[OsString],
+        counts: &dyn Fn(&str) -> bool,
+    ) -> Vec<OsString> {
+        let entries = self.entries.iter().filter(|(id, _)| counts(id)).map(|(_, entry)| entry);
+        // What is behind two dashes is no flag.
+        let flags_end = typed.iter().position(|word| word == "--").unwrap_or(typed.len());
+        let (flags, rest) = typed.split_at(flags_end);
+        let added = entries.flat_map(Entry::words);
+        flags.iter().cloned().chain(added).chain(rest.iter().cloned()).collect()
     }
 
-    fn in_place_of_default(&self, arg: Arg) -> Arg {
-        match self.entries.get(arg.get_id().as_str()) {
-            Some(entry) => arg.default_values(&entry.values),
-            None => arg,
+    /// Says of a mistake in all words together which line of the file it stems from, if it is the
+    /// file's: the first one without which it is another or none.
+    pub(super) fn blamed(
+        &self,
+        typed: &[OsString],
+        counts: &dyn Fn(&str) -> bool,
+        error: &clap::Error,
+    ) -> Option<FileError> {
+        let is_same = |counts: &dyn Fn(&str) -> bool| {
+            let parsed = Args::command().try_get_matches_from(self.behind(typed, counts));
+            parsed.is_err_and(|other| other.kind() == error.kind())
+        };
+        if !error.use_stderr() || is_same(&|_| false) {
+            return None;
         }
+        let reason = in_one_line(error);
+        let mut entries: Vec<_> = self.entries.iter().filter(|(id, _)| counts(id)).collect();
+        entries.sort_by_key(|(_, entry)| entry.line);
+        let to_blame = entries
+            .into_iter()
+            .find(|(without, _)| !is_same(&|id| counts(id) && id != without.as_str()));
+        Some(match to_blame {
+            Some((_, entry)) => FileError::Value { reason, place: place(&self.path, entry.line) },
+            None => FileError::Together { reason, path: self.path.clone() },
+        })
     }
 
     /// Returns, in the order of the file, what each of these flags alone makes of a command line.
@@ -211,30 +297,53 @@ impl ConfigFile {
         let mut entries: Vec<_> =
             self.entries.iter().filter(|(id, _)| counts(id)).map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| entry.line);
-        entries
-            .into_iter()
-            .filter_map(|entry| Some((place(&self.path, entry.line), entry.read_alone().ok()?)))
+        entries.into_iter().filter_map(|entry| {
+            // Those that it needs are missing, which is no matter here.
+            let matches = entry.read_alone(alone().ignore_errors(true)).ok()?;
+            Some((place(&self.path, entry.line), Args::from_arg_matches(&matches).ok()?))
+        })
     }
 }
 
+/// Returns the program's command line, without what the environment says.
+fn alone() -> Command {
+    Args::command().mut_args(|arg| arg.env(Resettable::Reset))
+}
+
 impl Entry {
-    /// Reads the flag as if it had been typed, and nothing else.
-    fn read_alone(&self) -> Result<Args, clap::Error> {
-        let typed = self.values.iter().map(|value| {
+    /// Returns what would be typed.
+    fn words(&self) -> impl Iterator<Item = OsString> {
+        // One that takes no value stands there, or it does not.
+        let is_switch = self.is_switch();
+        let values = self.values.iter().filter(move |value| !is_switch || *value == "true");
+        values.map(move |value| {
             let mut word = OsString::from(format!("--{}", self.long));
-            // One that takes no value stands there, or it does not.
-            if self.is_switch() {
-                return if value == "true" { word } else { OsString::new() };
+            if !is_switch {
+                word.push("=");
+                word.push(value);
             }
-            word.push("=");
-            word.push(value);
             word
-        });
-        let words: Vec<_> = typed.filter(|word| !word.is_empty()).collect();
-        let command = Args::command().mut_args(|arg| arg.env(Resettable::Reset));
+        })
+    }
+
+    /// Reads the flag as if it had been typed, and nothing else.
+    fn read_alone(&self, command: Command) -> Result<ArgMatches, clap::Error> {
         let program = OsString::from(command.get_name());
-        let matches = command.try_get_matches_from(std::iter::once(program).chain(words))?;
-        Args::from_arg_matches(&matches)
+        command.try_get_matches_from(std::iter::once(program).chain(self.words()))
+    }
+
+    /// Finds out whether the flag takes the value.
+    fn check(&self) -> Result<(), clap::Error> {
+        match self.read_alone(alone()) {
+            // It may go with what others say.
+            Err(error)
+                if [ErrorKind::MissingRequiredArgument, ErrorKind::ArgumentConflict]
+                    .contains(&error.kind()) =>
+            {
+                Ok(())
+            }
+            read => read.map(drop),
+        }
     }
 
     fn is_switch(&self) -> bool {
@@ -301,9 +410,10 @@ fn nearest(key: &str, flags: &[Arg]) -> String {
 }
 
 /// Returns what clap says of a mistake, without how the program is to be used.
-fn first_line(error: &clap::Error) -> String {
+fn in_one_line(error: &clap::Error) -> String {
     let words = error.to_string();
-    words.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    let said = words.lines().map(str::trim).take_while(|line| !line.is_empty());
+    said.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn line_of(text: &[u8], at: usize) -> usize {
@@ -400,9 +510,9 @@ mod tests {
         let text = "name = 'n'\njoin = ['a:1', 'b:2']\nkeepers = 2\njson = true\n\
                     data-dir = 'data'\nsecret-file = '/run/secret'";
         let file = parse(text).unwrap();
-        let command = file.in_place_of_defaults(Args::command());
-        let matches = command.try_get_matches_from(["host", "--name", "other"]).unwrap();
-        let args = Args::from_arg_matches(&matches).unwrap();
+        let typed = ["host", "--name", "other"].map(OsString::from);
+        let words = file.behind(&typed, &|id| id != "name");
+        let args = Args::read(words).unwrap();
         assert_eq!(args.node.name.as_deref(), Some("other"), "flags beat the file");
         assert_eq!(args.node.join, ["a:1", "b:2"]);
         assert_eq!(args.node.keepers.as_deref(), Some("2"));

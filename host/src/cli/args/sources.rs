@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::file::{ConfigFile, flags};
+use super::file::{ConfigFile, Found, flags, innermost};
 use super::{Args, FilePlace};
 
 /// Where one value comes from; each is beaten by those above it.
@@ -45,14 +45,13 @@ pub(in crate::cli) struct Sources {
 }
 
 impl Sources {
-    /// `typed` is what a command that looks at a node was told, `filled` has also what the file says,
-    /// where neither a flag nor the environment says anything.
-    pub(super) fn new(file: ConfigFile, typed: &ArgMatches, filled: &ArgMatches) -> Self {
-        let (typed, filled) = (innermost(typed), innermost(filled));
+    /// `all` has also what the file says, where neither a flag nor the environment says anything.
+    pub(super) fn new(file: ConfigFile, found: &Found, all: &ArgMatches) -> Self {
+        let all = innermost(all);
         let (mut said, mut origins) = (Vec::new(), Vec::new());
         for flag in flags() {
             let id = flag.get_id().as_str();
-            let source = match typed.value_source(id) {
+            let source = match found.source(id) {
                 Some(ValueSource::CommandLine) => Source::Flag,
                 Some(ValueSource::EnvVariable) => Source::Environment,
                 _ => file.line(id).map_or(Source::Default, |line| Source::File { line }),
@@ -60,7 +59,7 @@ impl Sources {
             if matches!(source, Source::Flag | Source::Environment) {
                 said.push(id.to_owned());
             }
-            let values = filled.get_raw(id).into_iter().flatten();
+            let values = all.get_raw(id).into_iter().flatten();
             let values = values.map(|value| value.to_string_lossy().into_owned()).collect();
             let is_list = matches!(flag.get_action(), clap::ArgAction::Append);
             let key = flag.get_long().unwrap_or(id).to_owned();
@@ -88,12 +87,4 @@ impl Sources {
         let mut lines = self.file.as_ref()?.each_alone(counts);
         lines.find_map(|(place, args)| is_to_blame(args).then_some(place))
     }
-}
-
-/// Returns the matches of the command that is performed.
-fn innermost(mut matches: &ArgMatches) -> &ArgMatches {
-    while let Some((_, inner)) = matches.subcommand() {
-        matches = inner;
-    }
-    matches
 }
