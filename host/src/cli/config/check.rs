@@ -150,6 +150,7 @@ mod tests {
             ("name = 'n'\nlog = '=,='", "`=,=` is not a log filter"),
             ("name = 'n'\nidle-after = 'soon'", "`soon` is no time for --idle-after"),
             ("name = 'n'\nmemory = '1KiB'", "`1KiB` is no size for --memory"),
+            ("name = 'n'\nhttp = 'here'", "`here` is not an address to speak HTTP on"),
             ("name = 'n'\nkeepers = 9", "a player has 1 to 8 keepers, not 9"),
         ] {
             let bench = Bench::new(text);
@@ -160,6 +161,35 @@ mod tests {
                 assert!(said.starts_with(sentence) && said.ends_with(&place), "{text}: {said}");
             }
         }
+    }
+
+    #[test]
+    fn flags_that_need_others_find_them_in_the_file_and_the_other_way_round() {
+        let text = "name = 'n'\nhttp = '127.0.0.1:8080'\nhttp-cert = 'c.pem'\nhttp-key = 'k.pem'";
+        let Task::Node(node) = Bench::new(text).run(&["host", "--config", "FILE"]).unwrap() else {
+            panic!("not a node")
+        };
+        assert!(node.config.http.unwrap().tls.is_some());
+        let bench = Bench::new("name = 'n'\nhttp = '127.0.0.1:8080'");
+        assert!(bench.run(&["host", "--config", "FILE", "--http-rate", "5"]).is_ok());
+        let bench = Bench::new("name = 'n'\nhttp-rate = 5");
+        assert!(bench.run(&["host", "--http", "127.0.0.1:1", "--config", "FILE"]).is_ok());
+        assert_eq!(origin(&bench.checked(&["--http", "127.0.0.1:1"]), "http-rate").0, ["5"]);
+    }
+
+    #[test]
+    fn a_line_that_lacks_another_is_told() {
+        let said = |text: &str| Bench::new(text).run(&["host", "--config", "FILE"]).unwrap_err();
+        let lacking = said("name = 'n'\nhttp = '127.0.0.1:1'\nhttp-cert = 'c.pem'");
+        assert!(lacking.contains("not provided: --http-key <FILE> ("), "{lacking}");
+        assert!(lacking.ends_with(", line 3)"), "{lacking}");
+        // Neither of the two alone is what is wrong.
+        let lacking = said("name = 'n'\nhttp-cert = 'c.pem'\nhttp-key = 'k.pem'");
+        assert!(lacking.contains("not provided: --http <IP:PORT> ("), "{lacking}");
+        assert!(lacking.ends_with("/host.toml)"), "{lacking}");
+        let wrong = said("name = 'n'\nhttp = '127.0.0.1:1'\nhttp-rate = 0");
+        assert!(wrong.starts_with("invalid value '0' for '--http-rate <N>'"), "{wrong}");
+        assert!(wrong.ends_with(", line 3)"), "{wrong}");
     }
 
     #[test]

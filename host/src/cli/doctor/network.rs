@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Finding;
+use super::{Finding, quoted};
 use crate::cli::config::NodePlan;
 use crate::cli::render::sentence;
+use crate::http::{HttpConfig, HttpError, Server};
 use crate::net::{
     self, BindError, DialError, Endpoint, Identity, Raced, Secret, SocketBuffers, could_listen,
 };
@@ -20,6 +21,10 @@ pub(super) async fn look(plan: &NodePlan, secret: Option<&Secret>) -> Vec<Findin
         )),
     }
     findings.push(port(plan.listen, could_listen(plan.listen)));
+    if let Some(config) = &plan.http {
+        // Nobody is served: it is closed at once.
+        findings.push(http(config, Server::bind(config).await.map(drop)));
+    }
     let caller = secret.and_then(|secret| Endpoint::client(Identity::client(secret).ok()?).ok());
     for join in &plan.joins {
         findings.push(match &caller {
@@ -82,6 +87,38 @@ fn port(listen: SocketAddr, tried: Result<(), BindError>) -> Finding {
             "choose another --listen; ports below 1024 are for privileged processes",
         ),
     }
+}
+
+fn http(config: &HttpConfig, tried: Result<(), HttpError>) -> Finding {
+    let port = config.listen.port();
+    let (text, advice) = match tried {
+        Ok(()) if config.needs_token() && config.tls.is_none() => {
+            let text = format!(
+                "{} is free, but tokens would cross the network in plain text",
+                config.listen
+            );
+            let advice = "start with --http-cert and --http-key, or put what speaks TLS in front";
+            return Finding::warning("http", text, advice);
+        }
+        Ok(()) => return Finding::ok("http", format!("{} is free for HTTP", config.listen)),
+        Err(error @ HttpError::Listen { .. }) => (
+            sentence(&error),
+            format!(
+                "stop what has it (ss -ltnp 'sport = :{port}' says who), or choose another --http"
+            ),
+        ),
+        Err(HttpError::File { path, source }) => {
+            let path = quoted(&path);
+            let advice = format!("let the node's user read it: ls -l {path} says whose it is");
+            (format!("cannot read {path}: {source}"), advice)
+        }
+        Err(error @ (HttpError::Pem { .. } | HttpError::Tls(_))) => (
+            sentence(&error),
+            "name a certificate with --http-cert, and its own key with --http-key, both in PEM"
+                .into(),
+        ),
+    };
+    Finding::problem("http", text, advice)
 }
 
 async fn joined(join: &str, caller: &Endpoint) -> Finding {

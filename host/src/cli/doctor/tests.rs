@@ -85,6 +85,27 @@ async fn nodes_to_join_that_are_not_there_are_told_from_names_that_nobody_has() 
     assert_eq!(about(&findings, "join").level, Level::Note, "nobody can be asked");
 }
 
+#[tokio::test]
+async fn an_address_for_http_and_its_certificate_are_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let find = async |words: &str| {
+        let plan = settings(folder.path(), &format!("--name n {words}")).plan;
+        about(&network::look(&plan, None).await, "http").clone()
+    };
+    assert_eq!(find(&format!("--http {taken}")).await.level, Level::Ok);
+    let listener = TcpListener::bind(taken).unwrap();
+    let used = find(&format!("--http {taken}")).await;
+    is_problem(&used, "cannot listen for HTTP", &format!("ss -ltnp 'sport = :{}'", taken.port()));
+    drop(listener);
+    assert_eq!(find("--http 0.0.0.0:0").await.level, Level::Warning, "tokens in plain text");
+    let file = folder.path().join("cert.pem");
+    let tls = format!("--http 127.0.0.1:0 --http-cert {0} --http-key {0}", file.display());
+    is_problem(&find(&tls).await, "cannot read", "let the node's user read it");
+    fs::write(&file, "nonsense").unwrap();
+    is_problem(&find(&tls).await, "in PEM", "--http-cert");
+}
+
 #[test]
 fn a_secret_that_others_can_read_is_found_with_its_chmod() {
     let folder = tempfile::tempdir().unwrap();
