@@ -24,6 +24,7 @@
 
 mod copies;
 mod dialogue;
+mod ending;
 mod handover;
 mod mending;
 mod migrating;
@@ -47,7 +48,7 @@ use crate::player::rollout::Rollout;
 use crate::player::shunned::Shunned;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
-    NodeRecord, NodeStatus, Operation, PlayerId, PlayerRecord, PlayerState, Refusal, Writer,
+    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer,
     name_of,
 };
 
@@ -497,89 +498,11 @@ impl Machine {
         }
     }
 
-    /// Nothing new is executed; the server ends once the callers it has executed for are answered.
-    fn wind_down(&mut self, view: View<'_>, out: &mut Vec<Action>) {
-        let node = view.name(self.me.node);
-        for waiting in self.queue.drain(..) {
-            let stopping = CallError::Stopping { node: node.clone() };
-            out.push(waiting.refused(stopping, self.may_be_recovered));
-        }
-        let idle = self.unanswered.is_empty() && self.crashed.is_none();
-        if idle && !matches!(self.phase, Phase::Closed) {
-            self.phase = Phase::Closed;
-            out.push(Action::Close);
-        }
-    }
-
     fn pause(&mut self, then: Retry, trouble: &str, now: Instant) {
         trouble.clone_into(&mut self.trouble);
         self.retries = (self.retries + 1).min(RETRY_DOUBLINGS_MAX);
         let until = now + STEP_RETRY * 2_u32.pow(self.retries - 1);
         self.phase = Phase::Pausing { until, then };
-    }
-
-    /// Answers callers whose time is over before their call was executed.
-    fn expire(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let (reason, may_be_recovered) = (&self.trouble, self.may_be_recovered);
-        self.queue.retain(|waiting| {
-            let late = waiting.deadline <= now;
-            if late {
-                let late = CallError::Late { reason: reason.clone() };
-                out.push(waiting.refused(late, may_be_recovered));
-            }
-            !late
-        });
-    }
-
-    fn close_if_pointless(&mut self, out: &mut Vec<Action>) {
-        let waits = !self.queue.is_empty() || self.deciding.is_some();
-        let idle = !waits && self.unanswered.is_empty();
-        // Nobody waits and nothing is owned: there is no reason to go on trying.
-        let exists = self.record.as_ref().filter(|record| !record.is_forgotten());
-        let owned = exists.is_some_and(|record| record.owner == self.me);
-        if idle && !owned && matches!(self.phase, Phase::Pausing { .. }) {
-            self.phase = Phase::Closed;
-            out.push(Action::Close);
-        }
-    }
-
-    /// A newer owner exists: whatever it has of our calls is for it to say.
-    fn close_moved(&mut self, out: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Closed) {
-            return;
-        }
-        out.push(Action::Tell(Story::Moved));
-        let moved = CallError::Moved { player: self.player.clone() };
-        self.fail_all(&moved, out);
-    }
-
-    /// Ends the server. Calls that were never executed get `error`; those that were are unknown.
-    fn fail_all(&mut self, error: &CallError, out: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Closed) {
-            return;
-        }
-        self.phase = Phase::Closed;
-        self.life = Life::None;
-        let crashed = self.crashed.take().map(|(waiting, _)| waiting);
-        if let Some(Waiting { ticket, call, .. }) = self.deciding.take() {
-            let reason = match call.operation {
-                Operation::Release => "the directory did not say whether the player was released",
-                _ => "the directory did not say whether the player was forgotten",
-            };
-            let result = Err(CallError::Unknown { reason: reason.to_owned(), key: call.key });
-            out.push(Action::Answer { ticket, result });
-        }
-        let held = crashed.into_iter().chain(self.executing.take());
-        for waiting in held.chain(self.queue.drain(..)) {
-            out.push(waiting.refused(error.clone(), self.may_be_recovered));
-        }
-        for executed in self.unanswered.drain(..) {
-            let key = executed.call.key;
-            let reason = format!("the call was executed, but not acknowledged ({error})");
-            let result = Err(CallError::Unknown { reason, key });
-            out.push(Action::Answer { ticket: executed.ticket, result });
-        }
-        out.push(Action::Close);
     }
 }
 
