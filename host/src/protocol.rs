@@ -12,6 +12,7 @@ pub(crate) mod hostile;
 mod ids;
 mod message;
 mod news;
+mod operating;
 mod record;
 mod settings;
 mod state;
@@ -39,6 +40,7 @@ pub use message::{
     Relay, Relayed, Release, Reply, Request, Seed, Unrelayed, Version, may_be_number_of,
 };
 pub use news::{News, NewsItem};
+pub use operating::Handover;
 pub use record::{
     ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,
     PlayerListing, PlayerRecord, Quarantine, Traffic, name_of, others_alive,

@@ -241,6 +241,25 @@ pub struct Quarantined {
     pub reason: String,
 }
 
+/// A player that somebody wanted on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct HandedOver {
+    /// Whether it was on another one before.
+    pub moved: bool,
+    /// The node that owned it.
+    pub from: String,
+    /// The node that owns it.
+    pub to: String,
+    /// Its position.
+    pub seq: u64,
+    /// Its ownership number.
+    pub generation: u64,
+    /// The other nodes that keep its copies.
+    pub keepers: Vec<String>,
+    /// The key of the move.
+    pub key: String,
+}
+
 /// A listing of players in quarantine.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct InQuarantine {

@@ -110,9 +110,12 @@ impl Client {
             match result {
                 Ok(Answer::Returned { value: Value::Points(total), .. }) => return Ok(total),
                 Ok(Answer::Forgotten { .. }) => bail!("{player} was forgotten, not rewarded"),
-                Ok(Answer::Returned { .. } | Answer::Released { .. } | Answer::Bundled(_)) => {
-                    bail!("{player} was asked for something else")
-                }
+                Ok(
+                    Answer::Returned { .. }
+                    | Answer::Released { .. }
+                    | Answer::Bundled(_)
+                    | Answer::HandedOver(_),
+                ) => bail!("{player} was asked for something else"),
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
                 Err(NoAnswer::Said(
                     error @ (CallError::KeyReused { .. } | CallError::KeyExpired { .. }),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::answers::{
-    Deployed, Deployment, Deployments, InQuarantine, Listed, NodeSeen, Nodes, Players, Quarantined,
-    Returned, Settings, Silent,
+    Deployed, Deployment, Deployments, HandedOver, InQuarantine, Listed, NodeSeen, Nodes, Players,
+    Quarantined, Returned, Settings, Silent,
 };
 use crate::cluster::path;
 use crate::command::{Ran, Running, spawn_host, spawn_host_writing};
@@ -261,6 +261,22 @@ impl Via {
     #[track_caller]
     pub fn roll_back(&self) -> Ran {
         self.start(&["code", "rollback"]).finish()
+    }
+
+    /// Has another node own a player, and returns how the command ended.
+    #[track_caller]
+    pub fn move_to(&self, player: &str, to: &str) -> Ran {
+        self.start(&["move", player, "--to", to]).finish()
+    }
+
+    /// Has another node own a player.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn moved(&self, player: &str, to: &str) -> HandedOver {
+        expect(self.move_to(player, to).done())
     }
 
     /// Has the asked node hand over what it has and stop, and returns how the command ended.

@@ -5,6 +5,7 @@ mod bench;
 mod deploy;
 mod failures;
 mod file;
+mod operating;
 mod secret;
 mod sources;
 mod token;
@@ -26,6 +27,7 @@ pub(super) use self::bench::{BenchArgs, Payload, Through};
 pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
+pub(super) use self::operating::MoveArgs;
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
@@ -318,6 +320,10 @@ pub(super) enum Command {
     /// those of all forgotten players. Nobody else's are touched, but they share the nodes with the
     /// load.
     Bench(BenchArgs),
+    /// Have another node run a player
+    ///
+    /// The player is handed over after its last acknowledgement; calls wait for that, and none fails.
+    Move(MoveArgs),
 }
 
 /// Commands about a node's configuration file.

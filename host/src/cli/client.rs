@@ -261,7 +261,8 @@ impl<A: Ask> Client<A> {
             Answer::Returned { .. }
             | Answer::Trapped(_)
             | Answer::Forgotten { .. }
-            | Answer::Released { .. } => {
+            | Answer::Released { .. }
+            | Answer::HandedOver(_) => {
                 let message = "the node answered another question; is it of another version?";
                 let (message, outcome) = (message.to_owned(), Outcome::NotApplied);
                 Err(Failed { code: "alien", message, outcome })

@@ -19,12 +19,12 @@ pub(super) enum Scope {
 impl Scope {
     /// Returns the words that begin a line.
     pub(super) fn commands(self) -> &'static [&'static str] {
-        const ALL: [&str; 15] = [
+        const ALL: [&str; 16] = [
             "reward", "points", CALL, "describe", "players", "nodes", "set", "deploy", "code",
-            "help", "quit", "kill", "start", "stop", "continue",
+            "move", "help", "quit", "kill", "start", "stop", "continue",
         ];
         match self {
-            Self::Node => &ALL[..11],
+            Self::Node => &ALL[..12],
             Self::Dev => &ALL,
         }
     }
@@ -57,6 +57,7 @@ set [keepers K] [ack memory|disk]
 deploy <file> [--check] [--canary 5%] [--players 'vip-*'] [--pin] [--reset]
                           have the players run other code, while they play
 code [list | rollback]    list what was deployed, or take the newest back
+move <player> --to <node> have another node run a player
 help                      print this
 quit                      stop this node";
 
@@ -73,6 +74,7 @@ set [keepers K] [ack memory|disk]
 deploy <file> [--check] [--canary 5%] [--players 'vip-*'] [--pin] [--reset]
                           have the players run other code, while they play
 code [list | rollback]    list what was deployed, or take the newest back
+move <player> --to <node> have another node run a player
 kill <node>               kill a node, as a dead machine would (SIGKILL)
 start <node>              start it again with the same command
 stop <node>               freeze a node (SIGSTOP)
@@ -205,6 +207,12 @@ impl Line {
                 [] | ["list"] => ask(Question::Deployments),
                 ["rollback"] => ask(Question::RollBack { number: None, waits: true }),
                 _ => Err(LineError::Form("code [list | rollback]")),
+            },
+            "move" => match arguments {
+                [player, to] | [player, "--to" | "to", to] => {
+                    ask(Question::move_to(player.parse()?, to.parse()?))
+                }
+                _ => Err(LineError::Form("move <player> --to <node>")),
             },
             "help" => Ok(Self::Help),
             "quit" => Ok(Self::Quit),
@@ -447,6 +455,19 @@ mod tests {
         let wrong = dev("deploy a.wasm --pin --reset").unwrap_err().to_string();
         assert!(wrong.contains("cannot be used with") && !wrong.contains('\n'), "{wrong}");
         assert!(dev("deploy").is_err() && dev("code what").is_err());
+    }
+
+    #[test]
+    fn a_player_is_moved_to_a_node() {
+        let moved = Question::move_to("p".parse().unwrap(), "app_node2".parse().unwrap());
+        for line in ["move p --to app_node2", "move p to app_node2", "move p app_node2"] {
+            assert_eq!(asked(line), moved);
+        }
+        let via = Some("app_node3".parse().unwrap());
+        let line = Line::Ask { question: moved, via };
+        assert_eq!(dev("move p --to app_node2 via app_node3"), Ok(line));
+        assert_eq!(dev("move p"), Err(LineError::Form("move <player> --to <node>")));
+        assert!(dev("move p --to a/b").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod deploy;
 mod error;
+mod operating;
 
 use std::ffi::OsString;
 use std::fs;
@@ -216,6 +217,7 @@ impl Config {
             Some(Command::Completions { shell }) => Task::Completions(shell),
             Some(Command::Man { folder }) => Task::Man(folder),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
+            Some(Command::Move(args)) => Task::Ask(operating::move_player(args, &place)?),
         };
         Ok(Self { format, log, task })
     }

@@ -101,6 +101,11 @@ impl Question {
         }
     }
 
+    /// Returns the call that has another node own a player.
+    pub(super) fn move_to(player: PlayerId, to: NodeName) -> Self {
+        Self::Call { player, operation: Operation::Move(to) }
+    }
+
     /// Returns the question for a failure of a player.
     pub(super) fn bundle(player: PlayerId, exhibit: Exhibit) -> Self {
         Self::Bundle { player, exhibit }

@@ -8,6 +8,7 @@ mod doctor;
 mod failures;
 mod functions;
 mod json;
+mod operating;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -85,7 +86,8 @@ pub(super) fn call(
             Answer::Returned { .. }
             | Answer::Forgotten { .. }
             | Answer::Released { .. }
-            | Answer::Bundled(_),
+            | Answer::Bundled(_)
+            | Answer::HandedOver(_),
         ) => Exit::Done,
         Ok(Answer::Trapped(_)) => Exit::NotApplied,
         Err(failed) => Exit::of(failed.outcome),
@@ -102,6 +104,12 @@ pub(super) fn call(
              restore it at seq {}",
             failed.times, failed.seq
         ),
+        (Format::Json, Ok(Answer::HandedOver(handover))) => {
+            operating::handed_over_json(handover, key)
+        }
+        (Format::Text, Ok(Answer::HandedOver(handover))) => {
+            operating::handed_over(player, handover)
+        }
         // Asked for as a file, it is never rendered as the answer of a call.
         (_, Ok(Answer::Bundled(bundle))) => return bundled(format, bundle, bundle.encode().len()),
         (Format::Json, Err(failed)) => json::failed(failed, Some(key)),
@@ -115,6 +123,7 @@ pub(super) fn call(
             | Operation::Forget
             | Operation::Release
             | Operation::Call(_)
+            | Operation::Move(_)
             | Operation::Bundle(_) => harmless(&value.to_string()),
         },
         (Format::Text, Ok(Answer::Forgotten { seq: Some(seq), .. })) => {

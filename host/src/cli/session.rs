@@ -7,7 +7,7 @@ use super::client::{Ask, Client, Reach};
 use super::config::to_deploy;
 use super::question::Question;
 use super::render::{self, Format, Rendered};
-use crate::protocol::{CallKey, DeployRequest, Description, Subject};
+use crate::protocol::{Answer, CallKey, DeployRequest, Description, Subject};
 
 /// An answer, and the names in it that a prompt can complete from now on.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +40,12 @@ pub(super) async fn ask<A: Ask>(
         Question::Call { player, operation } => {
             let (key, end) = client.call(reach, &player, &operation, key).await;
             let rendered = render::call(format, &player, &operation, key, &end);
-            Told { names: vec![player.to_string()], ..rendered.into() }
+            let mut names = vec![player.to_string()];
+            if let Ok(Answer::HandedOver(handover)) = &end {
+                let nodes = handover.keepers.iter().chain([&handover.from, &handover.to]);
+                names.extend(nodes.map(ToString::to_string));
+            }
+            Told { names, ..rendered.into() }
         }
         Question::Players { all } => match client.players(reach, all).await {
             Ok(list) => {

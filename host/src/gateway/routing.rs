@@ -129,14 +129,18 @@ impl Gateway {
         // for well that is in quarantine.
         let asks_directory = matches!(
             call.operation,
-            Operation::Forget | Operation::Release | Operation::Bundle(Exhibit::Quarantine)
+            Operation::Forget
+                | Operation::Release
+                | Operation::Bundle(Exhibit::Quarantine)
+                | Operation::Move(_)
         );
         if asks_directory && !self.catch_up().await {
             let reason = "the directory's leader does not answer".to_owned();
             return Err(CallError::Late { reason });
         }
         let impatient = (clock::now() + PATIENCE).min(deadline);
-        let mut may_be_applied = None;
+        let mut may_be_applied: Option<String> = None;
+        let moving = matches!(call.operation, Operation::Move(_));
         let mut pause = RETRY_PAUSE;
         let mut moves = 0;
         loop {
@@ -167,6 +171,11 @@ impl Gateway {
                 Retry::No | Retry::Yes => RETRY_PAUSE,
             };
             if !again {
+                // It was sent on: whether for its own sake, only the player's owner can say.
+                let sent_on = moves > 0 || matches!(failure.error, CallError::Moved { .. });
+                if moving && sent_on && !is_settled(&failure.error) {
+                    may_be_applied.get_or_insert_with(|| "the player was handed over".to_owned());
+                }
                 return Err(match (may_be_applied, failure.error) {
                     (Some(_), error @ CallError::Unknown { .. }) | (None, error) => error,
                     (Some(reason), error) => {
@@ -282,6 +291,8 @@ impl Gateway {
             | CallError::BadArguments { .. }
             | CallError::AnswerGone { .. }
             | CallError::NoPlayer { .. }
+            | CallError::NotMoved { .. }
+            | CallError::NotThere { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }
@@ -383,4 +394,17 @@ impl Gateway {
     pub(super) fn name_of(&self, id: NodeId) -> NodeName {
         name_of(id, &self.nodes.borrow())
     }
+}
+
+/// Whether a player's owner has looked at the key of a move before it said this.
+fn is_settled(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::NotMoved { .. }
+            | CallError::NotThere { .. }
+            | CallError::NoPlayer { .. }
+            | CallError::KeyReused { .. }
+            | CallError::KeyExpired { .. }
+            | CallError::AnswerGone { .. }
+    )
 }

@@ -173,7 +173,11 @@ impl Instance {
             }
             (Operation::Call(_), Some(prepared)) => self.call_any(prepared),
             (
-                Operation::Call(_) | Operation::Forget | Operation::Release | Operation::Bundle(_),
+                Operation::Call(_)
+                | Operation::Forget
+                | Operation::Release
+                | Operation::Bundle(_)
+                | Operation::Move(_),
                 _,
             ) => {
                 let message = "this is nothing that a guest can do".to_owned();

@@ -48,8 +48,7 @@ use crate::player::rollout::Rollout;
 use crate::player::shunned::Shunned;
 use crate::protocol::{
     Answer, Call, CallError, ChangeOutcome, Generation, KeeperCopy, KeeperReply, NodeId, NodeName,
-    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer,
-    name_of,
+    NodeRecord, NodeStatus, PlayerId, PlayerRecord, PlayerState, Refusal, Writer, name_of,
 };
 
 const NO_MAJORITY: &str = "the directory's voters have no majority that can be reached";
@@ -70,7 +69,8 @@ struct Waiting {
 struct Unanswered {
     ticket: Ticket,
     call: Call,
-    answer: Answer,
+    /// `None` for one that is answered where the player is handed over to.
+    answer: Option<Answer>,
     /// Leaves when every keeper has acknowledged this message.
     number: u64,
     sent: Instant,
@@ -166,6 +166,8 @@ pub struct Machine {
     may_be_recovered: bool,
     /// The caller for whom the directory decides: the player is being forgotten, or released.
     deciding: Option<Waiting>,
+    /// Where the player goes, if somebody wants that.
+    moving: Option<handover::Moving>,
     /// What the directory does not know yet of the latest restore.
     tally: Option<quarantine::Tally>,
     /// Before then no restore is tried again.
@@ -265,6 +267,7 @@ impl Machine {
             accepted: None,
             may_be_recovered: false,
             deciding: None,
+            moving: None,
             tally: None,
             restore_at: None,
             next_trial: None,
@@ -343,6 +346,10 @@ impl Machine {
                     out.push(self.not_quarantined(&waiting));
                     return self.end_unopened(out);
                 }
+                if self.is_of_nobody(&waiting.call) {
+                    out.push(self.no_player(&waiting));
+                    return self.end_unopened(out);
+                }
                 self.queue.push_back(waiting);
                 if matches!(self.phase, Phase::New) && !self.stopping {
                     self.open(view, out);
@@ -380,7 +387,8 @@ impl Machine {
         self.close_if_pointless(out);
         if self.is_leaving(view) {
             self.hand_over(view, out);
-        } else {
+        }
+        if !self.is_leaving(view) {
             self.pump(view, out);
         }
         // It was opened only to see to its copies, or nobody can take one.

@@ -143,7 +143,8 @@ fn words_of(trap: &TrappedCall) -> usize {
         | Operation::Recover(_)
         | Operation::Forget
         | Operation::Release
-        | Operation::Bundle(_) => 0,
+        | Operation::Bundle(_)
+        | Operation::Move(_) => 0,
     };
     asked + trap.message.len()
 }

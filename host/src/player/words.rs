@@ -91,6 +91,9 @@ impl Words<'_> {
                 tracing::warn!(target: TARGET, player, %generation, %seq, "released from quarantine")
             }
             Story::Forgotten => say!("forgotten: its next call begins a new one"),
+            Story::Moving { to, .. } => {
+                say!(peer = to.as_str(), "somebody wants it on another node")
+            }
             Story::HandedOver { to } => say!(peer = to.as_str(), "handed over"),
             Story::Moved => say!("another node owns it now"),
             Story::Unavailable { holders } => {

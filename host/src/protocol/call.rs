@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
 use super::{
-    Bundle, CallKey, FailedRestores, FunctionCall, NodeName, PlayerId, Quarantine, Seq, Value,
+    Bundle, CallKey, FailedRestores, FunctionCall, Handover, NodeName, PlayerId, Quarantine, Seq,
+    Value,
 };
 use crate::limits::{
     KEY_WINDOW_ANSWERS_BYTES_MAX, KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME, LAST_TRAPS_MAX,
@@ -46,6 +47,8 @@ pub enum Operation {
     Bundle(Exhibit),
     /// Calls any function that the code exports; answers what it returned.
     Call(FunctionCall),
+    /// Has the owner hand the player over to this node.
+    Move(NodeName),
 }
 
 /// A failure that somebody wants to look at.
@@ -107,6 +110,8 @@ pub enum Answer {
     },
     /// What is needed to look at a failure elsewhere.
     Bundled(Box<Bundle>),
+    /// The player is on the node that was asked for.
+    HandedOver(Box<Handover>),
 }
 
 /// How a guest trapped and what it was restored to.
@@ -296,12 +301,38 @@ pub enum CallError {
     },
     /// There is no such player.
     #[error(
-        "no_player: there is no {player}; `host describe` without a player says what code a new one \
-         would run"
+        "no_player: there is no {player}; its first call begins it, and `host describe` without a \
+         player says what code it would run"
     )]
     NoPlayer {
         /// The player.
         player: PlayerId,
+    },
+    /// The player cannot go to the node that was asked for.
+    #[error("not_moved: {reason}; {player} stays on {owner}")]
+    NotMoved {
+        /// The player.
+        player: PlayerId,
+        /// The node that owns it.
+        owner: NodeName,
+        /// Why.
+        reason: String,
+    },
+    /// A move with this key was begun before, and the player is elsewhere now. It is not begun again.
+    #[error(
+        "not_there: a move of {player} to {to} was begun with this key at seq {seq}, and {player} is \
+         on {owner} now; the same key never moves it again: if it should be on {to}, move it with \
+         another key"
+    )]
+    NotThere {
+        /// The player.
+        player: PlayerId,
+        /// Where it was to go.
+        to: NodeName,
+        /// The node that owns it.
+        owner: NodeName,
+        /// Its position when that began.
+        seq: Seq,
     },
 }
 
@@ -329,15 +360,18 @@ impl CallError {
             Self::BadArguments { .. } => "bad_arguments",
             Self::AnswerGone { .. } => "answer_gone",
             Self::NoPlayer { .. } => "no_player",
+            Self::NotMoved { .. } => "not_moved",
+            Self::NotThere { .. } => "not_there",
         }
     }
 
     /// Returns what is known about the call's effect.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unknown { .. } | Self::KeyExpired { .. } | Self::AnswerGone { .. } => {
-                Outcome::Unknown
-            }
+            Self::Unknown { .. }
+            | Self::KeyExpired { .. }
+            | Self::AnswerGone { .. }
+            | Self::NotThere { .. } => Outcome::Unknown,
             Self::SingleNode { .. }
             | Self::Unavailable { .. }
             | Self::NoCode { .. }
@@ -354,6 +388,7 @@ impl CallError {
             | Self::NoFunction { .. }
             | Self::BadArguments { .. }
             | Self::NoPlayer { .. }
+            | Self::NotMoved { .. }
             | Self::KeyAhead { .. } => Outcome::NotApplied,
         }
     }

@@ -201,7 +201,10 @@ fn told(answer: Answer) -> Ended {
         }
         Answer::Trapped(crash) => Ended::Trapped { message: crash.message },
         // Nobody asks for that here.
-        Answer::Forgotten { .. } | Answer::Released { .. } | Answer::Bundled(_) => {
+        Answer::Forgotten { .. }
+        | Answer::Released { .. }
+        | Answer::Bundled(_)
+        | Answer::HandedOver(_) => {
             Ended::Trapped { message: "it was asked for something else".to_owned() }
         }
     }

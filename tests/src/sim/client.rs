@@ -261,7 +261,8 @@ impl World {
                 Answer::Trapped(_)
                 | Answer::Forgotten { .. }
                 | Answer::Released { .. }
-                | Answer::Bundled(_),
+                | Answer::Bundled(_)
+                | Answer::HandedOver(_),
             ) => Ended::Trapped,
             Err(CallError::KeyExpired { horizon, .. }) if self.renews(id) => {
                 return self.renew(id, horizon);

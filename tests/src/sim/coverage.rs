@@ -139,6 +139,8 @@ coverage! {
     drains,
     /// Players handed over.
     handovers,
+    /// Of these, those that somebody wanted.
+    moves,
     /// Nodes that died as soon as they had handed a player over.
     deaths_after_handover,
     /// Players opened although nobody called them.

@@ -30,6 +30,8 @@ pub(super) struct Routed {
     there: Option<Writer>,
     pausing: bool,
     barrier: bool,
+    /// Whether it was sent on from one owner to another.
+    sent_on: bool,
 }
 
 enum Route {
@@ -57,7 +59,7 @@ impl World {
             self.coverage.ahead += 1;
             return self.answer_client(slot, op, client_attempt, Err(error));
         }
-        if matches!(call.operation, Operation::Forget | Operation::Release) {
+        if matches!(call.operation, Operation::Forget | Operation::Release | Operation::Move(_)) {
             // A player that this node has not heard of yet must not be taken for one that is not.
             if !self.can_commit(slot) {
                 let reason = "the directory's leader does not answer".to_owned();
@@ -79,6 +81,7 @@ impl World {
             there: None,
             pausing: false,
             barrier: false,
+            sent_on: false,
         };
         if let Some(process) = &mut self.machines[slot].process {
             process.routed.insert(id, routed);
@@ -204,6 +207,7 @@ impl World {
         // An expired key says nothing of this call's own attempts.
         let unknown = matches!(error, CallError::Unknown { .. });
         routed.may_be_applied |= unknown;
+        routed.sent_on |= matches!(error, CallError::Moved { .. });
         // A person who decides waits for nothing better; the next player of this name may be another.
         let decided = matches!(routed.call.operation, Operation::Recover(_));
         let forgets = routed.call.operation == Operation::Forget;
@@ -219,6 +223,17 @@ impl World {
             routed.barrier = matches!(error, CallError::Moved { .. });
             return self.wake_after(RETRY_PAUSE, slot, What::CallAgain { call: id, attempt });
         }
+        // Only the owner can say what became of a move that was sent on.
+        let settled = matches!(
+            error,
+            CallError::NotMoved { .. }
+                | CallError::NotThere { .. }
+                | CallError::NoPlayer { .. }
+                | CallError::KeyReused { .. }
+                | CallError::KeyExpired { .. }
+        );
+        let moves = matches!(routed.call.operation, Operation::Move(_));
+        routed.may_be_applied |= moves && routed.sent_on && !settled;
         let error = if routed.may_be_applied && !unknown {
             let reason = format!("an attempt before may have been applied; then {error}");
             CallError::Unknown { reason, key: routed.call.key }

@@ -121,7 +121,8 @@ pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> E
         | Operation::Recover(_)
         | Operation::Forget
         | Operation::Release
-        | Operation::Bundle(_) => {
+        | Operation::Bundle(_)
+        | Operation::Move(_) => {
             return Event::Returned { value: before.into(), delta: Delta::default() };
         }
         Operation::Reward(Term::Integer(points)) => *points,

@@ -6,6 +6,7 @@ mod given_up;
 mod keys_once;
 mod linearizable;
 mod liveness;
+mod moves;
 mod one_owner;
 mod order;
 mod quarantine;
@@ -51,8 +52,10 @@ pub(super) struct Watch {
     owners: BTreeMap<(PlayerId, Generation), Writer>,
     /// The newest generation that each keeper has acknowledged.
     newest: BTreeMap<(NodeId, PlayerId), Generation>,
-    /// The positions at which players came to other code.
+    /// The positions at which players came to other code, or keepers were told the key of a move.
     pub(super) steps: BTreeSet<(PlayerId, u64)>,
+    /// The keys of moves that were made.
+    moved: BTreeSet<(PlayerId, CallKey)>,
     /// The state from which the newest owner began to serve.
     restored: BTreeMap<PlayerId, (Generation, PlayerState)>,
 }
@@ -60,10 +63,11 @@ pub(super) struct Watch {
 /// Returns a state's history, as far as its window goes back.
 fn history(state: &PlayerState) -> Vec<Entry> {
     let calls = state.window.calls();
+    // What has no points is the key of a move, which changes nothing of the player.
     let mut entries: Vec<Entry> = calls
-        .map(|(seq, key, value)| {
-            let value = value.and_then(|value| value.points()).expect("only points are asked for");
-            Entry { seq: seq.0, key, value }
+        .filter_map(|(seq, key, value)| {
+            let value = value.and_then(|value| value.points())?;
+            Some(Entry { seq: seq.0, key, value })
         })
         .collect();
     entries.sort_by_key(|entry| entry.seq);

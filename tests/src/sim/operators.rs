@@ -40,7 +40,7 @@ impl World {
             self.plan.operators.ends -= 1;
             return Some(Operation::Forget);
         }
-        None
+        self.wish()
     }
 
     /// What an operator asks of a player in quarantine.

@@ -45,6 +45,8 @@ pub(super) struct Server {
     pub(super) flight: Flight,
     /// Whether the player rested when this was opened.
     woken: bool,
+    /// The key of the move that was begun.
+    moving: Option<CallKey>,
 }
 
 impl World {
@@ -144,6 +146,7 @@ impl World {
                 sent: BTreeMap::new(),
                 flight: Flight::default(),
                 woken,
+                moving: None,
             }
         }))
     }
@@ -178,6 +181,11 @@ impl World {
         let has_leader = self.log.leader.is_some();
         let view = View { now, nodes, keepers_wanted, shunned, rollout, has_leader };
         server.machine.handle(event, view, &mut out);
+        // What is told before it, is told of the position after it.
+        let begun = out.iter().any(|action| matches!(action, Action::Tell(Story::Moving { .. })));
+        if let Some(state) = server.machine.state().filter(|_| begun) {
+            self.watch.steps.insert((player.clone(), state.seq.0));
+        }
         todo.extend(out);
     }
 
@@ -427,6 +435,10 @@ impl World {
         let Some(server) = self.server(slot, player, id) else { return };
         let generation = server.machine.generation();
         let state = server.machine.state().cloned();
+        if let Story::Moving { key, .. } = story {
+            server.moving = Some(*key);
+        }
+        let moved = server.moving;
         let serves = matches!(story, Story::Serving { .. });
         let wakes = serves && std::mem::take(&mut server.woken);
         self.coverage.wakes += u64::from(wakes);
@@ -439,6 +451,9 @@ impl World {
             (Story::Fetched { .. }, _) => self.coverage.failovers += 1,
             (Story::HandedOver { .. }, _) => {
                 self.coverage.handovers += 1;
+                if let Some(key) = moved {
+                    self.watch_move(player, key);
+                }
                 self.die_after_handover(slot);
             }
             (Story::Seeding { .. }, _) if seq > Seq(0) => self.coverage.reseeds += 1,

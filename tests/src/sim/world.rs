@@ -17,6 +17,7 @@ use super::invariants::Watch;
 use super::net::Net;
 use super::node::Process;
 use super::rng::Rng;
+use super::wishes::Wishes;
 use super::{Bug, Settings, Violation};
 
 /// How long a player may take to answer after all faults stopped.
@@ -56,6 +57,8 @@ pub(super) struct World {
     pub(super) coverage: Coverage,
     /// What people deploy.
     pub(super) deploys: Deploys,
+    /// What people want besides.
+    pub(super) wishes: Wishes,
     /// Players whose states cannot be restored until then.
     pub(super) spoiled: BTreeMap<PlayerId, Time>,
     pub(super) healed: Option<Time>,
@@ -95,6 +98,7 @@ impl World {
             watch: Watch::default(),
             coverage: Coverage { runs: 1, ..Coverage::default() },
             deploys,
+            wishes: Wishes::draw(settings.seed),
             spoiled: BTreeMap::new(),
             healed: None,
             trace: Vec::new(),

@@ -25,6 +25,7 @@ mod load_balancer;
 mod membership;
 mod modes;
 mod neighbours;
+mod operating;
 mod quarantine;
 mod recover;
 mod refusals;

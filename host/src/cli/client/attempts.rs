@@ -328,7 +328,8 @@ impl Attempts {
                 Problem::Call(
                     error @ (CallError::Unknown { .. }
                     | CallError::KeyExpired { .. }
-                    | CallError::AnswerGone { .. }),
+                    | CallError::AnswerGone { .. }
+                    | CallError::NotThere { .. }),
                 ),
             )) => {
                 let outcome = error.outcome();
@@ -416,6 +417,8 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::BadArguments { .. }
         | CallError::AnswerGone { .. }
         | CallError::NoPlayer { .. }
+        | CallError::NotMoved { .. }
+        | CallError::NotThere { .. }
         | CallError::Available { .. }
         | CallError::KeyExpired { .. } => false,
     }

@@ -185,6 +185,7 @@ fn typed(operation: &Operation) -> String {
         Operation::Recover(Recovery { from, accept }) => {
             format!("recover --from {from} --accept-seq {accept}")
         }
+        Operation::Move(to) => format!("move --to {to}"),
         Operation::Forget => "forget".to_owned(),
         Operation::Release => "quarantine release".to_owned(),
         Operation::Bundle(Exhibit::LastTrap) => "bundle last-trap".to_owned(),

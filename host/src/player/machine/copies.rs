@@ -102,6 +102,10 @@ impl Machine {
     /// those beyond what the cluster wants, and those that are going to leave when enough others
     /// hold the state.
     pub(super) fn spare(&self, new: &[KeeperCopy], view: View<'_>) -> Vec<NodeId> {
+        // Its new owner decides which copies are too many, once it has its own.
+        if self.moving.is_some() {
+            return Vec::new();
+        }
         let wanted = view.keepers_wanted.max(1);
         let holders: Vec<NodeId> = self.remote().chain(new.iter().map(|copy| copy.node)).collect();
         let stays =
@@ -115,7 +119,8 @@ impl Machine {
         self.remote().filter(|keeper| !best.contains(keeper)).collect()
     }
 
-    fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
+    /// Sends full copies to these nodes, and has the directory name them then.
+    pub(super) fn seed(&mut self, targets: &[NodeId], view: View<'_>, out: &mut Vec<Action>) {
         let Some(state) = self.state.clone() else { return };
         let new: Vec<KeeperCopy> = targets.iter().map(|node| self.new_copy(*node)).collect();
         out.push(Action::Tell(Story::Seeding { to: self.remote_names(&new, view) }));

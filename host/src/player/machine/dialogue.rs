@@ -6,8 +6,8 @@ use super::migrating::StepFailure;
 use super::waking::Rested;
 use crate::net::AskError;
 use crate::protocol::{
-    Answer, Call, CallError, ChangeOutcome, CodeHash, KeeperCopy, KeeperReply, KeeperRequest,
-    NodeName, PlayerChange, PlayerRecord, PlayerState, Seq, Step, Value, Writer,
+    Answer, Call, CallError, CallKey, ChangeOutcome, CodeHash, KeeperCopy, KeeperReply,
+    KeeperRequest, NodeName, PlayerChange, PlayerRecord, PlayerState, Seq, Step, Value, Writer,
 };
 use crate::snapshot::{Delta, Snapshot};
 
@@ -253,7 +253,14 @@ pub enum Story {
     LeftInQuarantine,
     /// It may be tried again.
     Released,
-    /// Another node owns the player now, for this one is going to leave.
+    /// Somebody wants the player on another node; the key of that is on its way to the keepers.
+    Moving {
+        /// The node.
+        to: NodeName,
+        /// The key.
+        key: CallKey,
+    },
+    /// Another node owns the player now, for this one is going to leave, or somebody wants that.
     HandedOver {
         /// The new owner.
         to: NodeName,

@@ -14,6 +14,7 @@ impl Machine {
             let stopping = CallError::Stopping { node: node.clone() };
             out.push(waiting.refused(stopping, self.may_be_recovered));
         }
+        self.stop_moving(out);
         let idle = self.unanswered.is_empty() && self.crashed.is_none();
         if idle && !matches!(self.phase, Phase::Closed) {
             self.phase = Phase::Closed;
@@ -75,6 +76,9 @@ impl Machine {
         let held = crashed.into_iter().chain(self.executing.take());
         for waiting in held.chain(self.queue.drain(..)) {
             out.push(waiting.refused(error.clone(), self.may_be_recovered));
+        }
+        if let Some((ticket, _)) = self.take_mover() {
+            out.push(Action::Answer { ticket, result: Err(error.clone()) });
         }
         for executed in self.unanswered.drain(..) {
             let key = executed.call.key;

@@ -25,7 +25,8 @@ impl Machine {
             | Operation::Call(_)
             | Operation::Forget
             | Operation::Release
-            | Operation::Bundle(_) => None,
+            | Operation::Bundle(_)
+            | Operation::Move(_) => None,
         });
         let Recovery { from, accept } = recovery.filter(|_| self.accepted.is_none())?;
         let node = view.nodes.iter().find(|node| node.name == *from)?;
@@ -123,6 +124,7 @@ impl Waiting {
             | Operation::Forget
             | Operation::Release
             | Operation::Bundle(_)
+            | Operation::Move(_)
             | Operation::Recover(_) => error,
         };
         Action::Answer { ticket: self.ticket, result: Err(error) }

@@ -184,8 +184,16 @@ impl Machine {
     pub(super) fn refuse_in_quarantine(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         while let Some(waiting) = self.queue.pop_front() {
             match &waiting.call.operation {
-                Operation::Forget | Operation::Release if !self.unanswered.is_empty() => {
+                Operation::Forget | Operation::Release | Operation::Move(_)
+                    if !self.unanswered.is_empty() =>
+                {
                     return self.queue.push_front(waiting);
+                }
+                Operation::Move(_) => {
+                    self.begin_move(waiting, view, out);
+                    if self.moving.is_some() {
+                        return;
+                    }
                 }
                 Operation::Forget => return self.forget(waiting, out),
                 Operation::Release => {

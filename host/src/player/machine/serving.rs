@@ -37,7 +37,11 @@ impl Machine {
             out.push(Action::Restore);
         }
         let live = self.life == Life::Live;
-        while matches!(self.phase, Phase::Active) && live && self.executing.is_none() {
+        let may_execute = |machine: &Self| {
+            let free = machine.executing.is_none() && machine.moving.is_none();
+            matches!(machine.phase, Phase::Active) && live && free
+        };
+        while may_execute(self) {
             self.large_in_flight &= !self.unanswered.is_empty();
             if self.large_in_flight || self.unanswered.len() >= PIPELINE_CALLS_MAX {
                 return;
@@ -52,7 +56,11 @@ impl Machine {
                 Operation::Forget if self.unanswered.is_empty() => {
                     return self.forget(waiting, out);
                 }
-                Operation::Forget => return self.queue.push_front(waiting),
+                Operation::Move(_) if self.unanswered.is_empty() => {
+                    self.begin_move(waiting, view, out);
+                    continue;
+                }
+                Operation::Forget | Operation::Move(_) => return self.queue.push_front(waiting),
                 // One caller is told what was recovered; the next one has nothing to give up.
                 Operation::Recover(_) if self.accepted.take().is_none() => {
                     self.answer_available(waiting, view, out);
@@ -88,6 +96,13 @@ impl Machine {
             KeyLookup::New => return Some(waiting),
             // The record may still be on its way to the keepers: its answer waits like a read.
             KeyLookup::Applied { seq, value } => {
+                if let Operation::Move(to) = operation {
+                    match self.known_move(to, seq, &value, view) {
+                        Ok(answer) => self.confirm(waiting, |_| answer, view, out),
+                        Err(error) => out.push(waiting.refused(error, self.may_be_recovered)),
+                    }
+                    return None;
+                }
                 self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
                 return None;
             }
@@ -128,14 +143,14 @@ impl Machine {
         let answer = Answer::Returned { value, seq: record.seq, node: view.name(self.me.node) };
         if large && !self.unanswered.is_empty() {
             // It could overtake what is on its way. A full copy cannot.
-            self.expect(waiting, answer, view);
+            self.expect(waiting, Some(answer), view);
             for copy in self.copies() {
                 self.lose(copy, "a large change needs a full copy".to_owned(), view, out);
             }
             return self.settle(view, out);
         }
         self.large_in_flight = large;
-        self.expect(waiting, answer, view);
+        self.expect(waiting, Some(answer), view);
         self.tell_keepers(out, |machine, copy| {
             KeeperRequest::Append(Append {
                 player: machine.player.clone(),
@@ -199,7 +214,7 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let answer = answer(view.name(self.me.node));
-        self.expect(waiting, answer, view);
+        self.expect(waiting, Some(answer), view);
         self.tell_keepers(out, Self::confirmation);
     }
 
@@ -214,14 +229,15 @@ impl Machine {
         })
     }
 
-    fn expect(&mut self, waiting: Waiting, answer: Answer, view: View<'_>) {
+    /// Waits until every keeper has acknowledged what they are told next, to answer then.
+    pub(super) fn expect(&mut self, waiting: Waiting, answer: Option<Answer>, view: View<'_>) {
         self.sent += 1;
         let Waiting { ticket, call, .. } = waiting;
         let (number, sent) = (self.sent, view.now);
         self.unanswered.push_back(Unanswered { ticket, call, answer, number, sent });
     }
 
-    fn tell_keepers(
+    pub(super) fn tell_keepers(
         &self,
         out: &mut Vec<Action>,
         request: impl Fn(&Self, KeeperCopy) -> KeeperRequest,
@@ -279,7 +295,12 @@ impl Machine {
             && first.number <= acknowledged
             && let Some(first) = self.unanswered.pop_front()
         {
-            out.push(Action::Answer { ticket: first.ticket, result: Ok(first.answer) });
+            match first.answer {
+                Some(answer) => {
+                    out.push(Action::Answer { ticket: first.ticket, result: Ok(answer) });
+                }
+                None => self.handle_move_recorded(first, out),
+            }
         }
     }
 

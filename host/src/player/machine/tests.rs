@@ -4,6 +4,7 @@ mod answers;
 mod keepers;
 mod mending;
 mod migrating;
+mod moving;
 mod own_copy;
 mod quarantine;
 mod trial;
@@ -194,25 +195,9 @@ impl World {
                     KeeperRequest::Release(_) => format!("release {node}"),
                 }
             }
-            Action::Answer { ticket, result } => match result {
-                Ok(Answer::Returned { value, .. }) => format!("answer {ticket}: {value}"),
-                Ok(Answer::Trapped(crash)) => {
-                    format!("answer {ticket}: crash at {}", crash.restored_seq)
-                }
-                Ok(Answer::Forgotten { seq, .. }) => match seq {
-                    Some(seq) => format!("answer {ticket}: forgotten at {seq}"),
-                    None => format!("answer {ticket}: forgotten"),
-                },
-                Ok(Answer::Released { failed, .. }) => {
-                    format!("answer {ticket}: released after {}", failed.times)
-                }
-                Ok(Answer::Bundled(bundle)) => format!("answer {ticket}: bundle at {}", bundle.seq),
-                Err(error) => {
-                    let text = error.to_string();
-                    let code = text.split([' ', ':']).next().unwrap_or_default();
-                    format!("answer {ticket}: error {code}")
-                }
-            },
+            Action::Answer { ticket, result } => {
+                format!("answer {ticket}: {}", answers::in_words(result))
+            }
             Action::Tell(Story::Serving { seq }) => format!("serving {seq}"),
             Action::Tell(_) | Action::Shun(_) | Action::Trust(_) => return None,
             Action::Close => "close".to_owned(),

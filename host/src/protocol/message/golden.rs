@@ -4,6 +4,9 @@ use super::super::{
     Ack, Arguments, Audience, Bundle, CallKey, CallStats, CodeClass, Crash, Crossing,
     DeploymentStatus, Effect, Ending, Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape,
     KeeperCopy, News, NodeStatus, Operation, Plan, PlayerRecord, Term, Value,
+    Ack, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus, Effect, Ending,
+    Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape, Handover, KeeperCopy, NodeStatus,
+    Operation, Plan, PlayerRecord, Term, Value,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -114,6 +117,11 @@ fn bundle() -> Bundle {
     Bundle { player: player(), node: name(), code: CODE, seq: Seq(1), snapshot, ending }
 }
 
+fn handover() -> Handover {
+    let (from, to, keepers) = (name(), name(), vec![name()]);
+    Handover { from, to, seq: Seq(1), generation: Generation(5), keepers }
+}
+
 fn function_call() -> FunctionCall {
     FunctionCall { function: "f".to_owned(), arguments: Arguments::Wave(vec!["1".to_owned()]) }
 }
@@ -220,6 +228,8 @@ fn requests_have_their_golden_bytes() {
         (asks(Operation::Bundle(Exhibit::Quarantine)), "030002703109050164"),
         (asks(Operation::Call(function_call())), "0300027031090601660001013164"),
         (asks(Operation::Call(function_call_in_json())), "03000270310906016601035b315d64"),
+        (asks(Operation::Call(function_call())), "03000270310906016601013164"),
+        (asks(Operation::Move(name())), "03000270310907026e3164"),
         (Request::Call(CallRequest::Describe(Subject::New)), "030d00"),
         (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030d01027031"),
         (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030d02CODE"),
@@ -340,6 +350,24 @@ fn replies_have_their_golden_bytes() {
         (called(Err(CallError::BadArguments { reason: "x".to_owned() })), "030001110178"),
         (called(Err(CallError::AnswerGone { player: player(), seq: Seq(1) })), "0300011202703101"),
         (called(Err(CallError::NoPlayer { player: player() })), "03000113027031"),
+        (
+            called(Err(CallError::NotMoved {
+                player: player(),
+                owner: name(),
+                reason: "x".to_owned(),
+            })),
+            "03000114027031026e310178",
+        ),
+        (
+            called(Err(CallError::NotThere {
+                player: player(),
+                to: name(),
+                owner: name(),
+                seq: Seq(1),
+            })),
+            "03000115027031026e31026e3101",
+        ),
+        (called(Ok(Answer::HandedOver(Box::new(handover())))), "03000005026e31026e31010501026e31"),
         (called(Ok(trapped)), "03000001026e6f0129026e3101026e31"),
         (
             called(Ok(Answer::Released { failed: failed(), node: name() })),

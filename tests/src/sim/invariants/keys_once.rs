@@ -94,7 +94,8 @@ impl World {
                 | Operation::Call(_)
                 | Operation::Forget
                 | Operation::Release
-                | Operation::Bundle(_),
+                | Operation::Bundle(_)
+                | Operation::Move(_),
             )
             | None => 0,
         }

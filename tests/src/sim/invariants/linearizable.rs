@@ -17,7 +17,8 @@ fn points(op: &Op) -> Option<i64> {
         | Operation::Call(_)
         | Operation::Forget
         | Operation::Release
-        | Operation::Bundle(_) => None,
+        | Operation::Bundle(_)
+        | Operation::Move(_) => None,
     }
 }
 

@@ -3,12 +3,34 @@
 use super::*;
 use crate::limits::KEY_WINDOW_ANSWERS_BYTES_MAX;
 use crate::protocol::{Arguments, FunctionCall, Value};
+use crate::protocol::{FunctionCall, Handover, Value};
 
 fn call(function: &str) -> Operation {
     Operation::Call(FunctionCall {
         function: function.to_owned(),
         arguments: Arguments::Wave(Vec::new()),
     })
+}
+
+/// Says in a few words what a caller is told.
+pub(super) fn in_words(result: Result<Answer, CallError>) -> String {
+    match result {
+        Ok(Answer::Returned { value, .. }) => value.to_string(),
+        Ok(Answer::Trapped(crash)) => format!("crash at {}", crash.restored_seq),
+        Ok(Answer::Forgotten { seq: Some(seq), .. }) => format!("forgotten at {seq}"),
+        Ok(Answer::Forgotten { seq: None, .. }) => "forgotten".to_owned(),
+        Ok(Answer::Released { failed, .. }) => format!("released after {}", failed.times),
+        Ok(Answer::Bundled(bundle)) => format!("bundle at {}", bundle.seq),
+        Ok(Answer::HandedOver(handover)) => {
+            let Handover { from, to, seq, .. } = *handover;
+            format!("from {from} to {to} at {seq}")
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let code = text.split([' ', ':']).next().unwrap_or_default();
+            format!("error {code}")
+        }
+    }
 }
 
 impl World {

@@ -37,7 +37,7 @@ fn in_quarantine() -> World {
 }
 
 /// The same, opened again by a call or an operator.
-fn opened_again() -> World {
+pub(super) fn opened_again() -> World {
     let mut world = in_quarantine();
     let record = world.machine.record.clone().unwrap();
     let rested = Rested { generation: Generation(10), seq: Seq(0), first_calls: None };

@@ -1,0 +1,153 @@
+//! What people do to a cluster that is well: they have players on other nodes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use tests::{Cluster, Failed, PATIENCE, Ran, eventually, host};
+
+#[track_caller]
+fn refused(ran: &Ran, error: &str) -> String {
+    let failed: Failed = ran.ended(1).unwrap_or_else(|reason| panic!("{reason}"));
+    assert_eq!((failed.error.as_str(), failed.applied), (error, Some(false)), "{failed:?}");
+    failed.message
+}
+
+#[test]
+fn a_player_is_moved_under_calls_and_none_of_them_fails() {
+    let cluster = Cluster::start(3);
+    let via = cluster.via("app_node1");
+    assert_eq!(via.rewarded("player1", 5).node, "app_node1");
+    let over = AtomicBool::new(false);
+    let (over, callers) = (&over, cluster.names());
+    let made = thread::scope(|scope| {
+        let calls: Vec<_> = callers
+            .iter()
+            .map(|name| {
+                let via = cluster.via(name);
+                scope.spawn(move || {
+                    let mut made = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        via.rewarded("player1", 1);
+                        made += 1;
+                    }
+                    made
+                })
+            })
+            .collect();
+        let mut before = "app_node1";
+        let mut generation = 0;
+        // To a keeper, too: of three nodes it is one of the two.
+        for to in ["app_node2", "app_node3", "app_node1", "app_node3"] {
+            let moved = cluster.via("app_node2").moved("player1", to);
+            assert_eq!((moved.from.as_str(), moved.to.as_str()), (before, to), "{moved:?}");
+            assert!(moved.moved && moved.generation > generation, "{moved:?}");
+            assert!(!moved.keepers.is_empty() && !moved.keepers.contains(&to.to_owned()));
+            assert_eq!(cluster.via("app_node1").player("player1").owner, to);
+            (before, generation) = (to, moved.generation);
+        }
+        over.store(true, Ordering::Relaxed);
+        calls.into_iter().map(|call| call.join().expect("every call is answered")).sum::<i64>()
+    });
+    assert!(made > 10, "there were calls all the time: {made}");
+    assert_eq!(via.points("player1"), 5 + made);
+    let logs: Vec<_> = callers.iter().map(|name| cluster.node(name).log()).collect();
+    assert!(!logs.iter().any(|log| log.contains("taken for dead")), "nobody had to die");
+}
+
+#[test]
+fn a_player_that_was_moved_has_its_copies_and_survives_its_new_owner() {
+    let mut cluster = Cluster::start(3);
+    cluster.via("app_node1").rewarded("player1", 5);
+    let keeper = cluster.via("app_node1").player("player1").keepers.remove(0);
+    let moved = cluster.via("app_node1").moved("player1", &keeper);
+    assert_eq!((moved.seq, moved.to.as_str()), (2, keeper.as_str()), "its key is in the history");
+    let seen = cluster.via("app_node1").player("player1");
+    assert_eq!((seen.generation, &seen.keepers), (moved.generation, &moved.keepers));
+    cluster.node_mut(&keeper).kill();
+    let other = cluster.names_without(&[&keeper]).remove(0);
+    assert_eq!(cluster.via(&other).within("20s").rewarded("player1", 1).points, 6);
+}
+
+#[test]
+fn the_same_key_moves_a_player_once_and_never_back() {
+    let cluster = Cluster::start(3);
+    cluster.via("app_node1").rewarded("player1", 5);
+    let key = host(&["key", "new"]).stdout.trim().to_owned();
+    let first = cluster.via("app_node1").with_key(&key).moved("player1", "app_node3");
+    // The reply was lost, perhaps.
+    let again = cluster.via("app_node2").with_key(&key).moved("player1", "app_node3");
+    assert_eq!(again, first, "the recorded answer");
+    cluster.via("app_node1").moved("player1", "app_node2");
+    let late = cluster.via("app_node1").with_key(&key).move_to("player1", "app_node3");
+    let late: Failed = late.ended(3).unwrap();
+    assert_eq!((late.error.as_str(), late.applied), ("not_there", None));
+    assert!(late.message.contains("player1 is on app_node2 now"), "{}", late.message);
+    assert_eq!(cluster.via("app_node1").player("player1").owner, "app_node2");
+    let reused: Ran = cluster.via("app_node1").with_key(&key).reward("player1", 1);
+    refused(&reused, "key_reused");
+}
+
+#[test]
+fn a_move_that_cannot_be_made_says_why_and_changes_nothing() {
+    let mut cluster = Cluster::start(3);
+    let via = cluster.via("app_node1");
+    via.rewarded("player1", 5);
+    let before = via.player("player1");
+    let unknown = refused(&via.move_to("player1", "app_node9"), "not_moved");
+    let nodes = "there is no node app_node9; there are app_node1, app_node2, app_node3";
+    assert!(unknown.contains(nodes) && unknown.contains("stays on app_node1"), "{unknown}");
+    let text = via.clone().as_text().move_to("player1", "app_node9");
+    assert!(text.stderr.contains("; nothing was applied"), "{}", text.all());
+    let here = via.moved("player1", "app_node1");
+    assert_eq!((here.moved, here.to.as_str(), here.seq), (false, "app_node1", 1));
+    refused(&via.move_to("player2", "app_node2"), "no_player");
+    assert!(via.try_player("player2").is_err(), "it does not come about by that");
+
+    let keeper = before.keepers[0].clone();
+    let other = cluster.names_without(&["app_node1", &keeper]).remove(0);
+    cluster.node_mut(&other).kill();
+    eventually(PATIENCE, || {
+        let nodes = cluster.via("app_node1").try_nodes()?;
+        let down = nodes.iter().any(|node| node.name == other && node.status == "down");
+        if down { Ok(()) } else { Err(format!("{nodes:?}")) }
+    });
+    let down = refused(&via.move_to("player1", &other), "not_moved");
+    assert!(down.contains(&format!("{other} is down")), "{down}");
+    let seen = via.player("player1");
+    assert_eq!((seen.owner, seen.seq), (before.owner, before.seq));
+    // Two nodes are enough: the old owner keeps what the keeper had.
+    assert_eq!(via.moved("player1", &keeper).keepers, ["app_node1"]);
+    assert_eq!(via.rewarded("player1", 1).points, 6);
+}
+
+#[test]
+fn players_that_rest_or_are_in_quarantine_are_moved_as_they_are() {
+    let cluster = Cluster::start_with(3, &["--idle-after", "300ms"]);
+    let via = cluster.via("app_node1");
+    for player in ["player1", "player2"] {
+        assert_eq!(via.rewarded(player, 5).node, "app_node1");
+    }
+    cluster.sabotage("player2", Some("spoiled by a test"));
+    via.reward("player2", "a");
+    eventually(PATIENCE, || {
+        let [rests, quarantined] = ["player1", "player2"].map(|player| via.try_player(player));
+        let (rests, quarantined) = (rests?, quarantined?);
+        via.reward("player2", 1);
+        if !rests.running && quarantined.quarantined {
+            Ok(())
+        } else {
+            Err(format!("{rests:?} {quarantined:?}"))
+        }
+    });
+    for player in ["player1", "player2"] {
+        let moved = via.moved(player, "app_node3");
+        assert_eq!((moved.from.as_str(), moved.to.as_str()), ("app_node1", "app_node3"));
+    }
+    assert!(via.player("player2").quarantined, "a move is no cure");
+    cluster.sabotage("player2", None);
+    via.release("player2").ended::<tests::Released>(0).unwrap();
+    for player in ["player1", "player2"] {
+        let seen = cluster.via("app_node2").rewarded(player, 1);
+        assert_eq!((seen.points, seen.node.as_str()), (6, "app_node3"), "{player}");
+    }
+}
