@@ -7,6 +7,7 @@
 //! What this room does not do: execute anything, or decide who owns a player. It reads the
 //! directory as this node knows it; if that is old, the owner says so, and the gateway asks anew.
 
+mod crashing;
 mod deploying;
 mod describing;
 mod listing;

@@ -41,6 +41,7 @@ pub use message::{
 };
 pub use news::{News, NewsItem};
 pub use operating::Handover;
+pub use operating::{Handover, NodeCrash, names_in_words};
 pub use record::{
     ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,
     PlayerListing, PlayerRecord, Quarantine, Traffic, name_of, others_alive,

@@ -260,6 +260,38 @@ pub struct HandedOver {
     pub key: String,
 }
 
+/// A player whose instance was thrown away.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Drilled {
+    /// The reason that is told.
+    pub drill: String,
+    /// What the player was restored to.
+    pub restored: Restored,
+    /// The node that runs it.
+    pub node: String,
+    /// The keepers, which were not touched.
+    pub keepers: Vec<String>,
+    /// Always `false`.
+    pub applied: bool,
+}
+
+/// A node whose process was ended.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NodeCrashed {
+    /// The node.
+    pub node: String,
+    /// Always `crashed`.
+    pub state: String,
+    /// Whether it was the node that was asked.
+    pub asked: bool,
+    /// Players that it owned.
+    pub players: Option<u64>,
+    /// Copies that it kept.
+    pub copies: Option<u64>,
+    /// Whether the directory calls it down.
+    pub down: Option<bool>,
+}
+
 /// A listing of players in quarantine.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct InQuarantine {

@@ -35,8 +35,9 @@ mod via;
 mod wait;
 
 pub use answers::{
-    Called, Class, Deployed, Deployment, Described, Drained, Failed, Forgotten, HandedOver, Listed,
-    Measured, NodeSeen, Quarantined, Released, Replayed, Returned, Settings, Trapped,
+    Called, Class, Deployed, Deployment, Described, Drained, Drilled, Failed, Forgotten,
+    HandedOver, Listed, Measured, NodeCrashed, NodeSeen, Quarantined, Released, Replayed, Returned,
+    Settings, Trapped,
 };
 pub use bench::Bench;
 pub use client::{Client, NoAnswer};

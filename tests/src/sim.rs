@@ -21,7 +21,7 @@
 //! writes, links are cut in one direction or both, an owner reaches nobody but its keepers and what it
 //! sends comes right behind a new owner, connections break, replies and outcomes get lost, times of
 //! day jump, and requests are done twice. People change the cluster's settings, take doubtful copies
-//! of players that are unavailable, end players, have players on other nodes, and deploy other code, some of it bad. In a few runs nobody calls for longer than a
+//! of players that are unavailable, end players, have players on other nodes, see them crash, and deploy other code, some of it bad. In a few runs nobody calls for longer than a
 //! player keeps its instance.
 //! Then all of it heals, and every player must answer within a bound.
 //!

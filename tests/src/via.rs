@@ -279,6 +279,18 @@ impl Via {
         expect(self.move_to(player, to).done())
     }
 
+    /// Throws a player's instance away, and returns how the command ended.
+    #[track_caller]
+    pub fn crash(&self, player: &str) -> Ran {
+        self.start(&["crash", player]).finish()
+    }
+
+    /// Lets the process of a node end, and returns how the command ended.
+    #[track_caller]
+    pub fn crash_node(&self, node: &str) -> Ran {
+        self.start(&["crash", "--node", node]).finish()
+    }
+
     /// Has the asked node hand over what it has and stop, and returns how the command ended.
     #[track_caller]
     pub fn drain(&self) -> Ran {

@@ -28,6 +28,7 @@ pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
 pub(super) use self::operating::MoveArgs;
+pub(super) use self::operating::{CrashArgs, MoveArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
@@ -324,6 +325,11 @@ pub(super) enum Command {
     ///
     /// The player is handed over after its last acknowledgement; calls wait for that, and none fails.
     Move(MoveArgs),
+    /// Let a player crash, or a node, to see that nothing is lost
+    ///
+    /// `host crash player1` throws the player's instance away, which is restored as after a trap.
+    /// `host crash --node app_node2` ends that node's process as if it was killed.
+    Crash(CrashArgs),
 }
 
 /// Commands about a node's configuration file.

@@ -4,6 +4,7 @@
 //! only asks, waits and reads replies.
 
 mod attempts;
+mod crashing;
 mod deploying;
 mod dialer;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use self::attempts::{Attempts, Key, Step};
 pub(super) use self::attempts::{Failed, Patience, Problem, Reach};
+pub(super) use self::crashing::Crashed;
 pub(super) use self::deploying::Progress;
 pub(super) use self::dialer::{Dialer, DialerError};
 use crate::clock;
@@ -177,21 +179,20 @@ impl<A: Ask> Client<A> {
     ///
     /// `Failed`.
     pub(super) async fn nodes(&mut self, reach: &Reach) -> Result<Nodes, Failed> {
+        Ok(self.nodes_and_target(reach).await?.0)
+    }
+
+    /// Lists the nodes, and says which target has told.
+    async fn nodes_and_target(&mut self, reach: &Reach) -> Result<(Nodes, String), Failed> {
         let mut attempts = Attempts::of_reading(reach, clock::now());
-        let (nodes, _) = self
-            .exchange(
-                &mut attempts,
-                reach,
-                |_, _| CallRequest::Nodes,
-                |reply| {
-                    let CallReply::Nodes { nodes, asked, leader, voters } = reply else {
-                        return Err(Problem::Alien);
-                    };
-                    Ok(Nodes { nodes, asked, leader, voters })
-                },
-            )
-            .await?;
-        Ok(nodes)
+        let request = |_, _| CallRequest::Nodes;
+        self.exchange(&mut attempts, reach, request, |reply| {
+            let CallReply::Nodes { nodes, asked, leader, voters } = reply else {
+                return Err(Problem::Alien);
+            };
+            Ok(Nodes { nodes, asked, leader, voters })
+        })
+        .await
     }
 
     /// Lists the players in quarantine.
@@ -295,6 +296,7 @@ impl<A: Ask> Client<A> {
                 | CallReply::Described(_)
                 | CallReply::News { .. }
                 | CallReply::Stats(_)
+                | CallReply::Crashed(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

@@ -19,12 +19,12 @@ pub(super) enum Scope {
 impl Scope {
     /// Returns the words that begin a line.
     pub(super) fn commands(self) -> &'static [&'static str] {
-        const ALL: [&str; 16] = [
+        const ALL: [&str; 17] = [
             "reward", "points", CALL, "describe", "players", "nodes", "set", "deploy", "code",
-            "move", "help", "quit", "kill", "start", "stop", "continue",
+            "move", "crash", "help", "quit", "kill", "start", "stop", "continue",
         ];
         match self {
-            Self::Node => &ALL[..12],
+            Self::Node => &ALL[..13],
             Self::Dev => &ALL,
         }
     }
@@ -58,6 +58,8 @@ deploy <file> [--check] [--canary 5%] [--players 'vip-*'] [--pin] [--reset]
                           have the players run other code, while they play
 code [list | rollback]    list what was deployed, or take the newest back
 move <player> --to <node> have another node run a player
+crash <player> | --node <node>
+                          let a player crash, or a node, to see that nothing is lost
 help                      print this
 quit                      stop this node";
 
@@ -75,6 +77,8 @@ deploy <file> [--check] [--canary 5%] [--players 'vip-*'] [--pin] [--reset]
                           have the players run other code, while they play
 code [list | rollback]    list what was deployed, or take the newest back
 move <player> --to <node> have another node run a player
+crash <player> | --node <node>
+                          let a player crash, or a node, to see that nothing is lost
 kill <node>               kill a node, as a dead machine would (SIGKILL)
 start <node>              start it again with the same command
 stop <node>               freeze a node (SIGSTOP)
@@ -213,6 +217,11 @@ impl Line {
                     ask(Question::move_to(player.parse()?, to.parse()?))
                 }
                 _ => Err(LineError::Form("move <player> --to <node>")),
+            },
+            "crash" => match arguments {
+                ["--node", node] => ask(Question::CrashNode(node.parse()?)),
+                [player] if *player != "--node" => ask(Question::crash(player.parse()?)),
+                _ => Err(LineError::Form("crash <player>, or crash --node <node>")),
             },
             "help" => Ok(Self::Help),
             "quit" => Ok(Self::Quit),
@@ -468,6 +477,16 @@ mod tests {
         assert_eq!(dev("move p --to app_node2 via app_node3"), Ok(line));
         assert_eq!(dev("move p"), Err(LineError::Form("move <player> --to <node>")));
         assert!(dev("move p --to a/b").is_err());
+    }
+
+    #[test]
+    fn a_player_or_a_node_crashes() {
+        assert_eq!(asked("crash p"), Question::crash("p".parse().unwrap()));
+        let node = Question::CrashNode("app_node2".parse().unwrap());
+        assert_eq!(asked("crash --node app_node2"), node);
+        for line in ["crash", "crash p q", "crash --node", "crash --node a b"] {
+            assert!(dev(line).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -141,6 +141,13 @@ impl Config {
         let format = args.format();
         let log = log_filter(args.shared.log)?;
         let place = Place { state, secret_file: args.shared.secret_file };
+        let log = args.shared.log.filter(|log| !log.is_empty());
+        if let Some(filter) = &log {
+            EnvFilter::try_new(filter)
+                .map_err(|source| UsageError::Log { given: filter.clone(), source })?;
+        }
+        let place =
+            Place { state: folders::state_folder(&variable), secret_file: args.shared.secret_file };
         let task = match args.command {
             None => Task::Node(node(args.node, &place)?),
             Some(Command::Reward { player, points, call }) => {
@@ -217,6 +224,7 @@ impl Config {
             Some(Command::Completions { shell }) => Task::Completions(shell),
             Some(Command::Man { folder }) => Task::Man(folder),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
+            Some(Command::Crash(args)) => Task::Ask(operating::crash(args, &place, &variable)?),
             Some(Command::Move(args)) => Task::Ask(operating::move_player(args, &place)?),
         };
         Ok(Self { format, log, task })

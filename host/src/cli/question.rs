@@ -53,6 +53,8 @@ pub(super) enum Question {
     },
     /// The deployments.
     Deployments,
+    /// That a node's process end at once.
+    CrashNode(NodeName),
 }
 
 impl Question {
@@ -104,6 +106,11 @@ impl Question {
     /// Returns the call that has another node own a player.
     pub(super) fn move_to(player: PlayerId, to: NodeName) -> Self {
         Self::Call { player, operation: Operation::Move(to) }
+    }
+
+    /// Returns the call that throws a player's instance away.
+    pub(super) fn crash(player: PlayerId) -> Self {
+        Self::Call { player, operation: Operation::Crash }
     }
 
     /// Returns the question for a failure of a player.

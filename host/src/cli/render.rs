@@ -25,6 +25,7 @@ pub(super) use self::doctor::diagnosed;
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 pub(super) use self::functions::described;
 pub(super) use self::json::line;
+pub(super) use self::operating::crashed;
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
@@ -89,12 +90,17 @@ pub(super) fn call(
             | Answer::Bundled(_)
             | Answer::HandedOver(_),
         ) => Exit::Done,
+        // A drill is done when it has crashed.
+        Ok(Answer::Trapped(_)) if *operation == Operation::Crash => Exit::Done,
         Ok(Answer::Trapped(_)) => Exit::NotApplied,
         Err(failed) => Exit::of(failed.outcome),
     };
     let text = match (format, end) {
         (Format::Json, Ok(Answer::Returned { value, seq, node })) => {
             json::returned(value, *seq, node, key)
+        }
+        (Format::Json, Ok(Answer::Trapped(crash))) if *operation == Operation::Crash => {
+            operating::drilled_json(crash, key)
         }
         (Format::Json, Ok(Answer::Trapped(crash))) => json::trapped(crash, key),
         (Format::Json, Ok(Answer::Forgotten { seq, node })) => json::forgotten(*seq, node),
@@ -124,6 +130,7 @@ pub(super) fn call(
             | Operation::Release
             | Operation::Call(_)
             | Operation::Move(_)
+            | Operation::Crash
             | Operation::Bundle(_) => harmless(&value.to_string()),
         },
         (Format::Text, Ok(Answer::Forgotten { seq: Some(seq), .. })) => {

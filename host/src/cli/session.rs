@@ -98,6 +98,12 @@ pub(super) async fn ask<A: Ask>(
             Ok(list) => render::deployments(format, &list).into(),
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::CrashNode(node) => match Box::pin(client.crash(reach, &node)).await {
+            Ok(crashed) => {
+                Told { names: vec![node.to_string()], ..render::crashed(format, &crashed).into() }
+            }
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
         Question::Set(change) => match client.set(reach, change).await {
             Ok(report) => render::settings(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),

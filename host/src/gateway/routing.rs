@@ -133,6 +133,7 @@ impl Gateway {
                 | Operation::Release
                 | Operation::Bundle(Exhibit::Quarantine)
                 | Operation::Move(_)
+                | Operation::Crash
         );
         if asks_directory && !self.catch_up().await {
             let reason = "the directory's leader does not answer".to_owned();
@@ -293,6 +294,7 @@ impl Gateway {
             | CallError::NoPlayer { .. }
             | CallError::NotMoved { .. }
             | CallError::NotThere { .. }
+            | CallError::NoNode { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }
@@ -367,7 +369,7 @@ impl Gateway {
     }
 
     /// Resolves when the directory does not call this start of the node up any more.
-    async fn ended(&self, node: &NodeRecord) {
+    pub(super) async fn ended(&self, node: &NodeRecord) {
         let mut nodes = self.nodes.clone();
         let over = nodes.wait_for(|nodes| {
             !nodes.iter().any(|known| {

@@ -131,6 +131,7 @@ impl Due {
             | CallRequest::Describe(_)
             | CallRequest::News { .. }
             | CallRequest::Stats
+            | CallRequest::Crash(_)
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -188,6 +189,7 @@ impl Gateway {
             CallRequest::Describe(subject) => {
                 CallReply::Described(self.describe(subject).await.map(Box::new))
             }
+            CallRequest::Crash(node) => CallReply::Crashed(self.crash(&node).await),
         }
     }
 

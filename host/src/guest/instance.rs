@@ -177,7 +177,8 @@ impl Instance {
                 | Operation::Forget
                 | Operation::Release
                 | Operation::Bundle(_)
-                | Operation::Move(_),
+                | Operation::Move(_)
+                | Operation::Crash,
                 _,
             ) => {
                 let message = "this is nothing that a guest can do".to_owned();

@@ -186,6 +186,7 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Configure(_)
             | CallRequest::Deploy(_)
             | CallRequest::RollBack { .. }
+            | CallRequest::Crash(_)
             | CallRequest::Deployments => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) | CallRequest::Prepare(_) => false,
         },

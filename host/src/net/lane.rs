@@ -296,7 +296,8 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         | CallRequest::Stats
         | CallRequest::Configure(_)
         | CallRequest::RollBack { .. }
-        | CallRequest::Prepare(_) => false,
+        | CallRequest::Prepare(_)
+        | CallRequest::Crash(_) => false,
     }
 }
 

@@ -24,6 +24,7 @@
 
 mod copies;
 mod dialogue;
+mod drill;
 mod ending;
 mod handover;
 mod mending;

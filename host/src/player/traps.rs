@@ -144,7 +144,8 @@ fn words_of(trap: &TrappedCall) -> usize {
         | Operation::Forget
         | Operation::Release
         | Operation::Bundle(_)
-        | Operation::Move(_) => 0,
+        | Operation::Move(_)
+        | Operation::Crash => 0,
     };
     asked + trap.message.len()
 }

@@ -49,6 +49,8 @@ pub enum Operation {
     Call(FunctionCall),
     /// Has the owner hand the player over to this node.
     Move(NodeName),
+    /// Throws the player's instance away, as a trap does; answers what it was restored to.
+    Crash,
 }
 
 /// A failure that somebody wants to look at.
@@ -334,6 +336,12 @@ pub enum CallError {
         /// Its position when that began.
         seq: Seq,
     },
+    /// No node of this name runs.
+    #[error("no_node: {reason}")]
+    NoNode {
+        /// Which one, and which ones there are.
+        reason: String,
+    },
 }
 
 impl CallError {
@@ -362,6 +370,7 @@ impl CallError {
             Self::NoPlayer { .. } => "no_player",
             Self::NotMoved { .. } => "not_moved",
             Self::NotThere { .. } => "not_there",
+            Self::NoNode { .. } => "no_node",
         }
     }
 
@@ -389,6 +398,7 @@ impl CallError {
             | Self::BadArguments { .. }
             | Self::NoPlayer { .. }
             | Self::NotMoved { .. }
+            | Self::NoNode { .. }
             | Self::KeyAhead { .. } => Outcome::NotApplied,
         }
     }

@@ -16,9 +16,7 @@ use super::deployment::cut;
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
     DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, Description,
-    DrainReport, Generation, Incarnation, NewsItem, NodeId, NodeName, NodeRecord, NodeStats,
-    PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine, Record, Seq, Settings,
-    SettingsChange, SettingsReport, Subject, Traffic, Writer,
+    DrainReport, Generation, Incarnation, NewsItem, NodeCrash, NodeId, NodeName, NodeRecord, NodeStats, PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport, Subject, Traffic, Writer,
 };
 use crate::limits::WITHDRAWAL_BYTES_MAX;
 
@@ -439,6 +437,8 @@ pub enum CallRequest {
     },
     /// What the asked node has done.
     Stats,
+    /// "Let the process of this node end at once, as if it was killed": a drill.
+    Crash(NodeName),
 }
 
 /// About players.
@@ -501,4 +501,6 @@ pub enum CallReply {
     },
     /// What the node has done.
     Stats(Box<NodeStats>),
+    /// What the node had that is gone, or why it was not ended. It does not answer itself.
+    Crashed(Result<NodeCrash, CallError>),
 }

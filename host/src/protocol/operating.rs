@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, NodeName, Seq};
+use super::{Generation, NodeName, NodeRecord, NodeStatus, Seq};
 
 /// A player that was handed over because somebody wanted it on another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,4 +17,32 @@ pub struct Handover {
     pub generation: Generation,
     /// The other nodes that keep its copies.
     pub keepers: Vec<NodeName>,
+}
+
+/// A node whose process was ended in a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCrash {
+    /// The node.
+    pub node: NodeName,
+    /// Players that it owned.
+    pub players: u64,
+    /// Copies that it kept for other owners.
+    pub copies: u64,
+    /// Whether the directory calls it down by now.
+    pub down: bool,
+}
+
+/// Returns the names of nodes for somebody who has named another one, with what keeps one from being
+/// used.
+pub fn names_in_words(nodes: &[NodeRecord]) -> String {
+    let mut names: Vec<String> = nodes
+        .iter()
+        .map(|NodeRecord { name, status, .. }| match status {
+            NodeStatus::Up => name.to_string(),
+            NodeStatus::Draining => format!("{name} (draining)"),
+            NodeStatus::Down => format!("{name} (down)"),
+        })
+        .collect();
+    names.sort();
+    names.join(", ")
 }

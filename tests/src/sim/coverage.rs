@@ -143,6 +143,8 @@ coverage! {
     moves,
     /// Nodes that died as soon as they had handed a player over.
     deaths_after_handover,
+    /// Instances thrown away although nothing was wrong with them.
+    drills,
     /// Players opened although nobody called them.
     adoptions,
     /// Nodes called down.

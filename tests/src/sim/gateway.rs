@@ -59,7 +59,11 @@ impl World {
             self.coverage.ahead += 1;
             return self.answer_client(slot, op, client_attempt, Err(error));
         }
-        if matches!(call.operation, Operation::Forget | Operation::Release | Operation::Move(_)) {
+        let asks_directory = matches!(
+            call.operation,
+            Operation::Forget | Operation::Release | Operation::Move(_) | Operation::Crash
+        );
+        if asks_directory {
             // A player that this node has not heard of yet must not be taken for one that is not.
             if !self.can_commit(slot) {
                 let reason = "the directory's leader does not answer".to_owned();

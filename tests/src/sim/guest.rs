@@ -122,7 +122,8 @@ pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> E
         | Operation::Forget
         | Operation::Release
         | Operation::Bundle(_)
-        | Operation::Move(_) => {
+        | Operation::Move(_)
+        | Operation::Crash => {
             return Event::Returned { value: before.into(), delta: Delta::default() };
         }
         Operation::Reward(Term::Integer(points)) => *points,

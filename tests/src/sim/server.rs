@@ -448,6 +448,9 @@ impl World {
             (Story::Serving { .. }, Some(state)) => {
                 self.watch_restored(slot, player, generation, &state);
             }
+            (Story::Restarted { message, .. }, _) => {
+                self.coverage.drills += u64::from(message == "crash drill");
+            }
             (Story::Fetched { .. }, _) => self.coverage.failovers += 1,
             (Story::HandedOver { .. }, _) => {
                 self.coverage.handovers += 1;

@@ -1,9 +1,10 @@
-//! What people do to a cluster that is well: they have players on other nodes.
+//! What people do to a cluster that is well: they have players on other nodes, and let
+//! players and nodes crash.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use tests::{Cluster, Failed, PATIENCE, Ran, eventually, host};
+use tests::{Cluster, Drilled, Failed, NodeCrashed, PATIENCE, Ran, Replayed, eventually, host};
 
 #[track_caller]
 fn refused(ran: &Ran, error: &str) -> String {
@@ -150,4 +151,59 @@ fn players_that_rest_or_are_in_quarantine_are_moved_as_they_are() {
         let seen = cluster.via("app_node2").rewarded(player, 1);
         assert_eq!((seen.points, seen.node.as_str()), (6, "app_node3"), "{player}");
     }
+}
+
+#[test]
+fn a_drill_restores_a_player_as_a_trap_does_and_counts_for_nothing() {
+    let cluster = Cluster::start(3);
+    let (via, other) = (cluster.via("app_node1"), cluster.via("app_node2"));
+    via.rewarded("player1", 5);
+    // A real trap, which must stay the last one.
+    assert_eq!(via.reward("player1", "a").code(), Some(1));
+    let before = via.player("player1");
+    for _ in 0..5 {
+        let drilled: Drilled = other.crash("player1").ended(0).unwrap();
+        assert_eq!((drilled.drill.as_str(), drilled.restored.seq), ("crash drill", 1));
+        assert_eq!((drilled.node.as_str(), &drilled.keepers), ("app_node1", &before.keepers));
+    }
+    let text = other.clone().as_text().crash("player1");
+    assert_eq!(text.code(), Some(0), "{}", text.all());
+    let expected =
+        "CRASH!! player1 trapped: crash drill\n        restored at seq 1 from memory in ";
+    assert!(text.stdout.starts_with(expected), "{}", text.all());
+    let after = via.player("player1");
+    assert_eq!((after.seq, after.quarantined), (Some(1), false));
+    assert_eq!((after.generation, after.points), (before.generation, Some(5)));
+    let file = cluster.folder().join("b.poison");
+    assert_eq!(via.bundle("player1", &file).code(), Some(0));
+    let trap: Replayed = host(&["replay", file.to_str().unwrap(), "--json"]).ended(0).unwrap();
+    assert!(trap.failure.starts_with("trapped in `reward \"a\"`"), "{trap:?}");
+    assert_eq!(other.rewarded("player1", 2).points, 7);
+    refused(&via.crash("player2"), "no_player");
+    assert!(via.try_player("player2").is_err(), "it does not come about by that");
+}
+
+#[test]
+fn a_node_ends_at_once_when_somebody_wants_to_see_that() {
+    let mut cluster = Cluster::start(3);
+    cluster.via("app_node2").rewarded("player1", 5);
+    let unknown = refused(&cluster.via("app_node1").crash_node("app_node"), "no_node");
+    assert!(unknown.contains("there are app_node1, app_node2, app_node3"), "{unknown}");
+    let crashed: NodeCrashed = cluster.via("app_node1").crash_node("app_node2").ended(0).unwrap();
+    let seen = (crashed.node.as_str(), crashed.asked, crashed.players, crashed.down);
+    assert_eq!(seen, ("app_node2", false, Some(1), Some(true)));
+    let status = cluster.node_mut("app_node2").await_end();
+    assert_eq!(status.code(), None, "no exit code, for it was killed");
+    let again = refused(&cluster.via("app_node1").crash_node("app_node2"), "no_node");
+    assert!(again.contains("app_node2 is down already"), "{again}");
+    assert_eq!(cluster.via("app_node1").within("20s").rewarded("player1", 1).points, 6);
+    cluster.node_mut("app_node2").restart();
+    cluster.await_settled();
+
+    // The one that is asked can be the one that ends.
+    let text = cluster.via("app_node3").as_text().crash_node("app_node3");
+    assert_eq!(text.code(), Some(0), "{}", text.all());
+    assert!(text.stdout.starts_with("app_node3 is gone: "), "{}", text.all());
+    cluster.node_mut("app_node3").await_end();
+    assert_eq!(cluster.via("app_node1").within("20s").rewarded("player1", 1).points, 7);
 }

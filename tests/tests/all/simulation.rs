@@ -68,6 +68,7 @@ fn the_simulation_finds_no_lost_and_no_doubled_reward() {
     assert!(seen.rests > 0 && seen.wakes > 0, "players rest and are called again");
     assert!(seen.changes_alone > 0, "changes are too large for a frame");
     assert!(seen.moves > 0, "people have players on other nodes");
+    assert!(seen.drills > 0, "and see them crash");
     assert!(seen.deaths_after_handover > 0, "nodes die in the middle of a handover");
     assert!(seen.groups_that_return_in_part > 0, "one returns without the other");
 }

@@ -2,6 +2,19 @@
 
 use super::CallArgs;
 
+/// Options of `host crash`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct CrashArgs {
+    /// Name the player whose instance is thrown away
+    pub(in crate::cli) player: Option<String>,
+    /// End the process of the node of this name; with an address, ask the node there, as everywhere
+    #[arg(long, value_name = "NODE|HOST:PORT", value_delimiter = ',')]
+    pub(in crate::cli) node: Vec<String>,
+    /// Give up after this time
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(in crate::cli) deadline: String,
+}
+
 /// Options of `host move`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct MoveArgs {

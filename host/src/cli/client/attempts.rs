@@ -419,6 +419,7 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::NoPlayer { .. }
         | CallError::NotMoved { .. }
         | CallError::NotThere { .. }
+        | CallError::NoNode { .. }
         | CallError::Available { .. }
         | CallError::KeyExpired { .. } => false,
     }

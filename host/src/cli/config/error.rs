@@ -204,6 +204,11 @@ pub(in crate::cli) enum UsageError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nobody, or several, are to crash.
+    #[error(
+        "say who is to crash: `host crash player1`, or one node: `host crash --node app_node2`"
+    )]
+    Crash,
 }
 
 impl From<BuildError> for UsageError {

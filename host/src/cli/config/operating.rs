@@ -1,11 +1,38 @@
 //! What is asked by those who operate a cluster.
 
-use super::{AskSettings, Place, UsageError, call_question};
-use crate::cli::args::MoveArgs;
+use std::ffi::OsString;
+
+use super::{AskSettings, Place, ReachArgs, UsageError, call_question, question};
+use crate::cli::args::{CrashArgs, MoveArgs};
 use crate::cli::question::Question;
+
+/// Where commands look for nodes that are not named: as clap has it for the others.
+const NODES_VARIABLE: &str = "PLAYER_HOST_NODE";
 
 /// Checks `host move`.
 pub(super) fn move_player(args: MoveArgs, place: &Place) -> Result<AskSettings, UsageError> {
     let MoveArgs { player, to, call } = args;
     call_question(Question::move_to(player.parse()?, to.parse()?), call, place)
+}
+
+/// Checks `host crash`. `--node` is a node that ends or one that is asked: no name has a colon, and each
+/// address has one.
+pub(super) fn crash(
+    args: CrashArgs,
+    place: &Place,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<AskSettings, UsageError> {
+    let CrashArgs { player, node, deadline } = args;
+    let (mut asked, named): (Vec<_>, Vec<_>) = node.into_iter().partition(|it| it.contains(':'));
+    if asked.is_empty()
+        && let Some(nodes) = variable(NODES_VARIABLE).and_then(|nodes| nodes.into_string().ok())
+    {
+        asked.extend(nodes.split(',').filter(|node| !node.is_empty()).map(str::to_owned));
+    }
+    let crash = match (player, named.as_slice()) {
+        (Some(player), []) => Question::crash(player.parse()?),
+        (None, [node]) => Question::CrashNode(node.parse()?),
+        (Some(_), _) | (None, _) => return Err(UsageError::Crash),
+    };
+    question(crash, None, ReachArgs { node: asked, deadline }, place)
 }

@@ -172,3 +172,27 @@ fn a_measurement_starts_its_own_cluster_unless_a_node_is_named() {
     let Target::Running { reach, .. } = target else { panic!("{target:?}") };
     assert_eq!(reach.targets, ["a:1", "b:2"]);
 }
+
+#[test]
+fn a_player_crashes_or_a_node_of_exactly_that_name() {
+    let state = tempfile::tempdir().unwrap();
+    let ask = |line: &str| match check(state.path(), line) {
+        Ok(Task::Ask(ask)) => Ok((ask.question, ask.reach.targets)),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    };
+    let (question, targets) = ask("host crash player1 --node a:1").unwrap();
+    assert_eq!(
+        (question, targets),
+        (Question::crash("player1".parse().unwrap()), vec!["a:1".into()])
+    );
+    let (question, targets) = ask("host crash --node app_node2").unwrap();
+    let node = Question::CrashNode("app_node2".parse().unwrap());
+    assert_eq!((question, targets), (node.clone(), vec![DEFAULT_NODE.to_owned()]));
+    let (question, targets) = ask("host crash --node app_node2 --node a:1,b:2").unwrap();
+    assert_eq!((question, targets), (node, vec!["a:1".into(), "b:2".into()]));
+    for line in ["host crash", "host crash --node a:1", "host crash p --node app_node2"] {
+        assert!(ask(line).unwrap_err().starts_with("say who is to crash"), "{line}");
+    }
+    assert!(ask("host crash --node app/node").is_err());
+}

@@ -186,6 +186,7 @@ fn typed(operation: &Operation) -> String {
             format!("recover --from {from} --accept-seq {accept}")
         }
         Operation::Move(to) => format!("move --to {to}"),
+        Operation::Crash => "crash".to_owned(),
         Operation::Forget => "forget".to_owned(),
         Operation::Release => "quarantine release".to_owned(),
         Operation::Bundle(Exhibit::LastTrap) => "bundle last-trap".to_owned(),

@@ -45,22 +45,30 @@ pub(super) fn trapped(crash: &Crash, key: CallKey) -> String {
         applied: bool,
         key: String,
     }
-    #[derive(Serialize)]
-    struct Restored {
-        seq: u64,
-        from: &'static str,
-        micros: u64,
-    }
-    let Crash { message, restored_seq, restore_micros, node, keepers } = crash;
+    let Crash { message, node, keepers, .. } = crash;
     line(&Trapped {
         error: "trapped",
         message,
-        restored: Restored { seq: restored_seq.0, from: "memory", micros: *restore_micros },
+        restored: Restored::by(crash),
         node,
         keepers,
         applied: false,
         key: key.to_string(),
     })
+}
+
+/// What a player is after it has lost its instance.
+#[derive(Serialize)]
+pub(super) struct Restored {
+    seq: u64,
+    from: &'static str,
+    micros: u64,
+}
+
+impl Restored {
+    pub(super) fn by(crash: &Crash) -> Self {
+        Self { seq: crash.restored_seq.0, from: "memory", micros: crash.restore_micros }
+    }
 }
 
 #[derive(Serialize)]

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::json::line;
-use super::names;
-use crate::protocol::{CallKey, Handover, NodeName, PlayerId};
+use super::json::{Restored, line};
+use super::{Exit, Format, Rendered, names};
+use crate::cli::client::Crashed;
+use crate::protocol::{CallKey, Crash, Handover, NodeCrash, NodeName, PlayerId};
 
 /// Says where a player is now, and where it was.
 pub(super) fn handed_over(player: &PlayerId, handover: &Handover) -> String {
@@ -47,10 +48,122 @@ pub(super) fn handed_over_json(handover: &Handover, key: CallKey) -> String {
     })
 }
 
+/// What a player was restored to in a drill, for a program.
+pub(super) fn drilled_json(crash: &Crash, key: CallKey) -> String {
+    #[derive(Serialize)]
+    struct Drilled<'a> {
+        drill: &'a str,
+        restored: Restored,
+        node: &'a NodeName,
+        keepers: &'a [NodeName],
+        applied: bool,
+        key: String,
+    }
+    let Crash { message, node, keepers, .. } = crash;
+    let (restored, key) = (Restored::by(crash), key.to_string());
+    line(&Drilled { drill: message, restored, node, keepers, applied: false, key })
+}
+
+/// Says that a node is gone, and what happens next.
+pub(in crate::cli) fn crashed(format: Format, crashed: &Crashed) -> Rendered {
+    let text = match format {
+        Format::Text => crashed_text(crashed),
+        Format::Json => crashed_json(crashed),
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+fn crashed_text(crashed: &Crashed) -> String {
+    let (node, gone, players, copies) = match crashed {
+        Crashed::Seen(NodeCrash { node, players, copies, down }) => {
+            let gone = if *down {
+                "and the directory calls it down"
+            } else {
+                "and the directory does not call it down yet"
+            };
+            (node, gone, format!("{players} players that it owned"), format!("{copies} copies"))
+        }
+        Crashed::Asked(node) => {
+            let gone = "it was the node that was asked, so the others tell what they see";
+            (node, gone, "players that it owned".to_owned(), "copies".to_owned())
+        }
+    };
+    format!(
+        "{node} is gone: its process ended as if it was killed, {gone}\n        {players} go on from \
+         their keepers at their next call, or by themselves within seconds\n        {copies} that it \
+         kept are made anew on other nodes, where there are any\n        start it again with the same \
+         command, and it comes back"
+    )
+}
+
+fn crashed_json(crashed: &Crashed) -> String {
+    #[derive(Serialize)]
+    struct Gone<'a> {
+        node: &'a NodeName,
+        state: &'static str,
+        /// Whether it was the node that was asked; then the others are `null`.
+        asked: bool,
+        players: Option<u64>,
+        copies: Option<u64>,
+        down: Option<bool>,
+    }
+    let state = "crashed";
+    line(&match crashed {
+        Crashed::Seen(NodeCrash { node, players, copies, down }) => Gone {
+            node,
+            state,
+            asked: false,
+            players: Some(*players),
+            copies: Some(*copies),
+            down: Some(*down),
+        },
+        Crashed::Asked(node) => {
+            Gone { node, state, asked: true, players: None, copies: None, down: None }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Generation, Seq};
+    use crate::cli::render::call;
+    use crate::protocol::{Answer, Generation, Operation, Seq};
+
+    #[test]
+    fn a_drill_is_told_as_a_crash_and_is_done() {
+        let crash = Crash {
+            message: "crash drill".to_owned(),
+            restored_seq: Seq(7),
+            restore_micros: 41,
+            node: "app_node1".parse().unwrap(),
+            keepers: vec!["app_node2".parse().unwrap()],
+        };
+        let (player, end) = ("player1".parse().unwrap(), Ok(Answer::Trapped(crash)));
+        let told = |format| call(format, &player, &Operation::Crash, CallKey(1), &end);
+        let text = "CRASH!! player1 trapped: crash drill\n        restored at seq 7 from memory in 41 \
+                    µs; keeper app_node2 unchanged";
+        assert_eq!((told(Format::Text).text.as_str(), told(Format::Text).exit), (text, Exit::Done));
+        let json = r#"{"drill":"crash drill","restored":{"seq":7,"from":"memory","micros":41},"#
+            .to_owned()
+            + r#""node":"app_node1","keepers":["app_node2"],"applied":false,"key":""#;
+        assert!(told(Format::Json).text.starts_with(&json), "{}", told(Format::Json).text);
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_told_with_what_it_had() {
+        let node: NodeName = "app_node2".parse().unwrap();
+        let crash = NodeCrash { node: node.clone(), players: 3, copies: 4, down: true };
+        let told = crashed(Format::Text, &Crashed::Seen(crash.clone()));
+        let words = ["app_node2 is gone", "3 players that it owned", "4 copies that it kept"];
+        assert!(words.iter().all(|words| told.text.contains(words)), "{}", told.text);
+        let json = crashed(Format::Json, &Crashed::Seen(crash)).text;
+        let expected = r#"{"node":"app_node2","state":"crashed","asked":false,"players":3,"#
+            .to_owned()
+            + r#""copies":4,"down":true}"#;
+        assert_eq!(json, expected);
+        let json = crashed(Format::Json, &Crashed::Asked(node)).text;
+        assert!(json.contains(r#""asked":true,"players":null"#), "{json}");
+    }
 
     #[test]
     fn a_move_is_told_with_all_that_has_changed() {

@@ -117,7 +117,7 @@ pub enum Action {
         /// Why, in words.
         reason: String,
     },
-    /// Drop the instance, for nobody calls. The next call asks for a new one.
+    /// Drop the instance, for nobody calls, or for a drill. Another one is asked for when it is needed.
     GiveUp,
     /// The server ends, for nobody calls and nothing is under way. The next call opens the player as
     /// one that rested here.

@@ -24,8 +24,8 @@ use super::naming::Naming;
 use super::{Action, Life, Machine, Phase, Story, Ticket, Unanswered, View, Waiting};
 use crate::membership::{keepers_for, successor_for};
 use crate::protocol::{
-    Answer, Append, Call, CallError, Effect, Handover, KeeperRequest, NodeId, NodeName, NodeRecord,
-    NodeStatus, Operation, PlayerChange, Record, Seq, Value, Writer,
+    Answer, Append, Call, CallError, Effect, Handover, KeeperRequest, NodeId, NodeName, NodeStatus,
+    Operation, PlayerChange, Record, Seq, Value, Writer, names_in_words,
 };
 use crate::snapshot::Delta;
 
@@ -211,7 +211,8 @@ impl Machine {
     /// for that.
     pub(super) fn is_of_nobody(&self, call: &Call) -> bool {
         let exists = self.record.as_ref().is_some_and(|record| !record.is_forgotten());
-        matches!(call.operation, Operation::Move(_)) && matches!(self.phase, Phase::New) && !exists
+        let asks = matches!(call.operation, Operation::Move(_) | Operation::Crash);
+        asks && matches!(self.phase, Phase::New) && !exists
     }
 
     /// Says that there is no such player.
@@ -224,9 +225,7 @@ impl Machine {
 /// Returns the node of this name, or why no player can go there.
 fn destination(to: &NodeName, view: View<'_>) -> Result<Writer, String> {
     let Some(node) = view.nodes.iter().find(|node| node.name == *to) else {
-        let mut known: Vec<String> = view.nodes.iter().map(described).collect();
-        known.sort();
-        return Err(format!("there is no node {to}; there are {}", known.join(", ")));
+        return Err(format!("there is no node {to}; there are {}", names_in_words(view.nodes)));
     };
     let writer = Writer { node: node.id, incarnation: node.incarnation };
     fit(writer, view).map(|()| writer)
@@ -239,14 +238,6 @@ fn fit(to: Writer, view: View<'_>) -> Result<(), String> {
         Some(NodeStatus::Up) => Ok(()),
         Some(NodeStatus::Draining) => Err(format!("{name} is going to leave")),
         Some(NodeStatus::Down) | None => Err(format!("{name} is down")),
-    }
-}
-
-fn described(node: &NodeRecord) -> String {
-    match node.status {
-        NodeStatus::Up => node.name.to_string(),
-        NodeStatus::Draining => format!("{} (draining)", node.name),
-        NodeStatus::Down => format!("{} (down)", node.name),
     }
 }
 

@@ -26,7 +26,8 @@ impl Machine {
             | Operation::Forget
             | Operation::Release
             | Operation::Bundle(_)
-            | Operation::Move(_) => None,
+            | Operation::Move(_)
+            | Operation::Crash => None,
         });
         let Recovery { from, accept } = recovery.filter(|_| self.accepted.is_none())?;
         let node = view.nodes.iter().find(|node| node.name == *from)?;
@@ -125,6 +126,7 @@ impl Waiting {
             | Operation::Release
             | Operation::Bundle(_)
             | Operation::Move(_)
+            | Operation::Crash
             | Operation::Recover(_) => error,
         };
         Action::Answer { ticket: self.ticket, result: Err(error) }

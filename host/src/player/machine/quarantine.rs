@@ -212,7 +212,7 @@ impl Machine {
                         out.push(waiting.refused(error, self.may_be_recovered));
                     }
                 }
-                Operation::Bundle(Exhibit::LastTrap) | Operation::Recover(_) => {
+                Operation::Bundle(Exhibit::LastTrap) | Operation::Recover(_) | Operation::Crash => {
                     let error = self.quarantined(&waiting, view);
                     out.push(waiting.refused(error, self.may_be_recovered));
                 }

@@ -61,6 +61,7 @@ impl Machine {
                     continue;
                 }
                 Operation::Forget | Operation::Move(_) => return self.queue.push_front(waiting),
+                Operation::Crash => return self.begin_drill(waiting, out),
                 // One caller is told what was recovered; the next one has nothing to give up.
                 Operation::Recover(_) if self.accepted.take().is_none() => {
                     self.answer_available(waiting, view, out);

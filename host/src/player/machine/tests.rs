@@ -1,6 +1,7 @@
 //! The rules of a player's server as dialogues: what happened, and all that it does about it.
 
 mod answers;
+mod drill;
 mod keepers;
 mod mending;
 mod migrating;

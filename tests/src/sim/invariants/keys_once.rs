@@ -95,7 +95,8 @@ impl World {
                 | Operation::Forget
                 | Operation::Release
                 | Operation::Bundle(_)
-                | Operation::Move(_),
+                | Operation::Move(_)
+                | Operation::Crash,
             )
             | None => 0,
         }

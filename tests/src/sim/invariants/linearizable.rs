@@ -18,7 +18,8 @@ fn points(op: &Op) -> Option<i64> {
         | Operation::Forget
         | Operation::Release
         | Operation::Bundle(_)
-        | Operation::Move(_) => None,
+        | Operation::Move(_)
+        | Operation::Crash => None,
     }
 }
 

@@ -161,6 +161,27 @@ fn too_many_traps_of_the_first_calls_are_reported() {
 }
 
 #[test]
+fn a_drill_is_no_trap_of_new_code() {
+    let mut world = World::serving();
+    world.deploy_new(plan(NEW));
+    world.call(2, 1);
+    world.migrated();
+    world.seeded(Ok(()));
+    world.changed(2);
+    world.returned();
+    for ticket in 3..=5 {
+        let drill = world.ask(ticket, Operation::Crash, u128::from(ticket));
+        assert_eq!(drill, ["give up", "restore"], "nothing is reported");
+        world.restored();
+    }
+    world.call(6, 1);
+    assert_eq!(world.trapped(), ["restore"], "the first one that counts");
+    world.restored();
+    world.call(7, 1);
+    assert_eq!(world.trapped(), ["report 2: trapped in 2 of its first 3 calls: boom", "restore"]);
+}
+
+#[test]
 fn traps_of_later_calls_are_nobodys_fault() {
     let mut world = World::serving();
     world.deploy_new(plan(NEW));

@@ -1,0 +1,90 @@
+//! A drill: a node's process ends at once, as if somebody had killed it, so that people see what the
+//! others do then. Nothing is handed over, and nobody is told.
+
+use std::process::abort;
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::time::timeout;
+
+use super::Gateway;
+use crate::clock;
+use crate::limits::{LISTING_PAGE_PLAYERS, STEP_DEADLINE};
+use crate::net::AskError;
+use crate::protocol::{
+    CallError, CallKey, CallReply, CallRequest, NodeCrash, NodeName, NodeRecord, Reply, Request,
+    names_in_words,
+};
+
+/// Time for the directory to call a node down that has ended. Its sockets are closed at once, so a
+/// cluster with a majority needs a fraction of it.
+const DOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Gateway {
+    /// Lets a node's process end. Does not return if it is this one.
+    ///
+    /// # Errors
+    ///
+    /// `NoNode` and `Late`: nothing was done. `Unknown`: it may have ended.
+    pub(super) async fn crash(&self, name: &NodeName) -> Result<NodeCrash, CallError> {
+        // A name is not enough that was another node's a moment ago.
+        self.catch_up().await;
+        let node = self.find(name)?;
+        if node.id == self.me.node {
+            end_this_process(name);
+        }
+        let (players, copies) = self.holdings(&node).await;
+        let request = Request::Call(CallRequest::Crash(name.clone()));
+        let unknown = |reason: String| {
+            let key = CallKey::random(clock::unix_millis());
+            Err(CallError::Unknown { reason, key })
+        };
+        match timeout(STEP_DEADLINE, self.links.send(node.id, request)).await {
+            Ok(Err(AskError::Lost)) => {}
+            Ok(Ok(Reply::Call(CallReply::Crashed(Err(error))))) => return Err(error),
+            Ok(Err(error @ (AskError::Unreachable | AskError::Full | AskError::UnknownNode))) => {
+                return Err(CallError::Late { reason: format!("{name}: {error}") });
+            }
+            Ok(Ok(_)) => return unknown(format!("{name} goes on although it was asked to end")),
+            Err(_) => return unknown(format!("{name} was asked to end and says nothing")),
+        }
+        let down = timeout(DOWN_PATIENCE, self.ended(&node)).await.is_ok();
+        Ok(NodeCrash { node: name.clone(), players, copies, down })
+    }
+
+    /// Returns the node of exactly this name, if it runs.
+    fn find(&self, name: &NodeName) -> Result<NodeRecord, CallError> {
+        let nodes = self.nodes.borrow();
+        let reason = match nodes.iter().find(|node| node.name == *name) {
+            Some(node) if node.status.is_alive() => return Ok(node.clone()),
+            Some(_) => format!("{name} is down already"),
+            None => format!("there is no node {name}; there are {}", names_in_words(&nodes)),
+        };
+        Err(CallError::NoNode { reason })
+    }
+
+    /// Returns how many players a node owns, and how many copies it keeps for others.
+    async fn holdings(&self, node: &NodeRecord) -> (u64, u64) {
+        let (mut players, mut copies, mut after) = (0, 0, None);
+        loop {
+            let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
+            let Some((last, _)) = page.last() else { return (players, copies) };
+            after = Some(last.clone());
+            for (_, record) in page {
+                players += u64::from(record.owner.node == node.id);
+                copies += u64::from(record.remote_keepers().any(|keeper| keeper.node == node.id));
+            }
+            // There may be a million, and calls want the thread.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Ends the process as a signal from outside would: nothing is flushed, closed or said.
+fn end_this_process(name: &NodeName) -> ! {
+    tracing::warn!("crash drill: the process of {name} ends at once, as if it was killed");
+    if let Err(error) = kill_process(getpid(), Signal::KILL) {
+        tracing::error!(%error, "the process cannot kill itself, and aborts");
+    }
+    abort()
+}
