@@ -119,8 +119,7 @@ fn perform(config: Config, umask_of_shell: Mode) -> Exit {
             finish(format, replay.run(format))
         }
         Task::Ask(settings) if settings.question.is_for_a_file() && io::stdout().is_terminal() => {
-            let message =
-                "a bundle is no text: write it to a file, with `> FILE` behind the command";
+            let message = "what is asked for is no text: write it to a file, with `> FILE` behind the command";
             finish(format, render::usage(format, message))
         }
         Task::Ask(settings) => {
@@ -249,10 +248,9 @@ fn hand_out(format: Format, told: Told) -> Exit {
     let written = file.map_or(Ok(()), |file| prompt::write_out(&file));
     let Rendered { text, exit } = match written {
         Ok(()) => rendered,
-        Err(error) => render::not_done(
-            format,
-            &format!("cannot write the bundle, which is not whole: {error}"),
-        ),
+        Err(error) => {
+            render::not_done(format, &format!("cannot write the file, which is not whole: {error}"))
+        }
     };
     prompt::complain(&text);
     exit

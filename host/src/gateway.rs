@@ -10,6 +10,7 @@
 mod crashing;
 mod deploying;
 mod describing;
+mod importing;
 mod listing;
 mod meter;
 mod news;

@@ -7,6 +7,7 @@
 mod bundle;
 mod call;
 mod deployment;
+mod export;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod ids;
@@ -14,6 +15,7 @@ mod message;
 mod news;
 mod operating;
 mod record;
+mod sealed;
 mod settings;
 mod state;
 mod stats;
@@ -30,6 +32,7 @@ pub use deployment::{
     DeploymentChange, DeploymentConflict, DeploymentListing, DeploymentStatus, Deployments, Fate,
     InvalidAudience, Pattern, Plan, Probation, Share, Step,
 };
+pub use export::{Export, ExportError, ExportFile};
 pub use ids::{
     CallKey, CodeHash, CopyId, Generation, Incarnation, InvalidId, NodeId, NodeName, PlayerId, Seq,
     Writer, digest,

@@ -275,6 +275,25 @@ pub struct Drilled {
     pub applied: bool,
 }
 
+/// A player that begins with the state of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Imported {
+    /// Always `true`.
+    pub imported: bool,
+    /// The player that was exported.
+    pub from: String,
+    /// Its position then.
+    pub from_seq: u64,
+    /// The code of both.
+    pub code: String,
+    /// The new player's position.
+    pub seq: u64,
+    /// The node that runs it.
+    pub node: String,
+    /// The other nodes that keep its copies.
+    pub keepers: Vec<String>,
+}
+
 /// A node whose process was ended.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct NodeCrashed {

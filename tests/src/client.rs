@@ -114,7 +114,9 @@ impl Client {
                     Answer::Returned { .. }
                     | Answer::Released { .. }
                     | Answer::Bundled(_)
-                    | Answer::HandedOver(_),
+                    | Answer::HandedOver(_)
+                    | Answer::Exported(_)
+                    | Answer::Imported { .. },
                 ) => bail!("{player} was asked for something else"),
                 Ok(Answer::Trapped(crash)) => bail!("{player} trapped: {}", crash.message),
                 Err(NoAnswer::Said(

@@ -36,8 +36,8 @@ mod wait;
 
 pub use answers::{
     Called, Class, Deployed, Deployment, Described, Drained, Drilled, Failed, Forgotten,
-    HandedOver, Listed, Measured, NodeCrashed, NodeSeen, Quarantined, Released, Replayed, Returned,
-    Settings, Trapped,
+    HandedOver, Imported, Listed, Measured, NodeCrashed, NodeSeen, Quarantined, Released, Replayed,
+    Returned, Settings, Trapped,
 };
 pub use bench::Bench;
 pub use client::{Client, NoAnswer};

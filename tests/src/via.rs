@@ -285,6 +285,18 @@ impl Via {
         self.start(&["crash", player]).finish()
     }
 
+    /// Writes a player's state to a file.
+    #[track_caller]
+    pub fn export_player(&self, player: &str, file: &Path) -> Ran {
+        self.write(&["export", player], file)
+    }
+
+    /// Begins a player with what is in a file.
+    #[track_caller]
+    pub fn import(&self, player: &str, file: &Path) -> Ran {
+        self.start(&["import", player, path(file)]).finish()
+    }
+
     /// Lets the process of a node end, and returns how the command ended.
     #[track_caller]
     pub fn crash_node(&self, node: &str) -> Ran {

@@ -29,6 +29,7 @@ pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayAr
 pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
 pub(super) use self::operating::MoveArgs;
 pub(super) use self::operating::{CrashArgs, MoveArgs};
+pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
@@ -330,6 +331,14 @@ pub(super) enum Command {
     /// `host crash player1` throws the player's instance away, which is restored as after a trap.
     /// `host crash --node app_node2` ends that node's process as if it was killed.
     Crash(CrashArgs),
+    /// Write a player's state to standard output, for `host import`
+    ///
+    /// What is written is all that the player knows.
+    Export(ExportArgs),
+    /// Begin a player with the state of one that was exported, in this cluster or in another
+    ///
+    /// It runs under the code that the other one ran under, which a node of this cluster must have.
+    Import(ImportArgs),
 }
 
 /// Commands about a node's configuration file.

@@ -20,8 +20,8 @@ pub(super) use self::dialer::{Dialer, DialerError};
 use crate::clock;
 use crate::protocol::{
     Answer, Bundle, Call, CallKey, CallReply, CallRequest, Description, DrainReport, Exhibit,
-    NodeId, NodeName, NodeRecord, Operation, Outcome, PlayerId, PlayerListing, Quarantine, Reply,
-    Request, SettingsChange, SettingsReport, Subject,
+    Export, NodeId, NodeName, NodeRecord, Operation, Outcome, PlayerId, PlayerListing, Quarantine,
+    Reply, Request, SettingsChange, SettingsReport, Subject,
 };
 
 /// What to do when nobody knows whether a player was forgotten: not the same again, for the next one
@@ -263,11 +263,26 @@ impl<A: Ask> Client<A> {
             | Answer::Trapped(_)
             | Answer::Forgotten { .. }
             | Answer::Released { .. }
-            | Answer::HandedOver(_) => {
-                let message = "the node answered another question; is it of another version?";
-                let (message, outcome) = (message.to_owned(), Outcome::NotApplied);
-                Err(Failed { code: "alien", message, outcome })
-            }
+            | Answer::HandedOver(_)
+            | Answer::Exported(_)
+            | Answer::Imported { .. } => Err(alien()),
+        }
+    }
+
+    /// Asks for a player's state.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn export(
+        &mut self,
+        reach: &Reach,
+        player: &PlayerId,
+    ) -> Result<Box<Export>, Failed> {
+        let (_, end) = self.call(reach, player, &Operation::Export, None).await;
+        match end? {
+            Answer::Exported(export) => Ok(export),
+            _ => Err(alien()),
         }
     }
 
@@ -372,4 +387,9 @@ impl<A: Ask> Client<A> {
             }
         }
     }
+}
+
+fn alien() -> Failed {
+    let message = "the node answered another question; is it of another version?".to_owned();
+    Failed { code: "alien", message, outcome: Outcome::NotApplied }
 }

@@ -19,12 +19,13 @@ pub(super) enum Scope {
 impl Scope {
     /// Returns the words that begin a line.
     pub(super) fn commands(self) -> &'static [&'static str] {
-        const ALL: [&str; 17] = [
+        const ALL: [&str; 19] = [
             "reward", "points", CALL, "describe", "players", "nodes", "set", "deploy", "code",
-            "move", "crash", "help", "quit", "kill", "start", "stop", "continue",
+            "move", "crash", "export", "import", "help", "quit", "kill", "start", "stop",
+            "continue",
         ];
         match self {
-            Self::Node => &ALL[..13],
+            Self::Node => &ALL[..15],
             Self::Dev => &ALL,
         }
     }
@@ -60,6 +61,8 @@ code [list | rollback]    list what was deployed, or take the newest back
 move <player> --to <node> have another node run a player
 crash <player> | --node <node>
                           let a player crash, or a node, to see that nothing is lost
+export <player> <file>    write a player's state to a new file
+import <player> <file>    begin a player with the state in a file
 help                      print this
 quit                      stop this node";
 
@@ -79,6 +82,8 @@ code [list | rollback]    list what was deployed, or take the newest back
 move <player> --to <node> have another node run a player
 crash <player> | --node <node>
                           let a player crash, or a node, to see that nothing is lost
+export <player> <file>    write a player's state to a new file
+import <player> <file>    begin a player with the state in a file
 kill <node>               kill a node, as a dead machine would (SIGKILL)
 start <node>              start it again with the same command
 stop <node>               freeze a node (SIGSTOP)
@@ -222,6 +227,18 @@ impl Line {
                 ["--node", node] => ask(Question::CrashNode(node.parse()?)),
                 [player] if *player != "--node" => ask(Question::crash(player.parse()?)),
                 _ => Err(LineError::Form("crash <player>, or crash --node <node>")),
+            },
+            "export" => match arguments {
+                [player, file] => {
+                    ask(Question::Export { player: player.parse()?, to: Some(file.into()) })
+                }
+                _ => Err(LineError::Form("export <player> <file>")),
+            },
+            "import" => match arguments {
+                [player, file] => {
+                    ask(Question::Import { player: player.parse()?, from: Some(file.into()) })
+                }
+                _ => Err(LineError::Form("import <player> <file>")),
             },
             "help" => Ok(Self::Help),
             "quit" => Ok(Self::Quit),
@@ -487,6 +504,17 @@ mod tests {
         for line in ["crash", "crash p q", "crash --node", "crash --node a b"] {
             assert!(dev(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_prompt_writes_to_files_and_reads_from_them() {
+        let (player, file) = (|| "p".parse().unwrap(), || Some("p.snap".into()));
+        let export = Question::Export { player: player(), to: file() };
+        assert_eq!(asked("export p p.snap"), export);
+        assert!(!export.is_for_a_file(), "the prompt's output is for its answers");
+        let import = Question::Import { player: player(), from: file() };
+        assert_eq!(asked("import p p.snap"), import);
+        assert!(dev("export p").is_err() && dev("import p").is_err());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a person can ask a cluster, typed at a shell or at a prompt.
 
+use std::path::PathBuf;
+
 use crate::protocol::{
     Arguments, DeployRequest, Exhibit, FunctionCall, NodeName, Operation, PlayerId, Recovery, Seq,
     SettingsChange, Subject, Term,
@@ -55,6 +57,20 @@ pub(super) enum Question {
     Deployments,
     /// That a node's process end at once.
     CrashNode(NodeName),
+    /// A player's state.
+    Export {
+        /// The player.
+        player: PlayerId,
+        /// The file that it is written to; `None` is standard output.
+        to: Option<PathBuf>,
+    },
+    /// That a player begin with the state in a file.
+    Import {
+        /// The player.
+        player: PlayerId,
+        /// The file; `None` is standard input.
+        from: Option<PathBuf>,
+    },
 }
 
 impl Question {
@@ -87,7 +103,7 @@ impl Question {
 
     /// Whether its answer is no text.
     pub(super) fn is_for_a_file(&self) -> bool {
-        matches!(self, Self::Bundle { .. })
+        matches!(self, Self::Bundle { .. } | Self::Export { to: None, .. })
     }
 
     /// Returns the call that ends a player's quarantine.

@@ -26,6 +26,7 @@ pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 pub(super) use self::functions::described;
 pub(super) use self::json::line;
 pub(super) use self::operating::crashed;
+pub(super) use self::operating::{crashed, exported};
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;
@@ -88,7 +89,9 @@ pub(super) fn call(
             | Answer::Forgotten { .. }
             | Answer::Released { .. }
             | Answer::Bundled(_)
-            | Answer::HandedOver(_),
+            | Answer::HandedOver(_)
+            | Answer::Exported(_)
+            | Answer::Imported { .. },
         ) => Exit::Done,
         // A drill is done when it has crashed.
         Ok(Answer::Trapped(_)) if *operation == Operation::Crash => Exit::Done,
@@ -116,6 +119,15 @@ pub(super) fn call(
         (Format::Text, Ok(Answer::HandedOver(handover))) => {
             operating::handed_over(player, handover)
         }
+        (Format::Json, Ok(Answer::Imported { seq, node, keepers })) => {
+            operating::imported_json(operation, *seq, node, keepers, key)
+        }
+        (Format::Text, Ok(Answer::Imported { seq, node, keepers })) => {
+            operating::imported(player, operation, *seq, node, keepers)
+        }
+        (_, Ok(Answer::Exported(export))) => {
+            return exported(format, export, export.encode().len());
+        }
         // Asked for as a file, it is never rendered as the answer of a call.
         (_, Ok(Answer::Bundled(bundle))) => return bundled(format, bundle, bundle.encode().len()),
         (Format::Json, Err(failed)) => json::failed(failed, Some(key)),
@@ -131,6 +143,8 @@ pub(super) fn call(
             | Operation::Call(_)
             | Operation::Move(_)
             | Operation::Crash
+            | Operation::Export
+            | Operation::Import(_)
             | Operation::Bundle(_) => harmless(&value.to_string()),
         },
         (Format::Text, Ok(Answer::Forgotten { seq: Some(seq), .. })) => {

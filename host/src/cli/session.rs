@@ -1,13 +1,22 @@
 //! One question, asked and rendered: the same for a one-shot command and for a prompt.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::path::Path;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::args::DeployArgs;
 use super::client::{Ask, Client, Reach};
 use super::config::to_deploy;
 use super::question::Question;
 use super::render::{self, Format, Rendered};
-use crate::protocol::{Answer, CallKey, DeployRequest, Description, Subject};
+use crate::limits::BUNDLE_BYTES_MAX;
+use crate::protocol::{
+    Answer, CallKey, DeployRequest, Description, Export, ExportError, ExportFile, Operation,
+    Subject,
+};
 
 /// An answer, and the names in it that a prompt can complete from now on.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,10 +113,75 @@ pub(super) async fn ask<A: Ask>(
             }
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Export { player, to } => match client.export(reach, &player).await {
+            Ok(export) => exported(format, &export, to.as_deref()),
+            Err(failed) => render::unanswered(format, &failed).into(),
+        },
+        Question::Import { player, from } => match read_export(from.as_deref()) {
+            Ok(file) => {
+                let operation = Operation::Import(file);
+                let (key, end) = Box::pin(client.call(reach, &player, &operation, key)).await;
+                let rendered = render::call(format, &player, &operation, key, &end);
+                Told { names: vec![player.to_string()], ..rendered.into() }
+            }
+            Err(error) => render::usage(format, &render::sentence(&error)).into(),
+        },
         Question::Set(change) => match client.set(reach, change).await {
             Ok(report) => render::settings(format, &report).into(),
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+    }
+}
+
+/// Why there is nothing that could be imported. Nobody was asked.
+#[derive(Debug, Error)]
+enum ReadError {
+    #[error(
+        "name a file behind the player, or send one to standard input: `host import PLAYER < FILE`"
+    )]
+    Terminal,
+    #[error("cannot read {what}")]
+    Read { what: String, source: io::Error },
+    #[error("cannot use {what}")]
+    Export { what: String, source: ExportError },
+}
+
+/// Reads a file that `host export` wrote.
+fn read_export(from: Option<&Path>) -> Result<ExportFile, ReadError> {
+    let what = from.map_or("standard input".to_owned(), |path| path.display().to_string());
+    let read = |source: Box<dyn Read>| {
+        let mut bytes = Vec::new();
+        // Whatever it is and however it grows meanwhile: what is longer is refused for its length.
+        source.take(BUNDLE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = match from {
+        Some(path) => File::open(path).and_then(|file| read(Box::new(file))),
+        None if io::stdin().is_terminal() => return Err(ReadError::Terminal),
+        None => read(Box::new(io::stdin().lock())),
+    };
+    let bytes = bytes.map_err(|source| ReadError::Read { what: what.clone(), source })?;
+    match Export::decode(&bytes) {
+        Ok(_) => Ok(ExportFile(bytes)),
+        Err(source) => Err(ReadError::Export { what, source }),
+    }
+}
+
+/// Gives out a player's state, or writes it to a new file.
+fn exported(format: Format, export: &Export, to: Option<&Path>) -> Told {
+    let file = export.encode();
+    let rendered = render::exported(format, export, file.len());
+    let names = vec![export.player.to_string()];
+    let Some(path) = to else {
+        return Told { names, file: Some(file), ..rendered.into() };
+    };
+    let written = OpenOptions::new().write(true).create_new(true).open(path);
+    match written.and_then(|mut to| to.write_all(&file).and_then(|()| to.sync_all())) {
+        Ok(()) => Told { names, ..rendered.into() },
+        Err(error) => {
+            let message = format!("cannot write {}: {error}", path.display());
+            render::not_done(format, &message).into()
+        }
     }
 }
 

@@ -134,6 +134,8 @@ impl Gateway {
                 | Operation::Bundle(Exhibit::Quarantine)
                 | Operation::Move(_)
                 | Operation::Crash
+                | Operation::Export
+                | Operation::Import(_)
         );
         if asks_directory && !self.catch_up().await {
             let reason = "the directory's leader does not answer".to_owned();
@@ -178,6 +180,8 @@ impl Gateway {
                     may_be_applied.get_or_insert_with(|| "the player was handed over".to_owned());
                 }
                 return Err(match (may_be_applied, failure.error) {
+                    // Its owner has looked at the key: it has begun with something else.
+                    (Some(_), error @ CallError::PlayerExists { .. }) => error,
                     (Some(_), error @ CallError::Unknown { .. }) | (None, error) => error,
                     (Some(reason), error) => {
                         let reason = format!("{reason}; then {error}");
@@ -295,6 +299,8 @@ impl Gateway {
             | CallError::NotMoved { .. }
             | CallError::NotThere { .. }
             | CallError::NoNode { .. }
+            | CallError::PlayerExists { .. }
+            | CallError::NotImported { .. }
             | CallError::Stopping { .. }
             | CallError::Late { .. } => Retry::No,
         }
@@ -308,6 +314,9 @@ impl Gateway {
             let bundle = self.players.last_trap(&player);
             let bundle = bundle.ok_or(CallError::NoBundle { player, node })?;
             return Ok(Answer::Bundled(Box::new(bundle)));
+        }
+        if let Operation::Import(file) = &call.operation {
+            self.check_import(&call.player, file).await?;
         }
         let (reply, answer) = oneshot::channel();
         self.players.call(call.clone(), deadline, reply).await;

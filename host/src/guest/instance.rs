@@ -178,7 +178,9 @@ impl Instance {
                 | Operation::Release
                 | Operation::Bundle(_)
                 | Operation::Move(_)
-                | Operation::Crash,
+                | Operation::Crash
+                | Operation::Export
+                | Operation::Import(_),
                 _,
             ) => {
                 let message = "this is nothing that a guest can do".to_owned();

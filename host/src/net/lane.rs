@@ -288,7 +288,10 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         | CallRequest::Describe(_) => true,
         // Its answer is a player's whole memory.
         CallRequest::Call { call, .. } | CallRequest::Forward { call, .. } => {
-            matches!(call.operation, Operation::Bundle(_))
+            matches!(
+                call.operation,
+                Operation::Bundle(_) | Operation::Export | Operation::Import(_)
+            )
         }
         CallRequest::Drain
         | CallRequest::Traffic

@@ -26,6 +26,7 @@ mod copies;
 mod dialogue;
 mod drill;
 mod ending;
+mod exporting;
 mod handover;
 mod mending;
 mod migrating;
@@ -349,6 +350,10 @@ impl Machine {
                 }
                 if self.is_of_nobody(&waiting.call) {
                     out.push(self.no_player(&waiting));
+                    return self.end_unopened(out);
+                }
+                if let Err(error) = self.take_state_from(&waiting.call) {
+                    out.push(waiting.refused(error, self.may_be_recovered));
                     return self.end_unopened(out);
                 }
                 self.queue.push_back(waiting);

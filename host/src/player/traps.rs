@@ -145,7 +145,9 @@ fn words_of(trap: &TrappedCall) -> usize {
         | Operation::Release
         | Operation::Bundle(_)
         | Operation::Move(_)
-        | Operation::Crash => 0,
+        | Operation::Crash
+        | Operation::Export
+        | Operation::Import(_) => 0,
     };
     asked + trap.message.len()
 }

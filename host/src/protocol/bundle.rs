@@ -14,15 +14,14 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::sealed::{Sealed, Unsealed};
 use super::{CallKey, CodeHash, NodeName, Operation, PlayerId, Seq};
-use crate::limits::BUNDLE_BYTES_MAX;
 use crate::snapshot::Snapshot;
 
 const MAGIC: &[u8] = b"player-host bundle\n";
 /// What this build writes, and all that it reads.
 const VERSION: u8 = 1;
-const HEAD_BYTES: usize = MAGIC.len() + 1 + 8;
-const CHECKSUM_BYTES: usize = 32;
+const FILE: Sealed = Sealed { magic: MAGIC, version: VERSION };
 
 /// What is needed to see a failure again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,15 +89,7 @@ pub enum BundleError {
 impl Bundle {
     /// Returns the bundle as it stands in a file.
     pub fn encode(&self) -> Vec<u8> {
-        let content = postcard::to_stdvec(self).expect("plain data can be encoded");
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + content.len() + CHECKSUM_BYTES);
-        bytes.extend_from_slice(MAGIC);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&content);
-        let checksum = blake3::hash(&bytes);
-        bytes.extend_from_slice(checksum.as_bytes());
-        bytes
+        FILE.seal(self)
     }
 
     /// Reads a bundle from the bytes of a file.
@@ -107,26 +98,19 @@ impl Bundle {
     ///
     /// `BundleError` says what is wrong with them. Nothing larger than the bytes is made of them.
     pub fn decode(bytes: &[u8]) -> Result<Self, BundleError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(BundleError::NotABundle)?;
-        let (version, rest) = rest.split_first().ok_or(BundleError::NotABundle)?;
-        // First of all: what follows belongs to the version.
-        if *version != VERSION {
-            return Err(BundleError::Version(*version));
+        Ok(FILE.open(bytes)?)
+    }
+}
+
+impl From<Unsealed> for BundleError {
+    fn from(wrong: Unsealed) -> Self {
+        match wrong {
+            Unsealed::Other => Self::NotABundle,
+            Unsealed::Version(version) => Self::Version(version),
+            Unsealed::Length { expected, found } => Self::Length { expected, found },
+            Unsealed::Damaged => Self::Damaged,
+            Unsealed::Content => Self::Content,
         }
-        let (len, rest) = rest.split_first_chunk().ok_or(BundleError::NotABundle)?;
-        let len = u64::from_le_bytes(*len);
-        let expected = len.saturating_add((HEAD_BYTES + CHECKSUM_BYTES) as u64);
-        let found = bytes.len() as u64;
-        if expected != found || bytes.len() > BUNDLE_BYTES_MAX {
-            return Err(BundleError::Length { expected, found });
-        }
-        let (content, checksum) =
-            rest.split_last_chunk::<CHECKSUM_BYTES>().ok_or(BundleError::NotABundle)?;
-        let checked = &bytes[..bytes.len() - CHECKSUM_BYTES];
-        if blake3::hash(checked) != blake3::Hash::from_bytes(*checksum) {
-            return Err(BundleError::Damaged);
-        }
-        postcard::from_bytes(content).map_err(|_| BundleError::Content)
     }
 }
 
@@ -138,6 +122,8 @@ mod tests {
     use super::super::Term;
     use super::*;
     use crate::snapshot::{Delta, MemoryDelta, Run};
+
+    const HEAD_BYTES: usize = FILE.head_bytes();
 
     fn bundle() -> Bundle {
         let mut snapshot = Snapshot::initial([64]);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
 use super::{
-    Bundle, CallKey, FailedRestores, FunctionCall, Handover, NodeName, PlayerId, Quarantine, Seq,
-    Value,
+    Bundle, CallKey, Export, ExportFile, FailedRestores, FunctionCall, Handover, NodeName,
+    PlayerId, Quarantine, Seq, Value,
 };
 use crate::limits::{
     KEY_WINDOW_ANSWERS_BYTES_MAX, KEY_WINDOW_CALLS_MAX, KEY_WINDOW_TIME, LAST_TRAPS_MAX,
@@ -51,6 +51,10 @@ pub enum Operation {
     Move(NodeName),
     /// Throws the player's instance away, as a trap does; answers what it was restored to.
     Crash,
+    /// Answers the player's state, and changes nothing.
+    Export,
+    /// Begins the player with the state that is in this file.
+    Import(ExportFile),
 }
 
 /// A failure that somebody wants to look at.
@@ -114,6 +118,17 @@ pub enum Answer {
     Bundled(Box<Bundle>),
     /// The player is on the node that was asked for.
     HandedOver(Box<Handover>),
+    /// The player's state.
+    Exported(Box<Export>),
+    /// The player has begun with the state in a file.
+    Imported {
+        /// Its position then.
+        seq: Seq,
+        /// The node that runs it.
+        node: NodeName,
+        /// The other nodes that keep its copies.
+        keepers: Vec<NodeName>,
+    },
 }
 
 /// How a guest trapped and what it was restored to.
@@ -342,6 +357,25 @@ pub enum CallError {
         /// Which one, and which ones there are.
         reason: String,
     },
+    /// A player that exists begins with no other state.
+    #[error(
+        "player_exists: {player} runs on {node} at seq {seq} already; import to another player, or end \
+         this one first with `host forget {player}`"
+    )]
+    PlayerExists {
+        /// The player.
+        player: PlayerId,
+        /// Its position.
+        seq: Seq,
+        /// Its owner.
+        node: NodeName,
+    },
+    /// No player can begin with what is in the file.
+    #[error("not_imported: {reason}")]
+    NotImported {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl CallError {
@@ -371,6 +405,8 @@ impl CallError {
             Self::NotMoved { .. } => "not_moved",
             Self::NotThere { .. } => "not_there",
             Self::NoNode { .. } => "no_node",
+            Self::PlayerExists { .. } => "player_exists",
+            Self::NotImported { .. } => "not_imported",
         }
     }
 
@@ -399,6 +435,8 @@ impl CallError {
             | Self::NoPlayer { .. }
             | Self::NotMoved { .. }
             | Self::NoNode { .. }
+            | Self::PlayerExists { .. }
+            | Self::NotImported { .. }
             | Self::KeyAhead { .. } => Outcome::NotApplied,
         }
     }

@@ -204,7 +204,9 @@ fn told(answer: Answer) -> Ended {
         Answer::Forgotten { .. }
         | Answer::Released { .. }
         | Answer::Bundled(_)
-        | Answer::HandedOver(_) => {
+        | Answer::HandedOver(_)
+        | Answer::Exported(_)
+        | Answer::Imported { .. } => {
             Ended::Trapped { message: "it was asked for something else".to_owned() }
         }
     }

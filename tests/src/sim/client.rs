@@ -262,7 +262,9 @@ impl World {
                 | Answer::Forgotten { .. }
                 | Answer::Released { .. }
                 | Answer::Bundled(_)
-                | Answer::HandedOver(_),
+                | Answer::HandedOver(_)
+                | Answer::Exported(_)
+                | Answer::Imported { .. },
             ) => Ended::Trapped,
             Err(CallError::KeyExpired { horizon, .. }) if self.renews(id) => {
                 return self.renew(id, horizon);

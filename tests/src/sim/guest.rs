@@ -123,7 +123,9 @@ pub(super) fn call_guest(memory: &mut Vec<u8>, call: &Call, code: CodeHash) -> E
         | Operation::Release
         | Operation::Bundle(_)
         | Operation::Move(_)
-        | Operation::Crash => {
+        | Operation::Crash
+        | Operation::Export
+        | Operation::Import(_) => {
             return Event::Returned { value: before.into(), delta: Delta::default() };
         }
         Operation::Reward(Term::Integer(points)) => *points,

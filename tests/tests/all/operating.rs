@@ -1,10 +1,14 @@
-//! What people do to a cluster that is well: they have players on other nodes, and let
-//! players and nodes crash.
+//! What people do to a cluster that is well: they have players on other nodes, let
+//! players and nodes crash, and take players from one cluster to another.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use tests::{Cluster, Drilled, Failed, NodeCrashed, PATIENCE, Ran, Replayed, eventually, host};
+use host::protocol::Export;
+use tests::{
+    Cluster, Drilled, Failed, Imported, NodeCrashed, PATIENCE, Ran, Replayed, doubling_module,
+    eventually, host,
+};
 
 #[track_caller]
 fn refused(ran: &Ran, error: &str) -> String {
@@ -206,4 +210,72 @@ fn a_node_ends_at_once_when_somebody_wants_to_see_that() {
     assert!(text.stdout.starts_with("app_node3 is gone: "), "{}", text.all());
     cluster.node_mut("app_node3").await_end();
     assert_eq!(cluster.via("app_node1").within("20s").rewarded("player1", 1).points, 7);
+}
+
+#[test]
+fn a_player_goes_from_one_cluster_to_another_with_all_its_points() {
+    let (mut here, mut there) = (Cluster::start(3), Cluster::start(3));
+    let via = here.via("app_node1");
+    via.rewarded("player1", 5);
+    assert_eq!(via.rewarded("player1", 2).points, 7);
+    let file = here.folder().join("p.snap");
+    let written = here.via("app_node2").export_player("player1", &file);
+    assert_eq!(written.code(), Some(0), "{}", written.all());
+    assert!(written.stderr.contains(r#""exported":"player1","seq":2"#), "{}", written.all());
+    let export = Export::decode(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((export.player.as_str(), export.seq.0), ("player1", 2));
+
+    let key = host(&["key", "new"]).stdout.trim().to_owned();
+    let keyed = |node: &str| there.via(node).with_key(&key);
+    let imported: Imported = keyed("app_node1").import("player2", &file).ended(0).unwrap();
+    assert_eq!((imported.from.as_str(), imported.from_seq, imported.seq), ("player1", 2, 3));
+    let keeper = there.via("app_node1").player("player2").keepers;
+    assert_eq!((imported.node.as_str(), &imported.keepers), ("app_node1", &keeper));
+    // The reply was lost, perhaps; and another file, or another key, changes nothing.
+    let again: Imported = keyed("app_node2").import("player2", &file).ended(0).unwrap();
+    assert_eq!(again.seq, 3);
+    let exists = refused(&there.via("app_node3").import("player2", &file), "player_exists");
+    assert!(exists.contains("player2 runs on app_node1 at seq 3"), "{exists}");
+    assert_eq!(there.via("app_node3").points("player2"), 7);
+
+    here.node_mut("app_node1").kill();
+    there.node_mut("app_node1").kill();
+    for (cluster, player) in [(&here, "player1"), (&there, "player2")] {
+        assert_eq!(cluster.via("app_node2").within("20s").rewarded(player, 1).points, 8);
+    }
+}
+
+#[test]
+fn what_cannot_be_imported_creates_no_player() {
+    let here = Cluster::start_with_guest(2, &doubling_module());
+    let there = Cluster::start(2);
+    here.via("app_node1").rewarded("player1", 5);
+    let file = here.folder().join("p.snap");
+    assert_eq!(here.via("app_node1").export_player("player1", &file).code(), Some(0));
+    refused(&there.via("app_node1").import("player1", &file), "not_imported");
+    let bytes = std::fs::read(&file).unwrap();
+    let code = Export::decode(&bytes).unwrap().code;
+    let unknown = refused(&there.via("app_node2").import("player1", &file), "not_imported");
+    let why = format!("exported from the code {code}, which no node of this cluster has");
+    assert!(unknown.contains(&why), "{unknown}");
+
+    // A state that is none of the code's, under a right checksum.
+    let spoiled = Export { snapshot: host::snapshot::Snapshot::initial([0]), ..export(&bytes) };
+    std::fs::write(&file, spoiled.encode()).unwrap();
+    refused(&here.via("app_node1").import("player2", &file), "not_imported");
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let cut: Failed = here.via("app_node1").import("player2", &file).ended(2).unwrap();
+    assert!(cut.message.contains("it is not whole"), "{}", cut.message);
+    let none: Failed = here.via("app_node1").import("player2", &file.join("no")).ended(2).unwrap();
+    assert!(none.message.starts_with("cannot read"), "{}", none.message);
+    assert!(here.via("app_node1").try_player("player2").is_err());
+    assert!(there.via("app_node1").try_player("player1").is_err(), "no half a player");
+
+    let nobody = here.via("app_node1").export_player("player3", &here.folder().join("none"));
+    assert_eq!(nobody.code(), Some(1), "{}", nobody.all());
+    assert!(nobody.stderr.contains("no_player"), "{}", nobody.all());
+}
+
+fn export(bytes: &[u8]) -> Export {
+    Export::decode(bytes).expect("it was written by `host export`")
 }

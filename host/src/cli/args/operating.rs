@@ -1,6 +1,28 @@
 //! The command line of those who operate a cluster.
 
-use super::CallArgs;
+use std::path::PathBuf;
+
+use super::{CallArgs, ReachArgs};
+
+/// Options of `host export`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ExportArgs {
+    /// Name the player
+    pub(in crate::cli) player: String,
+    #[command(flatten)]
+    pub(in crate::cli) reach: ReachArgs,
+}
+
+/// Options of `host import`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ImportArgs {
+    /// Name the player that begins
+    pub(in crate::cli) player: String,
+    /// Read this file instead of standard input
+    pub(in crate::cli) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) call: CallArgs,
+}
 
 /// Options of `host crash`.
 #[derive(Debug, clap::Args)]

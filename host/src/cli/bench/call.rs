@@ -41,7 +41,13 @@ pub(super) async fn call(
     match called {
         Ok(Answer::Returned { node, .. } | Answer::Forgotten { node, .. }) => Ok(node),
         Ok(Answer::Trapped(_)) => Err("trapped"),
-        Ok(Answer::Released { .. } | Answer::Bundled(_) | Answer::HandedOver(_)) => Err("alien"),
+        Ok(
+            Answer::Released { .. }
+            | Answer::Bundled(_)
+            | Answer::HandedOver(_)
+            | Answer::Exported(_)
+            | Answer::Imported { .. },
+        ) => Err("alien"),
         Err(error) => Err(error.code()),
     }
 }

@@ -420,6 +420,8 @@ fn another_node_may_answer(error: &CallError) -> bool {
         | CallError::NotMoved { .. }
         | CallError::NotThere { .. }
         | CallError::NoNode { .. }
+        | CallError::PlayerExists { .. }
+        | CallError::NotImported { .. }
         | CallError::Available { .. }
         | CallError::KeyExpired { .. } => false,
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{AskSettings, Place, ReachArgs, UsageError, call_question, question};
-use crate::cli::args::{CrashArgs, MoveArgs};
+use crate::cli::args::{CrashArgs, ExportArgs, ImportArgs, MoveArgs};
 use crate::cli::question::Question;
 
 /// Where commands look for nodes that are not named: as clap has it for the others.
@@ -13,6 +13,18 @@ const NODES_VARIABLE: &str = "PLAYER_HOST_NODE";
 pub(super) fn move_player(args: MoveArgs, place: &Place) -> Result<AskSettings, UsageError> {
     let MoveArgs { player, to, call } = args;
     call_question(Question::move_to(player.parse()?, to.parse()?), call, place)
+}
+
+/// Checks `host export`.
+pub(super) fn export(args: ExportArgs, place: &Place) -> Result<AskSettings, UsageError> {
+    let player = args.player.parse()?;
+    question(Question::Export { player, to: None }, None, args.reach, place)
+}
+
+/// Checks `host import`. The file is read when it is asked for.
+pub(super) fn import(args: ImportArgs, place: &Place) -> Result<AskSettings, UsageError> {
+    let ImportArgs { player, file, call } = args;
+    call_question(Question::Import { player: player.parse()?, from: file }, call, place)
 }
 
 /// Checks `host crash`. `--node` is a node that ends or one that is asked: no name has a colon, and each

@@ -187,6 +187,8 @@ fn typed(operation: &Operation) -> String {
         }
         Operation::Move(to) => format!("move --to {to}"),
         Operation::Crash => "crash".to_owned(),
+        Operation::Export => "export".to_owned(),
+        Operation::Import(_) => "import".to_owned(),
         Operation::Forget => "forget".to_owned(),
         Operation::Release => "quarantine release".to_owned(),
         Operation::Bundle(Exhibit::LastTrap) => "bundle last-trap".to_owned(),

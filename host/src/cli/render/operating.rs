@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::json::{Restored, line};
 use super::{Exit, Format, Rendered, names};
 use crate::cli::client::Crashed;
-use crate::protocol::{CallKey, Crash, Handover, NodeCrash, NodeName, PlayerId};
+use crate::protocol::{
+    CallKey, Crash, Export, Handover, NodeCrash, NodeName, Operation, PlayerId, Seq,
+};
 
 /// Says where a player is now, and where it was.
 pub(super) fn handed_over(player: &PlayerId, handover: &Handover) -> String {
@@ -123,11 +125,90 @@ fn crashed_json(crashed: &Crashed) -> String {
     })
 }
 
+/// Says what was written as an exported player of so many bytes.
+pub(in crate::cli) fn exported(format: Format, export: &Export, bytes: usize) -> Rendered {
+    let Export { player, node, code, seq, .. } = export;
+    let text = match format {
+        Format::Text => {
+            format!("wrote {bytes} bytes: {player} at seq {seq}, code {code}, from {node}")
+        }
+        Format::Json => {
+            #[derive(Serialize)]
+            struct Written<'a> {
+                exported: &'a PlayerId,
+                seq: u64,
+                code: String,
+                node: &'a NodeName,
+                bytes: usize,
+            }
+            let code = code.to_string();
+            line(&Written { exported: player, seq: seq.0, code, node, bytes })
+        }
+    };
+    Rendered { text, exit: Exit::Done }
+}
+
+/// Returns the player that was in the file of an import.
+fn origin(operation: &Operation) -> Option<Export> {
+    let Operation::Import(file) = operation else { return None };
+    Export::decode(&file.0).ok()
+}
+
+/// Says with whose state a player has begun.
+pub(super) fn imported(
+    player: &PlayerId,
+    operation: &Operation,
+    seq: Seq,
+    node: &NodeName,
+    keepers: &[NodeName],
+) -> String {
+    let from = origin(operation).map(|Export { player, seq, code, .. }| {
+        format!(" with the state of {player} at seq {seq}, code {code}")
+    });
+    let (from, keepers) = (from.unwrap_or_default(), names(keepers));
+    format!("{player} begins{from}: it is at seq {seq} on {node}, kept on {keepers}")
+}
+
+/// The same for a program.
+pub(super) fn imported_json(
+    operation: &Operation,
+    seq: Seq,
+    node: &NodeName,
+    keepers: &[NodeName],
+    key: CallKey,
+) -> String {
+    #[derive(Serialize)]
+    struct Imported<'a> {
+        imported: bool,
+        /// The player that was exported, its position and its code.
+        from: Option<String>,
+        from_seq: Option<u64>,
+        code: Option<String>,
+        seq: u64,
+        node: &'a NodeName,
+        keepers: &'a [NodeName],
+        key: String,
+    }
+    let origin = origin(operation);
+    let origin = origin.as_ref();
+    line(&Imported {
+        imported: true,
+        from: origin.map(|export| export.player.to_string()),
+        from_seq: origin.map(|export| export.seq.0),
+        code: origin.map(|export| export.code.to_string()),
+        seq: seq.0,
+        node,
+        keepers,
+        key: key.to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::render::call;
-    use crate::protocol::{Answer, Generation, Operation, Seq};
+    use crate::protocol::{Answer, CodeHash, ExportFile, Generation};
+    use crate::snapshot::Snapshot;
 
     #[test]
     fn a_drill_is_told_as_a_crash_and_is_done() {
@@ -163,6 +244,33 @@ mod tests {
         assert_eq!(json, expected);
         let json = crashed(Format::Json, &Crashed::Asked(node)).text;
         assert!(json.contains(r#""asked":true,"players":null"#), "{json}");
+    }
+
+    #[test]
+    fn a_player_that_was_exported_and_one_that_begins_with_it_are_told() {
+        let export = Export {
+            player: "player1".parse().unwrap(),
+            node: "app_node1".parse().unwrap(),
+            code: CodeHash([0xcc; 32]),
+            seq: Seq(7),
+            snapshot: Snapshot::initial([64]),
+        };
+        let text = exported(Format::Text, &export, 120).text;
+        assert_eq!(text, "wrote 120 bytes: player1 at seq 7, code cccccccccccc, from app_node1");
+        let json = exported(Format::Json, &export, 120).text;
+        let expected = r#"{"exported":"player1","seq":7,"code":"cccccccccccc","node":"app_node1","#;
+        assert!(json.starts_with(expected), "{json}");
+        let (player, node) = ("player2".parse().unwrap(), "app_node2".parse().unwrap());
+        let keepers = vec!["app_node3".parse().unwrap()];
+        let operation = Operation::Import(ExportFile(export.encode()));
+        let end = Ok(Answer::Imported { seq: Seq(8), node, keepers });
+        let told = |format| call(format, &player, &operation, CallKey(1), &end);
+        let text = "player2 begins with the state of player1 at seq 7, code cccccccccccc: it is at seq 8 \
+                    on app_node2, kept on app_node3";
+        assert_eq!((told(Format::Text).text.as_str(), told(Format::Text).exit), (text, Exit::Done));
+        let json = told(Format::Json).text;
+        let expected = r#"{"imported":true,"from":"player1","from_seq":7,"code":"cccccccccccc","#;
+        assert!(json.starts_with(expected), "{json}");
     }
 
     #[test]

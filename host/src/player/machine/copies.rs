@@ -269,9 +269,9 @@ impl Machine {
 
     pub(super) fn refuse_while_alone(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let node = view.name(self.me.node);
-        for waiting in self.queue.drain(..) {
+        for waiting in std::mem::take(&mut self.queue) {
             let alone = CallError::SingleNode { node: node.clone() };
-            out.push(waiting.refused(alone, self.may_be_recovered));
+            out.push(self.refuse(&waiting, alone));
         }
         // A player that does not exist leaves nothing behind.
         if self.record.as_ref().is_none_or(PlayerRecord::is_forgotten) {

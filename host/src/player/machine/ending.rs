@@ -1,6 +1,7 @@
 //! How a server ends: by and by with its node, or at once for a newer owner or an error. Every caller
 //! is told what is known of the call.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::{Action, Life, Machine, Phase, Story, View, Waiting};
@@ -10,9 +11,9 @@ impl Machine {
     /// Nothing new is executed; the server ends once the callers it has executed for are answered.
     pub(super) fn wind_down(&mut self, view: View<'_>, out: &mut Vec<Action>) {
         let node = view.name(self.me.node);
-        for waiting in self.queue.drain(..) {
+        for waiting in std::mem::take(&mut self.queue) {
             let stopping = CallError::Stopping { node: node.clone() };
-            out.push(waiting.refused(stopping, self.may_be_recovered));
+            out.push(self.refuse(&waiting, stopping));
         }
         self.stop_moving(out);
         let idle = self.unanswered.is_empty() && self.crashed.is_none();
@@ -24,15 +25,22 @@ impl Machine {
 
     /// Answers callers whose time is over before their call was executed.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let (reason, may_be_recovered) = (&self.trouble, self.may_be_recovered);
-        self.queue.retain(|waiting| {
-            let late = waiting.deadline <= now;
-            if late {
-                let late = CallError::Late { reason: reason.clone() };
-                out.push(waiting.refused(late, may_be_recovered));
-            }
-            !late
-        });
+        if !self.queue.iter().any(|waiting| waiting.deadline <= now) {
+            return;
+        }
+        let queue = std::mem::take(&mut self.queue).into_iter();
+        let (late, rest) = queue.partition::<VecDeque<_>, _>(|waiting| waiting.deadline <= now);
+        self.queue = rest;
+        let given_up = late.iter().any(|waiting| self.gives_up_beginning(&waiting.call));
+        for waiting in late {
+            let late = CallError::Late { reason: self.trouble.clone() };
+            out.push(self.refuse(&waiting, late));
+        }
+        if given_up {
+            // Those who wait with it begin another one.
+            let moved = CallError::Moved { player: self.player.clone() };
+            self.fail_all(&moved, out);
+        }
     }
 
     pub(super) fn close_if_pointless(&mut self, out: &mut Vec<Action>) {
@@ -62,6 +70,8 @@ impl Machine {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
+        let queue = std::mem::take(&mut self.queue);
+        out.extend(queue.iter().map(|waiting| self.refuse(waiting, error.clone())));
         self.phase = Phase::Closed;
         self.life = Life::None;
         let crashed = self.crashed.take().map(|(waiting, _)| waiting);
@@ -74,7 +84,7 @@ impl Machine {
             out.push(Action::Answer { ticket, result });
         }
         let held = crashed.into_iter().chain(self.executing.take());
-        for waiting in held.chain(self.queue.drain(..)) {
+        for waiting in held {
             out.push(waiting.refused(error.clone(), self.may_be_recovered));
         }
         if let Some((ticket, _)) = self.take_mover() {

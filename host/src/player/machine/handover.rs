@@ -210,9 +210,9 @@ impl Machine {
     /// Whether a call asks something of a player that exists, and there is none: nothing is created
     /// for that.
     pub(super) fn is_of_nobody(&self, call: &Call) -> bool {
-        let exists = self.record.as_ref().is_some_and(|record| !record.is_forgotten());
-        let asks = matches!(call.operation, Operation::Move(_) | Operation::Crash);
-        asks && matches!(self.phase, Phase::New) && !exists
+        let asks =
+            matches!(call.operation, Operation::Move(_) | Operation::Crash | Operation::Export);
+        asks && matches!(self.phase, Phase::New) && !self.exists()
     }
 
     /// Says that there is no such player.

@@ -27,7 +27,9 @@ impl Machine {
             | Operation::Release
             | Operation::Bundle(_)
             | Operation::Move(_)
-            | Operation::Crash => None,
+            | Operation::Crash
+            | Operation::Export
+            | Operation::Import(_) => None,
         });
         let Recovery { from, accept } = recovery.filter(|_| self.accepted.is_none())?;
         let node = view.nodes.iter().find(|node| node.name == *from)?;
@@ -127,6 +129,8 @@ impl Waiting {
             | Operation::Bundle(_)
             | Operation::Move(_)
             | Operation::Crash
+            | Operation::Export
+            | Operation::Import(_)
             | Operation::Recover(_) => error,
         };
         Action::Answer { ticket: self.ticket, result: Err(error) }

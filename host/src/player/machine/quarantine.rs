@@ -212,7 +212,11 @@ impl Machine {
                         out.push(waiting.refused(error, self.may_be_recovered));
                     }
                 }
-                Operation::Bundle(Exhibit::LastTrap) | Operation::Recover(_) | Operation::Crash => {
+                Operation::Import(_) => self.answer_import(waiting, view, out),
+                Operation::Bundle(Exhibit::LastTrap)
+                | Operation::Recover(_)
+                | Operation::Crash
+                | Operation::Export => {
                     let error = self.quarantined(&waiting, view);
                     out.push(waiting.refused(error, self.may_be_recovered));
                 }

@@ -49,7 +49,7 @@ impl Machine {
             let Some(waiting) = self.queue.pop_front() else { return };
             if waiting.deadline <= view.now {
                 let reason = "the player had too many calls before this one".to_owned();
-                out.push(waiting.refused(CallError::Late { reason }, self.may_be_recovered));
+                out.push(self.refuse(&waiting, CallError::Late { reason }));
                 continue;
             }
             match &waiting.call.operation {
@@ -61,6 +61,14 @@ impl Machine {
                     continue;
                 }
                 Operation::Forget | Operation::Move(_) => return self.queue.push_front(waiting),
+                Operation::Export => {
+                    self.answer_export(waiting, view, out);
+                    continue;
+                }
+                Operation::Import(_) => {
+                    self.answer_import(waiting, view, out);
+                    continue;
+                }
                 Operation::Crash => return self.begin_drill(waiting, out),
                 // One caller is told what was recovered; the next one has nothing to give up.
                 Operation::Recover(_) if self.accepted.take().is_none() => {
@@ -102,6 +110,12 @@ impl Machine {
                         Ok(answer) => self.confirm(waiting, |_| answer, view, out),
                         Err(error) => out.push(waiting.refused(error, self.may_be_recovered)),
                     }
+                    return None;
+                }
+                if matches!(operation, Operation::Import(_)) {
+                    let keepers = self.remote_names(&self.copies(), view);
+                    let imported = |node| Answer::Imported { seq, node, keepers };
+                    self.confirm(waiting, imported, view, out);
                     return None;
                 }
                 self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);

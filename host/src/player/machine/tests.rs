@@ -2,6 +2,7 @@
 
 mod answers;
 mod drill;
+mod exporting;
 mod keepers;
 mod mending;
 mod migrating;

@@ -5,8 +5,8 @@ use super::super::{
     DeploymentStatus, Effect, Ending, Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape,
     KeeperCopy, News, NodeStatus, Operation, Plan, PlayerRecord, Term, Value,
     Ack, Audience, Bundle, CallKey, CodeClass, Crash, Crossing, DeploymentStatus, Effect, Ending,
-    Exhibit, FailedRestores, Fate, FunctionCall, FunctionShape, Handover, KeeperCopy, NodeStatus,
-    Operation, Plan, PlayerRecord, Term, Value,
+    Exhibit, Export, ExportFile, FailedRestores, Fate, FunctionCall, FunctionShape, Handover,
+    KeeperCopy, NodeStatus, Operation, Plan, PlayerRecord, Term, Value,
 };
 use super::*;
 use crate::snapshot::{Delta, MemoryDelta, Run, Snapshot};
@@ -115,6 +115,11 @@ fn bundle() -> Bundle {
     let PlayerState { snapshot, .. } = state();
     let ending = Ending::Restore { times: 3, reason: "no".to_owned() };
     Bundle { player: player(), node: name(), code: CODE, seq: Seq(1), snapshot, ending }
+}
+
+fn export() -> Export {
+    let PlayerState { snapshot, .. } = state();
+    Export { player: player(), node: name(), code: CODE, seq: Seq(1), snapshot }
 }
 
 fn handover() -> Handover {
@@ -231,6 +236,8 @@ fn requests_have_their_golden_bytes() {
         (asks(Operation::Call(function_call())), "03000270310906016601013164"),
         (asks(Operation::Move(name())), "03000270310907026e3164"),
         (asks(Operation::Crash), "0300027031090864"),
+        (asks(Operation::Export), "0300027031090964"),
+        (asks(Operation::Import(ExportFile(vec![1, 2]))), "0300027031090a02010264"),
         (Request::Call(CallRequest::Describe(Subject::New)), "030d00"),
         (Request::Call(CallRequest::Describe(Subject::Player(player.clone()))), "030d01027031"),
         (Request::Call(CallRequest::Describe(Subject::Code(CODE))), "030d02CODE"),
@@ -369,6 +376,19 @@ fn replies_have_their_golden_bytes() {
             })),
             "03000115027031026e31026e3101",
         ),
+        (
+            called(Ok(Answer::Exported(Box::new(export())))),
+            "03000006027031026e31CODE01014001100105",
+        ),
+        (
+            called(Ok(Answer::Imported { seq: Seq(1), node: name(), keepers: vec![name()] })),
+            "0300000701026e3101026e31",
+        ),
+        (
+            called(Err(CallError::PlayerExists { player: player(), seq: Seq(1), node: name() })),
+            "0300011702703101026e31",
+        ),
+        (called(Err(CallError::NotImported { reason: "x".to_owned() })), "030001180178"),
         (called(Err(CallError::NoNode { reason: "x".to_owned() })), "030001160178"),
         (
             Reply::Call(CallReply::Crashed(Ok(NodeCrash {

@@ -96,7 +96,9 @@ impl World {
                 | Operation::Release
                 | Operation::Bundle(_)
                 | Operation::Move(_)
-                | Operation::Crash,
+                | Operation::Crash
+                | Operation::Export
+                | Operation::Import(_),
             )
             | None => 0,
         }

@@ -19,7 +19,9 @@ fn points(op: &Op) -> Option<i64> {
         | Operation::Release
         | Operation::Bundle(_)
         | Operation::Move(_)
-        | Operation::Crash => None,
+        | Operation::Crash
+        | Operation::Export
+        | Operation::Import(_) => None,
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) fn in_words(result: Result<Answer, CallError>) -> String {
             let Handover { from, to, seq, .. } = *handover;
             format!("from {from} to {to} at {seq}")
         }
+        Ok(Answer::Exported(export)) => format!("exported at {}", export.seq),
+        Ok(Answer::Imported { seq, .. }) => format!("imported at {seq}"),
         Err(error) => {
             let text = error.to_string();
             let code = text.split([' ', ':']).next().unwrap_or_default();
