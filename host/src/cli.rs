@@ -28,6 +28,7 @@ mod folders;
 mod manual;
 mod new;
 mod node;
+mod observe;
 mod prompt;
 mod question;
 mod render;
@@ -260,8 +261,8 @@ fn hand_out(format: Format, told: Told) -> Exit {
 fn finish(format: Format, rendered: Rendered) -> Exit {
     let Rendered { text, exit } = rendered;
     match (format, exit) {
-        // A function that returns nothing says nothing.
-        (Format::Text, Exit::Done) if text.is_empty() => {}
+        // A function that returns nothing says nothing, and who has watched has read it all.
+        (Format::Text | Format::Json, Exit::Done) if text.is_empty() => {}
         (Format::Json, _) | (Format::Text, Exit::Done) => prompt::print(&text),
         (Format::Text, Exit::NotApplied | Exit::Usage | Exit::Unknown) => prompt::complain(&text),
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -117,6 +118,21 @@ impl Running {
     #[track_caller]
     pub fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("send a signal");
+    }
+
+    /// Returns the lines that it has answered until now.
+    ///
+    /// # Panics
+    ///
+    /// When they cannot be read.
+    #[track_caller]
+    pub fn lines(&self) -> Vec<String> {
+        let len = self.stdout.metadata().expect("look at a file of our own").len();
+        let mut bytes = vec![0; usize::try_from(len).expect("a few lines")];
+        // Not where the command writes: it has this place in the file, too.
+        self.stdout.read_exact_at(&mut bytes, 0).expect("read what the command wrote");
+        let text = String::from_utf8(bytes).expect("the host writes UTF-8");
+        text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::to_owned).collect()
     }
 
     /// Waits for its end.

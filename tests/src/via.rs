@@ -297,6 +297,12 @@ impl Via {
         self.start(&["import", player, path(file)]).finish()
     }
 
+    /// Starts to watch a player.
+    #[track_caller]
+    pub fn start_watch(&self, player: &str) -> Running {
+        self.start(&["watch", player])
+    }
+
     /// Lets the process of a node end, and returns how the command ended.
     #[track_caller]
     pub fn crash_node(&self, node: &str) -> Ran {

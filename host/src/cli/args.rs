@@ -30,6 +30,7 @@ pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
 pub(super) use self::operating::MoveArgs;
 pub(super) use self::operating::{CrashArgs, MoveArgs};
 pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs};
+pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, WatchArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
@@ -339,6 +340,8 @@ pub(super) enum Command {
     ///
     /// It runs under the code that the other one ran under, which a node of this cluster must have.
     Import(ImportArgs),
+    /// Print a line whenever a player's position, owner, keepers or state has changed, until Ctrl-C
+    Watch(WatchArgs),
 }
 
 /// Commands about a node's configuration file.

@@ -269,6 +269,27 @@ impl<A: Ask> Client<A> {
         }
     }
 
+    /// Looks at one player; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`.
+    pub(super) async fn look(
+        &mut self,
+        reach: &Reach,
+        player: &PlayerId,
+    ) -> Result<Option<Box<PlayerListing>>, Failed> {
+        let mut attempts = Attempts::of_reading(reach, clock::now());
+        let request = |_, _| CallRequest::Look { player: player.clone(), everywhere: true };
+        let (seen, _) = self
+            .exchange(&mut attempts, reach, request, |reply| {
+                let CallReply::Looked(seen) = reply else { return Err(Problem::Alien) };
+                Ok(seen)
+            })
+            .await?;
+        Ok(seen)
+    }
+
     /// Asks for a player's state.
     ///
     /// # Errors
@@ -312,6 +333,7 @@ impl<A: Ask> Client<A> {
                 | CallReply::News { .. }
                 | CallReply::Stats(_)
                 | CallReply::Crashed(_)
+                | CallReply::Looked(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

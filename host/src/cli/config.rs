@@ -224,6 +224,7 @@ impl Config {
             Some(Command::Completions { shell }) => Task::Completions(shell),
             Some(Command::Man { folder }) => Task::Man(folder),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
+            Some(Command::Watch(args)) => Task::Ask(operating::watch(args, &place)?),
             Some(Command::Export(args)) => Task::Ask(operating::export(args, &place)?),
             Some(Command::Import(args)) => Task::Ask(operating::import(args, &place)?),
             Some(Command::Crash(args)) => Task::Ask(operating::crash(args, &place, &variable)?),

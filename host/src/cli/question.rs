@@ -57,6 +57,8 @@ pub(super) enum Question {
     Deployments,
     /// That a node's process end at once.
     CrashNode(NodeName),
+    /// A player, looked at until somebody interrupts.
+    Watch(PlayerId),
     /// A player's state.
     Export {
         /// The player.

@@ -27,6 +27,7 @@ pub(super) use self::functions::described;
 pub(super) use self::json::line;
 pub(super) use self::operating::crashed;
 pub(super) use self::operating::{crashed, exported};
+pub(super) use self::operating::{crashed, exported, seen};
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};
 pub(super) use crate::protocol::sentence;

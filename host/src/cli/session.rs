@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::args::DeployArgs;
 use super::client::{Ask, Client, Reach};
 use super::config::to_deploy;
+use super::observe::observe;
 use super::question::Question;
 use super::render::{self, Format, Rendered};
 use crate::limits::BUNDLE_BYTES_MAX;
@@ -113,6 +114,7 @@ pub(super) async fn ask<A: Ask>(
             }
             Err(failed) => render::unanswered(format, &failed).into(),
         },
+        Question::Watch(player) => Box::pin(observe(client, reach, &player, format)).await.into(),
         Question::Export { player, to } => match client.export(reach, &player).await {
             Ok(export) => exported(format, &export, to.as_deref()),
             Err(failed) => render::unanswered(format, &failed).into(),

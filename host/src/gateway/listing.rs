@@ -83,6 +83,29 @@ impl Gateway {
         CallReply::Players { players, more, silent: Vec::new() }
     }
 
+    /// Looks at one player. One that rests is not woken by that.
+    pub(super) async fn look(&self, player: PlayerId, everywhere: bool) -> CallReply {
+        let record = self.directory.player(&player).filter(|record| !record.is_forgotten());
+        let Some(record) = record else { return CallReply::Looked(None) };
+        if record.owner == self.me {
+            let seen = self.player_here(player.clone()).await;
+            // One that rests says nothing.
+            let rests = |seen: &PlayerListing| seen.seq.is_none();
+            let running = seen.as_ref().is_some_and(|seen| !rests(seen));
+            let seen = seen.unwrap_or_else(|| self.listing(player, &record));
+            return CallReply::Looked(Some(Box::new(PlayerListing { running, ..seen })));
+        }
+        if everywhere && self.is_alive(record.owner.node) {
+            let request = CallRequest::Look { player: player.clone(), everywhere: false };
+            let pending = self.links.send(record.owner.node, Request::Call(request));
+            let asked = timeout(PART_DEADLINE, pending).await;
+            if let Ok(Ok(Reply::Call(CallReply::Looked(Some(seen))))) = asked {
+                return CallReply::Looked(Some(seen));
+            }
+        }
+        CallReply::Looked(Some(Box::new(self.listing(player, &record))))
+    }
+
     /// A player that runs here; `None` if another node owns it meanwhile.
     async fn player_here(&self, player: PlayerId) -> Option<PlayerListing> {
         let key = CallKey::random(clock::unix_millis());

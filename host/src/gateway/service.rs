@@ -132,6 +132,7 @@ impl Due {
             | CallRequest::News { .. }
             | CallRequest::Stats
             | CallRequest::Crash(_)
+            | CallRequest::Look { .. }
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -189,6 +190,7 @@ impl Gateway {
             CallRequest::Describe(subject) => {
                 CallReply::Described(self.describe(subject).await.map(Box::new))
             }
+            CallRequest::Look { player, everywhere } => self.look(player, everywhere).await,
             CallRequest::Crash(node) => CallReply::Crashed(self.crash(&node).await),
         }
     }

@@ -187,6 +187,7 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::Deploy(_)
             | CallRequest::RollBack { .. }
             | CallRequest::Crash(_)
+            | CallRequest::Look { .. }
             | CallRequest::Deployments => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) | CallRequest::Prepare(_) => false,
         },

@@ -300,7 +300,8 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         | CallRequest::Configure(_)
         | CallRequest::RollBack { .. }
         | CallRequest::Prepare(_)
-        | CallRequest::Crash(_) => false,
+        | CallRequest::Crash(_)
+        | CallRequest::Look { .. } => false,
     }
 }
 

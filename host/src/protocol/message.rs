@@ -439,6 +439,13 @@ pub enum CallRequest {
     Stats,
     /// "Let the process of this node end at once, as if it was killed": a drill.
     Crash(NodeName),
+    /// What is known of one player, without a call to it.
+    Look {
+        /// The player.
+        player: PlayerId,
+        /// Whether its owner is asked, too, if that is another node.
+        everywhere: bool,
+    },
 }
 
 /// About players.
@@ -503,4 +510,6 @@ pub enum CallReply {
     Stats(Box<NodeStats>),
     /// What the node had that is gone, or why it was not ended. It does not answer itself.
     Crashed(Result<NodeCrash, CallError>),
+    /// The player, if there is one.
+    Looked(Option<Box<PlayerListing>>),
 }

@@ -6,8 +6,8 @@ use std::thread;
 
 use host::protocol::Export;
 use tests::{
-    Cluster, Drilled, Failed, Imported, NodeCrashed, PATIENCE, Ran, Replayed, doubling_module,
-    eventually, host,
+    Cluster, Drilled, Failed, Imported, Listed, NodeCrashed, PATIENCE, Ran, Replayed, Running,
+    doubling_module, eventually, host,
 };
 
 #[track_caller]
@@ -278,4 +278,40 @@ fn what_cannot_be_imported_creates_no_player() {
 
 fn export(bytes: &[u8]) -> Export {
     Export::decode(bytes).expect("it was written by `host export`")
+}
+
+/// Waits until the last line of a watch shows this.
+#[track_caller]
+fn await_seen(watch: &Running, fits: impl Fn(&Listed) -> bool) {
+    eventually(PATIENCE, || {
+        let lines = watch.lines();
+        let last = lines.last().and_then(|line| serde_json::from_str(line).ok());
+        if last.is_some_and(|last| fits(&last)) { Ok(()) } else { Err(format!("{lines:?}")) }
+    });
+}
+
+#[test]
+fn who_watches_a_player_reads_a_line_for_each_change() {
+    let mut cluster = Cluster::start_with(3, &["--idle-after", "1s"]);
+    let via = cluster.via("app_node1");
+    let watch = cluster.via("app_node2").start_watch("player1");
+    eventually(PATIENCE, || match &watch.lines()[..] {
+        [line] if line.contains(r#""exists":false"#) => Ok(()),
+        lines => Err(format!("{lines:?}")),
+    });
+    via.rewarded("player1", 5);
+    await_seen(&watch, |seen| (seen.seq, seen.points) == (Some(1), Some(5)) && seen.running);
+    via.moved("player1", "app_node3");
+    await_seen(&watch, |seen| seen.owner == "app_node3" && seen.seq == Some(2));
+    await_seen(&watch, |seen| !seen.running && seen.seq.is_none());
+    assert!(!via.player("player1").running, "to watch wakes nobody");
+    let lines = watch.lines().len();
+    cluster.node_mut("app_node3").kill();
+    await_seen(&watch, |seen| seen.owner != "app_node3");
+    assert!(watch.lines().len() > lines && lines < 20, "no line without a change");
+    watch.interrupt();
+    let ended = watch.finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.all());
+    let distinct = ended.stdout.lines().zip(ended.stdout.lines().skip(1));
+    assert!(distinct.into_iter().all(|(one, other)| one != other), "{}", ended.all());
 }

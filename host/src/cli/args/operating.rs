@@ -13,6 +13,15 @@ pub(in crate::cli) struct ExportArgs {
     pub(in crate::cli) reach: ReachArgs,
 }
 
+/// Options of `host watch`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct WatchArgs {
+    /// Name the player
+    pub(in crate::cli) player: String,
+    #[command(flatten)]
+    pub(in crate::cli) reach: ReachArgs,
+}
+
 /// Options of `host import`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ImportArgs {

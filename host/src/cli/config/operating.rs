@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{AskSettings, Place, ReachArgs, UsageError, call_question, question};
-use crate::cli::args::{CrashArgs, ExportArgs, ImportArgs, MoveArgs};
+use crate::cli::args::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, WatchArgs};
 use crate::cli::question::Question;
 
 /// Where commands look for nodes that are not named: as clap has it for the others.
@@ -19,6 +19,11 @@ pub(super) fn move_player(args: MoveArgs, place: &Place) -> Result<AskSettings, 
 pub(super) fn export(args: ExportArgs, place: &Place) -> Result<AskSettings, UsageError> {
     let player = args.player.parse()?;
     question(Question::Export { player, to: None }, None, args.reach, place)
+}
+
+/// Checks `host watch`.
+pub(super) fn watch(args: WatchArgs, place: &Place) -> Result<AskSettings, UsageError> {
+    question(Question::Watch(args.player.parse()?), None, args.reach, place)
 }
 
 /// Checks `host import`. The file is read when it is asked for.

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::json::{Restored, line};
-use super::{Exit, Format, Rendered, names};
+use super::json::{self, Restored, line};
+use super::{Exit, Format, Rendered, names, state};
 use crate::cli::client::Crashed;
 use crate::protocol::{
-    CallKey, Crash, Export, Handover, NodeCrash, NodeName, Operation, PlayerId, Seq,
+    CallKey, Crash, Export, Handover, NodeCrash, NodeName, Operation, PlayerId, PlayerListing, Seq,
 };
 
 /// Says where a player is now, and where it was.
@@ -83,19 +83,29 @@ fn crashed_text(crashed: &Crashed) -> String {
             } else {
                 "and the directory does not call it down yet"
             };
-            (node, gone, format!("{players} players that it owned"), format!("{copies} copies"))
+            let players = format!("it owned {}; each", counted(*players, "player", "players"));
+            let copies = format!("it kept {}; each", counted(*copies, "copy", "copies"));
+            (node, gone, players, copies)
         }
         Crashed::Asked(node) => {
-            let gone = "it was the node that was asked, so the others tell what they see";
-            (node, gone, "players that it owned".to_owned(), "copies".to_owned())
+            let gone = "and it was the node that was asked";
+            let players = "each player that it owned".to_owned();
+            (node, gone, players, "each copy that it kept".to_owned())
         }
     };
     format!(
-        "{node} is gone: its process ended as if it was killed, {gone}\n        {players} go on from \
-         their keepers at their next call, or by themselves within seconds\n        {copies} that it \
-         kept are made anew on other nodes, where there are any\n        start it again with the same \
-         command, and it comes back"
+        "{node} is gone: its process ended as if it was killed, {gone}\n        {players} goes on from \
+         its keeper at its next call, or by itself within seconds\n        {copies} is made anew on \
+         another node, if there is one\n        start it again with the same command, and it comes back"
     )
+}
+
+fn counted(count: u64, one: &str, more: &str) -> String {
+    match count {
+        0 => format!("no {one}"),
+        1 => format!("1 {one}"),
+        count => format!("{count} {more}"),
+    }
 }
 
 fn crashed_json(crashed: &Crashed) -> String {
@@ -203,6 +213,39 @@ pub(super) fn imported_json(
     })
 }
 
+/// Says in a line what is seen of a player now.
+pub(in crate::cli) fn seen(
+    format: Format,
+    player: &PlayerId,
+    seen: Option<&PlayerListing>,
+) -> String {
+    match (format, seen) {
+        (Format::Json, Some(listing)) => line(&json::Player::of(listing)),
+        (Format::Json, None) => {
+            #[derive(Serialize)]
+            struct Nobody<'a> {
+                player: &'a PlayerId,
+                exists: bool,
+            }
+            line(&Nobody { player, exists: false })
+        }
+        (Format::Text, None) => format!("{player} does not exist"),
+        (Format::Text, Some(listing)) => {
+            let PlayerListing { owner, keepers, generation, seq, points, .. } = listing;
+            let known = |what: &str, value: Option<String>| {
+                value.map(|value| format!("{what} {value}, ")).unwrap_or_default()
+            };
+            let seq = known("seq", seq.map(|seq| seq.to_string()));
+            let points = known("points", points.map(|points| points.to_string()));
+            let (keepers, state) = (names(keepers), state(listing));
+            format!(
+                "{player}: {seq}{points}owner {owner}, keepers {keepers}, generation {generation}, \
+                 {state}"
+            )
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +278,8 @@ mod tests {
         let node: NodeName = "app_node2".parse().unwrap();
         let crash = NodeCrash { node: node.clone(), players: 3, copies: 4, down: true };
         let told = crashed(Format::Text, &Crashed::Seen(crash.clone()));
-        let words = ["app_node2 is gone", "3 players that it owned", "4 copies that it kept"];
+        let words =
+            ["app_node2 is gone", "it owned 3 players; each goes", "it kept 4 copies; each is"];
         assert!(words.iter().all(|words| told.text.contains(words)), "{}", told.text);
         let json = crashed(Format::Json, &Crashed::Seen(crash)).text;
         let expected = r#"{"node":"app_node2","state":"crashed","asked":false,"players":3,"#
@@ -271,6 +315,34 @@ mod tests {
         let json = told(Format::Json).text;
         let expected = r#"{"imported":true,"from":"player1","from_seq":7,"code":"cccccccccccc","#;
         assert!(json.starts_with(expected), "{json}");
+    }
+
+    #[test]
+    fn what_is_seen_of_a_player_is_one_line() {
+        let player = "player1".parse().unwrap();
+        let listing = PlayerListing {
+            player: "player1".parse().unwrap(),
+            owner: "app_node1".parse().unwrap(),
+            running: true,
+            quarantined: false,
+            keepers: vec!["app_node2".parse().unwrap()],
+            generation: Generation(3),
+            seq: Some(Seq(7)),
+            points: Some(-5),
+        };
+        let text =
+            "player1: seq 7, points -5, owner app_node1, keepers app_node2, generation 3, running";
+        assert_eq!(seen(Format::Text, &player, Some(&listing)), text);
+        let json = seen(Format::Json, &player, Some(&listing));
+        assert!(
+            json.starts_with(r#"{"player":"player1","owner":"app_node1","running":true,"#),
+            "{json}"
+        );
+        let rests = PlayerListing { running: false, seq: None, points: None, ..listing };
+        let text = "player1: owner app_node1, keepers app_node2, generation 3, at rest";
+        assert_eq!(seen(Format::Text, &player, Some(&rests)), text);
+        assert_eq!(seen(Format::Text, &player, None), "player1 does not exist");
+        assert_eq!(seen(Format::Json, &player, None), r#"{"player":"player1","exists":false}"#);
     }
 
     #[test]

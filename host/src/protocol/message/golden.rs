@@ -245,6 +245,10 @@ fn requests_have_their_golden_bytes() {
         (Request::Call(CallRequest::News { after: Some(7), wait_ms: 5 }), "030e010705"),
         (Request::Call(CallRequest::Stats), "030f"),
         (Request::Call(CallRequest::Crash(name())), "030e026e31"),
+        (
+            Request::Call(CallRequest::Look { player: player.clone(), everywhere: true }),
+            "030f02703101",
+        ),
         (Request::Call(CallRequest::Quarantined { after: Some(player.clone()) }), "030801027031"),
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
         (Request::Call(CallRequest::Nodes), "0303"),
@@ -389,6 +393,11 @@ fn replies_have_their_golden_bytes() {
             "0300011702703101026e31",
         ),
         (called(Err(CallError::NotImported { reason: "x".to_owned() })), "030001180178"),
+        (Reply::Call(CallReply::Looked(None)), "030e00"),
+        (
+            Reply::Call(CallReply::Looked(Some(Box::new(listing.clone())))),
+            "030e01027031026e31010001026e310401010109",
+        ),
         (called(Err(CallError::NoNode { reason: "x".to_owned() })), "030001160178"),
         (
             Reply::Call(CallReply::Crashed(Ok(NodeCrash {
