@@ -8,6 +8,7 @@
 //!                                         └── a node joins ──► Seeding ─► Naming
 //!   from everywhere: a newer owner ─► Closed        Active ── this node leaves ─► Naming ─► Closed
 //!                                                   Active ── nobody calls ─► Closed, at rest
+//!                                                   Active ── somebody moves it ─► Naming ─► Closed
 //! ```
 //!
 //! Design rules: claim before reading (4), seed before naming (5), answer after every keeper (2).

@@ -21,7 +21,7 @@
 //! whatever node, moves nothing again and nothing back: the player's owner only says where it is.
 
 use super::naming::Naming;
-use super::{Action, Life, Machine, Phase, Story, Ticket, Unanswered, View, Waiting};
+use super::{Action, Life, Machine, NO_MAJORITY, Phase, Story, Ticket, Unanswered, View, Waiting};
 use crate::membership::{keepers_for, successor_for};
 use crate::protocol::{
     Answer, Append, Call, CallError, Effect, Handover, KeeperRequest, NodeId, NodeName, NodeStatus,
@@ -87,6 +87,10 @@ impl Machine {
         if let Err(reason) = fit(to, view) {
             return self.give_up_move(&reason, view, out);
         }
+        // Nobody waits for a majority that may not come.
+        if !view.has_leader {
+            return self.give_up_move(NO_MAJORITY, view, out);
+        }
         if self.keepers.iter().any(|keeper| keeper.copy.node != to.node) {
             return;
         }
@@ -127,6 +131,10 @@ impl Machine {
             Ok(to) if to == self.me => {
                 let here = self.arrived(from, self.seq(), view);
                 self.confirm(waiting, |_| here, view, out);
+            }
+            Ok(_) if !view.has_leader => {
+                let error = self.not_moved(NO_MAJORITY.to_owned(), view);
+                out.push(waiting.refused(error, self.may_be_recovered));
             }
             Ok(to) => self.record_move(waiting, to, from, view, out),
         }

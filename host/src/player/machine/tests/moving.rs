@@ -161,6 +161,18 @@ fn a_move_is_given_up_when_its_node_does_not_stay_and_calls_go_on() {
 }
 
 #[test]
+fn nobody_waits_for_a_move_that_nobody_could_decide() {
+    let mut world = World::serving();
+    world.has_leader = false;
+    assert_eq!(world.ask(2, to(3), KEY), ["answer 2: error not_moved"]);
+    world.has_leader = true;
+    assert_eq!(world.ask(3, to(3), KEY), ["append 2 #2 seq2"]);
+    assert!(world.call(4, 5).is_empty());
+    world.has_leader = false;
+    assert_eq!(world.acknowledged(2), ["answer 3: error not_moved", "execute"]);
+}
+
+#[test]
 fn a_move_that_the_directory_refused_is_fenced_before_calls_go_on() {
     let mut world = World::serving();
     world.ask(2, to(3), KEY);
