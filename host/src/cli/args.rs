@@ -338,7 +338,7 @@ pub(super) enum Command {
     Export(ExportArgs),
     /// Begin a player with the state of one that was exported, in this cluster or in another
     ///
-    /// It runs under the code that the other one ran under, which a node of this cluster must have.
+    /// It runs under the code that the other one ran under, which this cluster must have.
     Import(ImportArgs),
     /// Print a line whenever a player's position, owner, keepers or state has changed, until Ctrl-C
     Watch(WatchArgs),

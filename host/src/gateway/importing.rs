@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use super::Gateway;
-use crate::player::CodeError;
-use crate::protocol::{CallError, Export, ExportFile, PlayerId, sentence};
+use crate::protocol::{CallError, CodeHash, Export, ExportFile, PlayerId, sentence};
 
 impl Gateway {
     /// Checks that a player of this node could begin with what is in a file.
@@ -26,14 +25,16 @@ impl Gateway {
         let refused = |reason: String| CallError::NotImported { reason };
         let Export { player: from, code, snapshot, .. } =
             Export::decode(&file.0).map_err(|error| refused(sentence(&error)))?;
+        // What nobody runs may be dropped at any time, or be on one node only: the player would not
+        // outlive that.
+        if !self.keeps_code(code).await {
+            return Err(refused(format!(
+                "{from} was exported from the code {code}, which this cluster does not have: no \
+                 deployment that holds and no player runs it; deploy that component here first"
+            )));
+        }
         let found = self.codes.find(code, &self.others()).await;
-        let code = found.map_err(|error| match error {
-            CodeError::Missing => refused(format!(
-                "{from} was exported from the code {code}, which no node of this cluster has that \
-                 can be reached; deploy that component here first"
-            )),
-            error => refused(format!("the code {code} of {from}: {}", sentence(&error))),
-        })?;
+        let code = found.map_err(|error| refused(format!("code {code}: {}", sentence(&error))))?;
         // Large ones take their time, and others wait for this task.
         let tried = tokio::task::spawn_blocking(move || {
             let code = Arc::clone(&code);
@@ -44,5 +45,19 @@ impl Gateway {
             Ok(Err(error)) => Err(refused(sentence(&error))),
             Err(_) => Err(refused("the look at the state was given up".to_owned())),
         }
+    }
+
+    /// Whether all nodes of this cluster keep a component, as they do what is deployed or run. It stays
+    /// here for a while, whatever becomes of that meanwhile.
+    async fn keeps_code(&self, code: CodeHash) -> bool {
+        let deployments = self.directory.deployments();
+        let mut keeps = deployments.kept_code().contains(&code);
+        if !keeps {
+            self.directory.each_player(|_, record| keeps |= record.code == code).await;
+        }
+        if keeps {
+            self.codes.hold(code, deployments.last_number());
+        }
+        keeps
     }
 }

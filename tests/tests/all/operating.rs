@@ -256,7 +256,7 @@ fn what_cannot_be_imported_creates_no_player() {
     let bytes = std::fs::read(&file).unwrap();
     let code = Export::decode(&bytes).unwrap().code;
     let unknown = refused(&there.via("app_node2").import("player1", &file), "not_imported");
-    let why = format!("exported from the code {code}, which no node of this cluster has");
+    let why = format!("exported from the code {code}, which this cluster does not have");
     assert!(unknown.contains(&why), "{unknown}");
 
     // A state that is none of the code's, under a right checksum.
