@@ -15,8 +15,8 @@ use crate::net::hostile::{Frame, hear};
 use crate::net::{Endpoint, Identity, Secret};
 use crate::node::{Node, NodeConfig};
 use crate::protocol::{
-    Call, CallKey, CallRequest, DirectoryReply, DirectoryRequest, KeeperRequest, Operation, Record,
-    Recovery, Reply, Request, Seq, SettingsChange, Term,
+    Call, CallKey, CallRequest, DirectoryReply, DirectoryRequest, ExportFile, KeeperRequest,
+    NodeName, Operation, Record, Recovery, Reply, Request, Seq, SettingsChange, Term,
 };
 
 /// Longest seed, in bytes: a fuzzer learns more from small ones, and they are committed.
@@ -104,10 +104,12 @@ async fn call_all(secret: &Secret, addrs: &[SocketAddr]) {
 
 fn operations() -> Vec<Operation> {
     let reward = |term| Operation::Reward(term);
-    let from = "two".parse().unwrap();
+    let from: NodeName = "two".parse().unwrap();
     let mut all: Vec<_> = (1..=9).map(|points| reward(Term::Integer(points))).collect();
     all.push(reward(Term::Text("a".to_owned())));
     all.extend([Operation::Points, Operation::Forget, reward(Term::Integer(-3))]);
+    all.extend([Operation::Move(from.clone()), Operation::Crash, Operation::Export]);
+    all.push(Operation::Import(ExportFile(vec![1, 2, 3])));
     all.push(Operation::Recover(Recovery { from, accept: Seq(3) }));
     all
 }

@@ -24,7 +24,7 @@ use crate::limits::WITHDRAWAL_BYTES_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine, bundles,
-    /// deployments and calls of any function.
+    /// deployments and calls of any function, moves, drills, exports and looks.
     V1 = 1,
 }
 
