@@ -27,6 +27,7 @@ mod health;
 mod intake;
 mod metrics;
 mod nodes;
+mod operating;
 mod players;
 mod problem;
 mod routes;

@@ -17,6 +17,7 @@
 //! What this room does not do: choose which node should run a player (`gateway`), or hold copies
 //! for others (`keeper`).
 
+mod alarm;
 mod codes;
 mod crossing;
 mod guardian;

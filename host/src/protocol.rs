@@ -43,7 +43,6 @@ pub use message::{
     Relay, Relayed, Release, Reply, Request, Seed, Unrelayed, Version, may_be_number_of,
 };
 pub use news::{News, NewsItem};
-pub use operating::Handover;
 pub use operating::{Handover, NodeCrash, names_in_words};
 pub use record::{
     ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,

@@ -13,10 +13,16 @@ def draw(generated, upto):
     return zlib.crc32(repr(generated).encode()) % upto
 
 
-@schemathesis.serializer("application/wasm")
-def component(ctx, value):
-    """Sends bytes as they are: nearly none are a component, and each must be refused."""
+@schemathesis.serializer("application/wasm", "application/octet-stream")
+def plain(ctx, value):
+    """Sends bytes as they are: nearly none are a component or a state, and each must be refused."""
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.deserializer("application/octet-stream")
+def state(ctx, response):
+    """Takes a player's state as it is."""
+    return response.content.decode("latin-1")
 
 
 @schemathesis.hook

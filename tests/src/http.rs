@@ -102,6 +102,20 @@ impl Http {
         }
     }
 
+    /// Returns the body of a success that is no text.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    #[track_caller]
+    pub fn bytes(&self, path: &str) -> Vec<u8> {
+        let request = Request::builder().uri(format!("{}{path}", self.base)).body(());
+        let response = self.agent.run(request.expect("a path"));
+        let mut response = response.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        assert_eq!(response.status(), 200);
+        response.body_mut().read_to_vec().expect("the body is whole")
+    }
+
     /// Looks at something.
     ///
     /// # Panics

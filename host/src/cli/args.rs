@@ -27,9 +27,6 @@ pub(super) use self::bench::{BenchArgs, Payload, Through};
 pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
-pub(super) use self::operating::MoveArgs;
-pub(super) use self::operating::{CrashArgs, MoveArgs};
-pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs};
 pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, WatchArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;

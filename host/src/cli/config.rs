@@ -128,8 +128,8 @@ impl Config {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, UsageError> {
         let sources = mem::take(&mut args.sources);
-        let state = folders::state_folder(variable);
-        let checked = Self::check_words(args, &sources, state.clone());
+        let state = folders::state_folder(&variable);
+        let checked = Self::check_words(args, &sources, state.clone(), &variable);
         checked.map_err(|error| check::blamed(error, &sources, state.as_deref()))
     }
 
@@ -137,17 +137,11 @@ impl Config {
         args: Args,
         sources: &Sources,
         state: Option<PathBuf>,
+        variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, UsageError> {
         let format = args.format();
         let log = log_filter(args.shared.log)?;
         let place = Place { state, secret_file: args.shared.secret_file };
-        let log = args.shared.log.filter(|log| !log.is_empty());
-        if let Some(filter) = &log {
-            EnvFilter::try_new(filter)
-                .map_err(|source| UsageError::Log { given: filter.clone(), source })?;
-        }
-        let place =
-            Place { state: folders::state_folder(&variable), secret_file: args.shared.secret_file };
         let task = match args.command {
             None => Task::Node(node(args.node, &place)?),
             Some(Command::Reward { player, points, call }) => {

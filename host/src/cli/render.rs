@@ -25,8 +25,6 @@ pub(super) use self::doctor::diagnosed;
 pub(super) use self::failures::{Replayed, bundled, quarantined, replayed};
 pub(super) use self::functions::described;
 pub(super) use self::json::line;
-pub(super) use self::operating::crashed;
-pub(super) use self::operating::{crashed, exported};
 pub(super) use self::operating::{crashed, exported, seen};
 use self::table::{Align, Table};
 use super::client::{Failed, Nodes, Players};

@@ -52,6 +52,27 @@ impl Gateway {
         Ok(NodeCrash { node: name.clone(), players, copies, down })
     }
 
+    /// Has a node hand over what it has and stop, this one or another.
+    ///
+    /// # Errors
+    ///
+    /// `NoNode` and `Late`: nothing was done. `Unknown`: it may be on its way.
+    pub async fn drain_node(&self, name: &NodeName) -> Result<CallReply, CallError> {
+        self.catch_up().await;
+        let node = self.find(name)?;
+        if node.id == self.me.node {
+            return Ok(self.drain().await);
+        }
+        match self.links.send(node.id, Request::Call(CallRequest::Drain)).await {
+            Ok(Reply::Call(reply)) => Ok(reply),
+            Ok(_) | Err(AskError::Lost) => {
+                let reason = format!("{name} was lost while it handed over what it has");
+                Err(CallError::Unknown { reason, key: CallKey::random(clock::unix_millis()) })
+            }
+            Err(error) => Err(CallError::Late { reason: format!("{name}: {error}") }),
+        }
+    }
+
     /// Returns the node of exactly this name, if it runs.
     fn find(&self, name: &NodeName) -> Result<NodeRecord, CallError> {
         let nodes = self.nodes.borrow();

@@ -227,7 +227,7 @@ impl Gateway {
     /// # Errors
     ///
     /// `NoPlayer`, or why it does not answer.
-    pub async fn look(&self, player: PlayerId, deadline: Instant) -> Result<Look, CallError> {
+    pub async fn inspect(&self, player: PlayerId, deadline: Instant) -> Result<Look, CallError> {
         // One that began through another node a moment ago must not be called none.
         self.catch_up().await;
         let known = |record: &PlayerRecord| !record.is_forgotten();

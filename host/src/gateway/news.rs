@@ -20,7 +20,7 @@ use crate::limits::NEWS_IN_REPLY_MAX;
 use crate::protocol::{CallReply, CallRequest, NewsItem, NodeId, NodeRecord, Reply, Request};
 
 /// How long a node waits for something to tell.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT_MS: u64 = 5000;
 
 /// Longest that anybody may have a node wait.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -87,13 +87,14 @@ impl Gateway {
     }
 
     async fn news_of(&self, node: NodeId, after: Option<u64>) -> Told {
-        let wait_ms = if after.is_none() { 0 } else { WAIT.as_millis() as u64 };
+        let wait_ms = if after.is_none() { 0 } else { WAIT_MS };
         let here = node == self.me.node;
         let reply = if here {
             Some(self.news_here(after, wait_ms).await)
         } else {
             let request = Request::Call(CallRequest::News { after, wait_ms });
-            match timeout(WAIT * 2, self.links.send(node, request)).await {
+            match timeout(2 * Duration::from_millis(WAIT_MS), self.links.send(node, request)).await
+            {
                 Ok(Ok(Reply::Call(reply))) => Some(reply),
                 Ok(Ok(_) | Err(_)) | Err(_) => None,
             }

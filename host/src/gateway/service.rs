@@ -196,7 +196,7 @@ impl Gateway {
     }
 
     /// Asks the node to drain; one that is on its way already says only that.
-    async fn drain(&self) -> CallReply {
+    pub(super) async fn drain(&self) -> CallReply {
         let (reply, report) = oneshot::channel();
         let asked = self.drains.try_send(reply);
         match report.await {

@@ -105,7 +105,7 @@ impl From<&CodeClass> for Class {
     path = "/v1/deploy",
     tag = "operating",
     params(Wish),
-    request_body(content = Vec<u8>, content_type = "application/wasm",
+    request_body(content = String, content_type = "application/wasm",
         description = "The component, or a core module with its component type."),
     responses(
         (status = OK, description = "It is deployed, or could be.", body = DeployedJson),

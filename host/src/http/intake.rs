@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use crate::limits::{CLIENT_LONG_TIME_MAX, COMPONENT_BYTES_MAX, HTTP_BODY_BYTES_MAX};
+use crate::limits::{
+    BUNDLE_BYTES_MAX, CLIENT_LONG_TIME_MAX, COMPONENT_BYTES_MAX, HTTP_BODY_BYTES_MAX,
+};
 use crate::protocol::{PlayerId, harmless};
 
 /// Time in which a small body arrives.
@@ -48,6 +50,18 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("application/json")
 }
 
+/// A player's state, as an export has answered it.
+pub(super) struct Snapshot(pub(super) Vec<u8>);
+
+impl<S: Sync> FromRequest<S> for Snapshot {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = bytes(request, "application/octet-stream", "file", BUNDLE_BYTES_MAX).await?;
+        Ok(Self(bytes))
+    }
+}
+
 /// A component.
 pub(super) struct Component(pub(super) Vec<u8>);
 
@@ -55,14 +69,19 @@ impl<S: Sync> FromRequest<S> for Component {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-        if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/wasm")) {
-            let detail = "send the component, with the header Content-Type: application/wasm";
-            return Err(Problem::new("no_json", detail));
-        }
-        let bytes = collect(request, COMPONENT_BYTES_MAX, CLIENT_LONG_TIME_MAX).await?;
-        Ok(Self(bytes.into()))
+        let bytes = bytes(request, "application/wasm", "component", COMPONENT_BYTES_MAX).await?;
+        Ok(Self(bytes))
     }
+}
+
+/// A long body of one kind.
+async fn bytes(request: Request, kind: &str, what: &str, most: usize) -> Result<Vec<u8>, Problem> {
+    let given = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    if !given.is_some_and(|given| given.eq_ignore_ascii_case(kind.as_bytes())) {
+        let detail = format!("send the {what}, with the header Content-Type: {kind}");
+        return Err(Problem::new("no_json", detail));
+    }
+    Ok(collect(request, most, CLIENT_LONG_TIME_MAX).await?.into())
 }
 
 async fn collect(request: Request, most: usize, within: Duration) -> Result<Bytes, Problem> {

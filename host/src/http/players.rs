@@ -76,7 +76,7 @@ pub(super) async fn look(
     Player(player): Player,
     terms: Terms,
 ) -> Result<Json<PlayerJson>, Problem> {
-    let Look { code, listing } = desk.gateway()?.look(player, terms.deadline).await?;
+    let Look { code, listing } = desk.gateway()?.inspect(player, terms.deadline).await?;
     Ok(Json(PlayerJson { code: Some(code.to_string()), ..PlayerJson::from(listing) }))
 }
 

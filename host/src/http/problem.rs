@@ -49,14 +49,15 @@ pub(super) struct ProblemJson {
     node: Option<String>,
     /// What the player was restored to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    restored: Option<Restored>,
+    restored: Option<RestoredJson>,
     #[serde(skip)]
     retry_after: Option<Duration>,
 }
 
 /// What a player was restored to after it trapped.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-struct Restored {
+#[schema(as = Restored)]
+pub(super) struct RestoredJson {
     /// Its position: that before the call.
     seq: u64,
     /// Time from the trap until it could be called again, in microseconds.
@@ -65,8 +66,16 @@ struct Restored {
     keepers: Vec<String>,
 }
 
+impl From<&Crash> for RestoredJson {
+    fn from(crash: &Crash) -> Self {
+        let Crash { restored_seq, restore_micros, keepers, .. } = crash;
+        let keepers = keepers.iter().map(ToString::to_string).collect();
+        Self { seq: restored_seq.0, micros: *restore_micros, keepers }
+    }
+}
+
 /// The kinds of problems: word, status, title.
-const KINDS: [(&str, StatusCode, &str); 44] = {
+const KINDS: [(&str, StatusCode, &str); 48] = {
     use StatusCode as S;
     [
         // Of calls.
@@ -91,6 +100,10 @@ const KINDS: [(&str, StatusCode, &str); 44] = {
         ("no_function", S::NOT_FOUND, "No such function can be called"),
         ("bad_arguments", S::BAD_REQUEST, "The arguments do not fit the function"),
         ("no_player", S::NOT_FOUND, "There is no such player"),
+        ("not_moved", S::CONFLICT, "The player cannot go there"),
+        ("not_there", S::CONFLICT, "The player went elsewhere"),
+        ("player_exists", S::CONFLICT, "There is such a player already"),
+        ("not_imported", S::UNPROCESSABLE_ENTITY, "No player can begin with this file"),
         // Of deployments.
         ("bad_code", S::UNPROCESSABLE_ENTITY, "The code cannot be run"),
         ("stranded", S::CONFLICT, "Players could not go over with their state"),
@@ -165,12 +178,10 @@ impl Problem {
 
     /// Says that a guest trapped.
     pub(super) fn trapped(crash: Crash) -> Self {
-        let Crash { message, restored_seq, restore_micros, node, keepers } = crash;
-        let mut problem = Self::new("trapped", message);
-        problem.0.node = Some(node.to_string());
-        let keepers = keepers.iter().map(ToString::to_string).collect();
-        problem.0.restored =
-            Some(Restored { seq: restored_seq.0, micros: restore_micros, keepers });
+        let restored = RestoredJson::from(&crash);
+        let mut problem = Self::new("trapped", crash.message);
+        problem.0.node = Some(crash.node.to_string());
+        problem.0.restored = Some(restored);
         problem
     }
 }
@@ -241,5 +252,42 @@ pub(super) async fn explain(Path(code): Path<String>) -> Result<Json<Kind>, Prob
     match known {
         Some((code, status, title)) => Ok(Json(Kind { code, status: status.as_u16(), title })),
         None => Err(Problem::new("not_found", "there is no such kind of problem")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words behind each `=>` of the functions that give errors their codes.
+    fn codes(source: &str) -> Vec<&str> {
+        let arms = source.lines().filter_map(|line| line.trim().split_once("=> \""));
+        let arms = arms.filter(|(pattern, _)| pattern.starts_with("Self::"));
+        arms.filter_map(|(_, rest)| rest.strip_suffix("\",")).collect()
+    }
+
+    #[test]
+    fn each_error_that_a_node_answers_has_its_status() {
+        let calls = codes(include_str!("../protocol/call.rs"));
+        assert!(calls.contains(&"single_node") && calls.contains(&"no_player"), "{calls:?}");
+        let report = include_str!("../protocol/deployment/report.rs");
+        let refusals = report.split_once("impl DeployRefusal").map_or("", |(_, after)| after);
+        let refusals = codes(refusals);
+        assert!(refusals.contains(&"stranded"), "{refusals:?}");
+        for code in calls.into_iter().chain(refusals) {
+            assert_eq!(kind(code).0, code, "it would be called a mistake of the node's");
+        }
+    }
+
+    #[test]
+    fn each_kind_is_there_once_and_says_when_to_ask_again() {
+        for (at, (code, status, title)) in KINDS.into_iter().enumerate() {
+            assert!(!KINDS[..at].iter().any(|(before, ..)| *before == code), "{code}");
+            assert!(!title.is_empty() && status.as_u16() >= 400);
+            let response = Problem::new(code, "why").into_response();
+            assert_eq!(response.status(), status);
+            let again = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(again, status == StatusCode::SERVICE_UNAVAILABLE, "{code}");
+        }
     }
 }

@@ -9,7 +9,9 @@ use utoipa_axum::routes;
 
 use super::desk::Desk;
 use super::events::EventJson;
-use super::{access, calls, code, events, health, metrics, nodes, players, problem, stats};
+use super::{
+    access, calls, code, events, health, metrics, nodes, operating, players, problem, stats,
+};
 use crate::net::Scope;
 
 /// What is said of the whole interface.
@@ -70,6 +72,12 @@ fn all(desk: &Desk) -> (Router<Desk>, utoipa::openapi::OpenApi) {
     let admin = OpenApiRouter::new()
         .routes(routes!(players::forget))
         .routes(routes!(players::release))
+        .routes(routes!(operating::move_player))
+        .routes(routes!(operating::crash_player))
+        .routes(routes!(operating::export))
+        .routes(routes!(operating::import))
+        .routes(routes!(operating::drain))
+        .routes(routes!(operating::crash_node))
         .routes(routes!(nodes::change_settings))
         .routes(routes!(code::deploy))
         .routes(routes!(code::roll_back))

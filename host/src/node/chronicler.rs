@@ -15,9 +15,10 @@ use crate::protocol::{
 /// Tells until `cancel`. What was there at the start is not told.
 pub(super) async fn run(directory: Directory, chronicle: Chronicle, cancel: CancellationToken) {
     let (mut nodes, mut deployments) = (directory.watch_nodes(), directory.watch_deployments());
-    let mut known = Known::default();
-    known.nodes = seen(&nodes.borrow_and_update());
-    known.deployments = states(&deployments.borrow_and_update());
+    let mut known = Known {
+        nodes: seen(&nodes.borrow_and_update()),
+        deployments: states(&deployments.borrow_and_update()),
+    };
     loop {
         let changed = tokio::select! {
             () = cancel.cancelled() => return,

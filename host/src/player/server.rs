@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::alarm::Alarm;
 use super::codes::{CodeError, Codes};
 use super::crossing::cross;
 use super::machine::{Action, Event, Machine, Origin, Rested, RestoreFailure, Story, Ticket, View};
@@ -561,42 +561,6 @@ impl Server {
         let serves = matches!(story, Story::Serving { .. });
         let wakes = serves && std::mem::take(&mut self.woken);
         words.tell(story, old && self.called && !wakes);
-    }
-}
-
-/// When a server looks at the time.
-///
-/// It is set for a later time with each call, so a time that is set stays until it has come: to ring
-/// in vain once a second costs less than to be set anew thousands of times.
-#[derive(Debug, Default)]
-struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-    set: bool,
-}
-
-impl Alarm {
-    /// Rings at this time or before.
-    fn set_for(&mut self, at: Option<Instant>) {
-        let Some(at) = at.map(tokio::time::Instant::from) else { return };
-        match &mut self.sleep {
-            Some(sleep) if self.set && sleep.deadline() <= at => {}
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(sleep_until(at))),
-        }
-        self.set = true;
-    }
-
-    /// Waits until it rings.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    async fn ring(&mut self) {
-        match &mut self.sleep {
-            Some(sleep) if self.set => sleep.await,
-            Some(_) | None => std::future::pending().await,
-        }
-        self.set = false;
     }
 }
 

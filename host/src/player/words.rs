@@ -124,6 +124,7 @@ pub(super) fn news(player: &PlayerId, generation: Generation, story: &Story) -> 
         }
         Story::Forgotten => News::Forgotten { player, generation },
         Story::Claimed
+        | Story::Moving { .. }
         | Story::KeeperLost { .. }
         | Story::Seeding { .. }
         | Story::Trying { .. }

@@ -16,7 +16,9 @@ use super::deployment::cut;
 use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
     DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, Description,
-    DrainReport, Generation, Incarnation, NewsItem, NodeCrash, NodeId, NodeName, NodeRecord, NodeStats, PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport, Subject, Traffic, Writer,
+    DrainReport, Generation, Incarnation, NewsItem, NodeCrash, NodeId, NodeName, NodeRecord,
+    NodeStats, PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine, Record, Seq,
+    Settings, SettingsChange, SettingsReport, Subject, Traffic, Writer,
 };
 use crate::limits::WITHDRAWAL_BYTES_MAX;
 

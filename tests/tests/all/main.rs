@@ -18,6 +18,7 @@ mod full_disk;
 mod guests;
 mod house;
 mod http;
+mod http_operating;
 mod keys;
 mod languages;
 mod load;

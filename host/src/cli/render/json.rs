@@ -8,8 +8,6 @@ use crate::cli::client::{Failed, Nodes, Players};
 use crate::http::{NodesJson, PlayerJson};
 use crate::protocol::{
     CallKey, Crash, DrainReport, FailedRestores, NodeName, Outcome, Seq, SettingsReport, Value,
-    CallKey, Crash, DrainReport, FailedRestores, NodeName, Outcome, PlayerId, PlayerListing, Seq,
-    SettingsReport, Value,
 };
 
 pub(super) fn returned(value: &Value, seq: Seq, node: &NodeName, key: CallKey) -> String {
@@ -177,36 +175,6 @@ pub(super) fn players(list: &Players) -> String {
     }
     let players = list.players.iter().cloned().map(PlayerJson::from).collect();
     line(&List { players, silent: &list.silent })
-    let players = list.players.iter().map(Player::of).collect();
-    line(&List { players, silent: &list.silent })
-}
-
-/// A player in a list, or alone.
-#[derive(Serialize)]
-pub(super) struct Player<'a> {
-    player: &'a PlayerId,
-    owner: &'a NodeName,
-    running: bool,
-    quarantined: bool,
-    keepers: &'a [NodeName],
-    generation: u64,
-    seq: Option<u64>,
-    points: Option<i64>,
-}
-
-impl<'a> Player<'a> {
-    pub(super) fn of(listing: &'a PlayerListing) -> Self {
-        Self {
-            player: &listing.player,
-            owner: &listing.owner,
-            running: listing.running,
-            quarantined: listing.quarantined,
-            keepers: &listing.keepers,
-            generation: listing.generation.0,
-            seq: listing.seq.map(|seq| seq.0),
-            points: listing.points,
-        }
-    }
 }
 
 pub(super) fn nodes(list: &Nodes) -> String {

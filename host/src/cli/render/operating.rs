@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::json::{self, Restored, line};
+use super::json::{Restored, line};
 use super::{Exit, Format, Rendered, names, state};
 use crate::cli::client::Crashed;
+use crate::http::PlayerJson;
 use crate::protocol::{
     CallKey, Crash, Export, Handover, NodeCrash, NodeName, Operation, PlayerId, PlayerListing, Seq,
 };
@@ -220,7 +221,7 @@ pub(in crate::cli) fn seen(
     seen: Option<&PlayerListing>,
 ) -> String {
     match (format, seen) {
-        (Format::Json, Some(listing)) => line(&json::Player::of(listing)),
+        (Format::Json, Some(listing)) => line(&PlayerJson::from(listing.clone())),
         (Format::Json, None) => {
             #[derive(Serialize)]
             struct Nobody<'a> {

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::limits::KEY_WINDOW_ANSWERS_BYTES_MAX;
-use crate::protocol::{Arguments, FunctionCall, Value};
-use crate::protocol::{FunctionCall, Handover, Value};
+use crate::protocol::{Arguments, FunctionCall, Handover, Value};
 
 fn call(function: &str) -> Operation {
     Operation::Call(FunctionCall {
