@@ -25,13 +25,15 @@ fn points(op: &Op) -> Option<i64> {
     }
 }
 
-fn call(op: &Op) -> Option<Call> {
+/// What is known of a call. `repeats` says that some come twice: the second time, code that traps now
+/// and then may do what it did not do the first time.
+fn call(op: &Op, repeats: bool) -> Option<Call> {
     let points = points(op)?;
     let told = match op.ended {
         Ended::Returned(total) => Some(total),
         Ended::Unknown | Ended::Not => None,
         // The player may have been ended since an earlier attempt, and have had better code then.
-        Ended::Trapped if op.may_be_applied => None,
+        Ended::Trapped if op.may_be_applied || repeats => None,
         Ended::Trapped | Ended::NotApplied => return None,
     };
     Some(Call { began: op.began, ended: op.ended_at, points, told })
@@ -59,7 +61,7 @@ impl World {
         let given_up = self.given_up(name);
         let (before, next) = (&given_up[..life], given_up.get(life));
         let counts = |(at, op): (usize, &Op)| {
-            let call = call(op).filter(|_| op.player == player)?;
+            let call = call(op, self.plan.repeats > 0).filter(|_| op.player == player)?;
             if given_up.is_empty() {
                 return Some(call);
             }

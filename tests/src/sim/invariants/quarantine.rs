@@ -1,5 +1,6 @@
 //! A player whose state cannot be restored is counted by all its owners together; once it is in
-//! quarantine nobody tries to restore it, and only a person's word ends that.
+//! quarantine nobody tries to restore it, and only a person's word ends that, or other code: one that
+//! cannot be restored on code that it came to lately goes back to what it was before.
 
 use host::protocol::{Operation, PlayerChange, PlayerId, PlayerRecord};
 
@@ -36,7 +37,7 @@ impl World {
                 let detail = format!("{player}: {to} after {from}");
                 self.broken("failed restores are counted one by one", detail);
             }
-            if was && !is && !after.is_forgotten() {
+            if was && !is && !after.is_forgotten() && before.code == after.code {
                 self.coverage.releases += 1;
                 let asked = self.ops.iter().any(|op| {
                     op.operation == Operation::Release && self.players[op.player] == *player
