@@ -101,6 +101,8 @@ pub(super) struct ClusterSettings {
     pub(super) guest: Option<PathBuf>,
     /// What holds for the cluster, unless it is what always does.
     pub(super) settings: SettingsChange,
+    /// Where the first node speaks HTTP, if they do; the next one on the next port.
+    pub(super) http: Option<SocketAddr>,
     /// What the nodes log.
     pub(super) log: Option<String>,
 }
@@ -124,6 +126,7 @@ pub(super) struct Cluster {
     program: PathBuf,
     guest: Option<PathBuf>,
     settings: SettingsChange,
+    http: Option<SocketAddr>,
     log: Option<String>,
     secret: Secret,
     screen: Screen,
@@ -152,7 +155,7 @@ impl Cluster {
         screen: Screen,
         colours: bool,
     ) -> Result<Self, ClusterError> {
-        let ClusterSettings { nodes, first, guest, settings, log } = settings;
+        let ClusterSettings { nodes, first, guest, settings, http, log } = settings;
         let program = env::current_exe().map_err(ClusterError::Folder)?;
         let folder = Folder::create().map_err(ClusterError::Folder)?;
         let secret = Secret::create(&folder.0.join("secret"))?;
@@ -167,7 +170,19 @@ impl Cluster {
         });
         let members = members.collect();
         let here = None;
-        Ok(Self { members, first, here, program, guest, settings, log, secret, screen, folder })
+        Ok(Self {
+            members,
+            first,
+            here,
+            program,
+            guest,
+            settings,
+            http,
+            log,
+            secret,
+            screen,
+            folder,
+        })
     }
 
     /// Starts all nodes: the first one, then those that join it.
@@ -467,11 +482,21 @@ impl Cluster {
         if let Some(guest) = &self.guest {
             command.arg("--guest").arg(guest);
         }
+        if let Some(http) = self.http_of(index) {
+            command.arg("--http").arg(http.to_string());
+        }
         if let Some(log) = &self.log {
             command.arg("--log").arg(log);
         }
         command.arg("--stop-with-stdin");
         command
+    }
+
+    /// Where a node speaks HTTP. Port 0 is any free one.
+    pub(super) fn http_of(&self, index: usize) -> Option<SocketAddr> {
+        let first = self.http?;
+        let further = if first.port() == 0 { 0 } else { u16::try_from(index).unwrap_or(u16::MAX) };
+        Some(SocketAddr::new(first.ip(), first.port().saturating_add(further)))
     }
 
     fn index(&self, node: &NodeName) -> Result<usize, ClusterError> {

@@ -259,12 +259,14 @@ fn welcome(cluster: &Cluster, watched: Option<&Workshop>) -> String {
         Some(workshop) => format!("each file that is saved in {} is deployed\n", workshop.name()),
         None => String::new(),
     };
+    let page = cluster.http_of(0).filter(|http| http.port() != 0);
+    let page = page.map(|http| format!("in a browser: http://{http}\n")).unwrap_or_default();
     let nodes: Vec<String> =
         cluster.places().map(|(name, addr)| format!("{name} {addr}")).collect();
     format!(
         "{} nodes run on this machine: {}\n\
          secret and data: {} (removed at the end)\n\
-         {watched}\
+         {page}{watched}\
          \n\
          Try, one after the other:\n\
          \x20 reward player1 5     a new player; its memory is kept on a second node\n\

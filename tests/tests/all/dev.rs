@@ -1,6 +1,8 @@
 //! A whole cluster with one command, and nothing left of it afterwards.
 
-use tests::{Dev, End, Orphan, PATIENCE, eventually};
+use std::net::{SocketAddr, TcpListener};
+
+use tests::{Dev, End, Http, Orphan, PATIENCE, eventually};
 
 const NAMES: [&str; 3] = ["app_node1", "app_node2", "app_node3"];
 
@@ -58,6 +60,26 @@ fn the_walk_through_of_the_readme_works() {
     dev.say("quit");
     assert!(dev.await_end().success());
     all_gone(&processes);
+}
+
+#[test]
+fn each_node_speaks_http_on_a_port_of_its_own() {
+    // Three ports in a row that are free for a moment.
+    let first = eventually(PATIENCE, || {
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).map_err(|error| error.to_string());
+        let listener = free(0)?;
+        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+        let next = (port.checked_add(1), port.checked_add(2));
+        let (Some(second), Some(third)) = next else { return Err(format!("{port} is the last")) };
+        (free(second)?, free(third)?);
+        Ok(port)
+    });
+    let mut dev = Dev::start_with(3, &["--http", &format!("127.0.0.1:{first}")]);
+    assert_eq!(dev.ask_number("reward player1 5"), 5);
+    for port in first..first + 3 {
+        let node = Http::new(SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!(node.get("/v1/players/player1").ok()["points"], 5);
+    }
 }
 
 #[test]

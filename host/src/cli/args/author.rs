@@ -14,6 +14,9 @@ pub(in crate::cli) struct DevArgs {
     /// `build` in this folder makes
     #[arg(long, value_name = "WASM|FOLDER", env = "PLAYER_HOST_GUEST")]
     pub(in crate::cli) guest: Option<PathBuf>,
+    /// Let the first node speak HTTP on this address, the next one on the next port, and so on
+    #[arg(long, value_name = "IP:PORT")]
+    pub(in crate::cli) http: Option<String>,
     /// Build and deploy the guest again whenever a file in its folder is saved
     #[arg(long)]
     pub(in crate::cli) watch: bool,

@@ -1,5 +1,7 @@
 //! What who writes a guest wants to run, checked.
 
+use std::net::SocketAddr;
+
 use super::{UsageError, read_guest};
 use crate::cli::args::DevArgs;
 use crate::cli::cluster::{ClusterSettings, FirstNode};
@@ -14,7 +16,7 @@ use crate::protocol::SettingsChange;
 ///
 /// `UsageError`.
 pub(super) fn dev(args: DevArgs, log: Option<String>) -> Result<DevSettings, UsageError> {
-    let DevArgs { nodes, guest, watch: watches } = args;
+    let DevArgs { nodes, guest, http, watch: watches } = args;
     if !(1..=NODES_MAX).contains(&nodes) {
         return Err(UsageError::NodeCount { given: nodes });
     }
@@ -27,6 +29,16 @@ pub(super) fn dev(args: DevArgs, log: Option<String>) -> Result<DevSettings, Usa
     // Read here only to say at once what each node would say later.
     guest.as_deref().map(read_guest).transpose()?;
     let (first, settings) = (FirstNode::Child, SettingsChange::default());
-    let cluster = ClusterSettings { nodes, first, guest, settings, log };
+    let http = http.map(|given| http_of_all(given, nodes)).transpose()?;
+    let cluster = ClusterSettings { nodes, first, guest, settings, http, log };
     Ok(DevSettings { cluster, workshop, watches })
+}
+
+/// Where the nodes of a throw-away cluster speak HTTP: the first one here, the others on the ports that
+/// follow. Nobody has a token for it, so it is for this machine only.
+fn http_of_all(given: String, nodes: usize) -> Result<SocketAddr, UsageError> {
+    let first: Option<SocketAddr> =
+        given.parse().ok().filter(|it: &SocketAddr| it.ip().is_loopback());
+    let last = |it: &SocketAddr| usize::from(it.port()) + nodes - 1;
+    first.filter(|it| last(it) <= usize::from(u16::MAX)).ok_or(UsageError::DevHttp { given, nodes })
 }

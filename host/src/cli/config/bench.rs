@@ -57,6 +57,7 @@ pub(super) fn bench(
     args.guest.as_deref().map(read_guest).transpose()?;
     let log = log.or_else(|| Some(LOG_OF_NODES.to_owned()));
     let first = if inside { FirstNode::Here } else { FirstNode::Child };
-    let target = Target::Own(ClusterSettings { nodes, first, guest: args.guest, settings, log });
+    let target =
+        Target::Own(ClusterSettings { nodes, first, guest: args.guest, settings, http: None, log });
     Ok(BenchSettings { load, target })
 }

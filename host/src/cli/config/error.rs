@@ -49,6 +49,17 @@ pub(in crate::cli) enum UsageError {
         /// What was typed.
         given: String,
     },
+    /// The nodes of a throw-away cluster cannot speak HTTP there.
+    #[error(
+        "`{given}` is not where {nodes} nodes of this machine can speak HTTP; expected an address like \
+         127.0.0.1:8080, with a free port for each from there on"
+    )]
+    DevHttp {
+        /// What was typed.
+        given: String,
+        /// How many nodes.
+        nodes: usize,
+    },
     /// `--listen` is an address that nobody can dial.
     #[error("other nodes cannot reach {given}; listen on one of this machine's own addresses")]
     Unspecified {
