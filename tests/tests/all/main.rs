@@ -8,6 +8,7 @@ mod chaos;
 mod configuration;
 mod damage;
 mod deploy;
+mod deploy_files;
 mod dev;
 mod doctor;
 mod drain;
