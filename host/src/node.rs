@@ -13,6 +13,7 @@
 
 mod chronicler;
 mod drain;
+mod founding;
 mod joining;
 mod members;
 mod start;
@@ -50,6 +51,8 @@ pub struct NodeConfig {
     /// Members to join through, as `host:port`. None: begin a cluster, or come back to the one that
     /// the data folder knows.
     pub joins: Vec<String>,
+    /// Begin a cluster when so many nodes of [`NodeConfig::joins`] wait for one, this one included.
+    pub bootstrap_expect: Option<usize>,
     /// Where it keeps what must outlive it.
     pub data_dir: PathBuf,
     /// The component that new players run, with the path it came from; `None` is the built-in one.

@@ -38,9 +38,10 @@ pub use ids::{
     Writer, digest,
 };
 pub use message::{
-    Announcement, Append, CallReply, CallRequest, Confirm, DirectoryReply, DirectoryRequest, Fetch,
-    JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply, MemberRequest, Passed, Refusal,
-    Relay, Relayed, Release, Reply, Request, Seed, Unrelayed, Version, may_be_number_of,
+    Announcement, Append, CallReply, CallRequest, Candidacy, Confirm, DirectoryReply,
+    DirectoryRequest, Fetch, JoinRefusal, KeeperReply, KeeperRequest, Lane, MemberReply,
+    MemberRequest, Muster, Mustered, Passed, Refusal, Relay, Relayed, Release, Reply, Request,
+    Seed, Stance, Unrelayed, Version, may_be_number_of,
 };
 pub use news::{News, NewsItem};
 pub use operating::{Handover, NodeCrash, names_in_words};

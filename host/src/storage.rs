@@ -50,7 +50,7 @@ pub use error::StoreError;
 pub use identity::Trust;
 pub use raft::{RaftStore, Slot};
 
-use crate::protocol::{Incarnation, NodeId, NodeName};
+use crate::protocol::{Candidacy, Incarnation, NodeId, NodeName};
 use error::Attempt;
 use identity::{NodeTable, Session};
 use journal::Past;
@@ -201,6 +201,25 @@ impl Store {
     pub fn bind_name(&self, name: &NodeName) -> Result<(), StoreError> {
         let _writing = self.shared.writing()?;
         self.shared.node_table.bind_name(&self.shared.directory, name)
+    }
+
+    /// Returns the attempt to begin a cluster that the node promised last not to stand in the way of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when that cannot be read.
+    pub fn promised(&self) -> Result<Option<Candidacy>, StoreError> {
+        self.shared.node_table.promised()
+    }
+
+    /// Writes down such a promise. It is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`]: it must not be given then.
+    pub fn promise(&self, to: Candidacy) -> Result<(), StoreError> {
+        let _writing = self.shared.writing()?;
+        self.shared.node_table.put_promised(&self.shared.directory, to)
     }
 
     /// Returns access to what Raft keeps.

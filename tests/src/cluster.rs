@@ -90,6 +90,25 @@ impl Cluster {
         Self::launch(nodes, Some(code), flags, VecDeque::new())
     }
 
+    /// Describes `app_node1` and so on, one at each address, that are all started with this list of
+    /// nodes and wait for so many of them. None is started.
+    ///
+    /// # Panics
+    ///
+    /// When there is no place for their files.
+    #[track_caller]
+    pub fn of_equals(addrs: &[SocketAddr], list: &[String], expect: usize) -> Self {
+        let mut cluster = Self::launch(0, None, &[], VecDeque::new());
+        let (joins, expect) = (list.join(","), expect.to_string());
+        for (at, addr) in addrs.iter().enumerate() {
+            let args = ["--secret-file", path(&cluster.secret), "--join", &joins];
+            let args = [&args[..], &["--bootstrap-expect", &expect]].concat();
+            let name = format!("app_node{}", at + 1);
+            cluster.nodes.push(Node::new(&name, cluster.folder.path(), &args).at(*addr));
+        }
+        cluster
+    }
+
     #[track_caller]
     fn launch(
         nodes: usize,

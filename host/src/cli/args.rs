@@ -70,6 +70,11 @@ pub(super) struct NodeArgs {
     /// Join the cluster of the node at this address; repeat it to try several
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', env = "PLAYER_HOST_JOIN")]
     pub(super) join: Vec<String>,
+    /// Begin a cluster when this many nodes of --join wait for one, this node included, which --join
+    /// names, too: for nodes that are all started with the same command
+    #[arg(long, value_name = "N", requires = "join", env = "PLAYER_HOST_BOOTSTRAP_EXPECT")]
+    #[arg(value_parser = value_parser!(u32).range(1..))]
+    pub(super) bootstrap_expect: Option<u32>,
     /// Run this component instead of the built-in one, when this node begins a cluster; a cluster that
     /// runs gets other code from `host deploy`
     #[arg(long, value_name = "WASM", env = "PLAYER_HOST_GUEST")]

@@ -419,6 +419,7 @@ impl Cluster {
             name: self.members[0].name.clone(),
             listen: FREE,
             joins: Vec::new(),
+            bootstrap_expect: None,
             data_dir: self.folder.0.join(self.members[0].name.as_str()),
             guest,
             settings: self.settings,

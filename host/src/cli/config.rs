@@ -7,6 +7,7 @@ mod deploy;
 mod error;
 mod operating;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::mem;
@@ -39,6 +40,7 @@ use super::workshop::Workshop;
 use crate::guest::Allowance;
 use crate::http::{HttpConfig, TlsFiles};
 use crate::limits::{COMPONENT_BYTES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_MEMORY_BYTES_MIN};
+use crate::membership::fewest_that_begin;
 use crate::net::Secret;
 use crate::node::NodeConfig;
 use crate::protocol::{CallKey, Exhibit, NodeName, PlayerId, SettingsChange};
@@ -270,6 +272,7 @@ pub(super) struct NodePlan {
     pub(super) name: Option<NodeName>,
     pub(super) listen: SocketAddr,
     pub(super) joins: Vec<String>,
+    bootstrap_expect: Option<usize>,
     /// Nothing where neither a flag nor the name says it.
     pub(super) data_dir: Option<PathBuf>,
     pub(super) guest: Option<PathBuf>,
@@ -293,6 +296,7 @@ impl NodePlan {
             return Err(UsageError::SecretNeeded { listen });
         }
         args.join.iter().try_for_each(|join| check_address(join))?;
+        let bootstrap_expect = bootstrap(args.bootstrap_expect, &args.join)?;
         let settings = SettingsChange::parse(args.keepers.as_deref(), args.ack.as_deref())?;
         let idle_after = parse_idle_time(&args.idle_after)?;
         let instances_max = usize::try_from(args.instances_max).unwrap_or(usize::MAX);
@@ -306,6 +310,7 @@ impl NodePlan {
             name,
             listen,
             joins,
+            bootstrap_expect,
             data_dir,
             guest,
             settings,
@@ -329,6 +334,7 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         name,
         listen: plan.listen,
         joins: plan.joins,
+        bootstrap_expect: plan.bootstrap_expect,
         data_dir,
         guest,
         settings: plan.settings,
@@ -340,6 +346,18 @@ fn node(args: NodeArgs, place: &Place) -> Result<NodeSettings, UsageError> {
         secret_file,
     };
     Ok(NodeSettings { config, stop_with_stdin: plan.stop_with_stdin })
+}
+
+/// Checks for how many of these nodes it is to wait: so many that two clusters cannot begin.
+fn bootstrap(expect: Option<u32>, joins: &[String]) -> Result<Option<usize>, UsageError> {
+    let Some(expect) = expect else { return Ok(None) };
+    let (given, listed) = (expect as usize, joins.iter().collect::<BTreeSet<_>>().len());
+    let fewest = fewest_that_begin(listed);
+    if (fewest..=listed).contains(&given) {
+        Ok(Some(given))
+    } else {
+        Err(UsageError::BootstrapExpect { given, listed, fewest })
+    }
 }
 
 /// Checks how a node is to speak HTTP. Whether the files can be used is found out when it starts.

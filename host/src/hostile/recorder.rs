@@ -66,6 +66,7 @@ async fn start(folder: &Path, name: &str, joins: Vec<String>) -> Node {
         name: name.parse().unwrap(),
         listen: "127.0.0.1:0".parse().unwrap(),
         joins,
+        bootstrap_expect: None,
         data_dir: folder.join(name),
         guest: None,
         settings: SettingsChange::default(),

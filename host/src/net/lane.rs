@@ -236,7 +236,8 @@ pub(super) fn is_bulky(request: &Request) -> bool {
             MemberRequest::Join(_) => true,
             MemberRequest::Ping { .. }
             | MemberRequest::Leave { .. }
-            | MemberRequest::Drain { .. } => false,
+            | MemberRequest::Drain { .. }
+            | MemberRequest::Muster(_) => false,
         },
         Request::Directory(request) => is_bulky_for_directory(request),
         Request::Keeper(request) => is_bulky_for_keeper(request),

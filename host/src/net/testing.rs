@@ -171,7 +171,9 @@ async fn answer_members(
         inbound.responder.send(match inbound.request {
             MemberRequest::Ping { .. } => MemberReply::Pong { from: own },
             MemberRequest::Join(_) => MemberReply::Joined { nodes: Vec::new() },
-            MemberRequest::Drain { .. } | MemberRequest::Leave { .. } => MemberReply::Noted,
+            MemberRequest::Drain { .. }
+            | MemberRequest::Leave { .. }
+            | MemberRequest::Muster(_) => MemberReply::Noted,
         });
     }
 }

@@ -1,21 +1,31 @@
 //! How a node becomes a member: it begins a cluster, joins one, or comes back to its own.
+//!
+//! ```text
+//!   data folder knows a cluster ──► come back to it: ask the members that are known, and --join
+//!   no --join                   ──► begin one
+//!   --join                      ──► ask until a member takes this node in
+//!   --join, --bootstrap-expect  ──► ask who waits and who is a member, until this node begins one
+//!                                   (`membership`'s rule) or a member takes it in
+//! ```
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::StartError;
+use super::founding::{self, Hall, Mustering};
 use crate::clock;
 use crate::directory::{AnnounceError, Directory};
 use crate::net::{Endpoint, Links, resolve};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, NodeRecord, Plan, Reply, Request,
-    Settings, SettingsChange,
+    Announcement, Candidacy, JoinRefusal, MemberReply, MemberRequest, Muster, NodeRecord, Plan,
+    Reply, Request, Settings, SettingsChange,
 };
 
 /// Time one member has to answer.
-const ASK_DEADLINE: Duration = Duration::from_secs(2);
+pub(super) const ASK_DEADLINE: Duration = Duration::from_secs(2);
 /// Pause between two rounds of asking.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// How often a person is told that the node still waits.
@@ -28,11 +38,14 @@ pub(super) struct Cluster<'a> {
     pub(super) directory: &'a Directory,
     pub(super) links: &'a Links,
     pub(super) endpoint: &'a Endpoint,
+    pub(super) hall: &'a Hall,
 }
 
 /// How one round of asking ended.
 enum Round {
     Joined(Vec<NodeRecord>),
+    /// It begins a cluster.
+    Begins,
     Refused(JoinRefusal),
     /// Nobody could say yes or no; what each said.
     Nobody(Vec<String>),
@@ -48,11 +61,14 @@ pub(super) async fn enter(
 ) -> Result<(), StartError> {
     let directory = cluster.directory;
     let returns = directory.is_initialized();
-    if !returns && joins.is_empty() {
+    let begins = if returns || !joins.is_empty() {
+        announce(cluster, me, joins, returns).await?
+    } else {
+        true
+    };
+    if begins {
         tracing::info!(addr = %me.addr, "beginning a new cluster");
         directory.initialize(me.clone(), settings, founding).await?;
-    } else {
-        announce(cluster, me, joins).await?;
     }
     let mut nodes = directory.watch_nodes();
     let mine = |node: &NodeRecord| {
@@ -66,7 +82,7 @@ pub(super) async fn enter(
     }
     warn_of_other_settings(directory.settings(), settings);
     if returns {
-        warn_of_strangers(directory, joins).await;
+        warn_of_strangers(cluster, me, joins).await;
     }
     Ok(())
 }
@@ -83,11 +99,19 @@ fn warn_of_other_settings(hold: Settings, asked: SettingsChange) {
 }
 
 /// A data folder belongs to one cluster. Says so to a person who meant to join another one.
-async fn warn_of_strangers(directory: &Directory, joins: &[String]) {
-    let nodes = directory.nodes();
+async fn warn_of_strangers(cluster: &Cluster<'_>, me: &Announcement, joins: &[String]) {
+    let nodes = cluster.directory.nodes();
+    let from = Candidacy { node: me.id, incarnation: me.incarnation, attempt: 0 };
+    let who = Muster { from, list: 0, asks: false };
     for join in joins {
         let addrs = resolve(join).await.unwrap_or_default();
-        if !addrs.is_empty() && !nodes.iter().any(|node| addrs.contains(&node.addr)) {
+        if addrs.is_empty() || nodes.iter().any(|node| addrs.contains(&node.addr)) {
+            continue;
+        }
+        // A member may be named by another address than the one that it listens on.
+        let asked = addrs.iter().map(|addr| founding::ask(cluster.endpoint, *addr, who));
+        let mut answers = join_all(asked).await.into_iter().flatten();
+        if !answers.any(|answer| nodes.iter().any(|node| node.id == answer.from)) {
             tracing::warn!(
                 "{join} is not in the cluster that the data folder belongs to, and was not joined; \
                  to join it, start with another --data-dir"
@@ -96,20 +120,28 @@ async fn warn_of_strangers(directory: &Directory, joins: &[String]) {
     }
 }
 
-/// Asks one member after the other until one takes this node in.
+/// Asks one member after the other until one takes this node in. Returns whether this node is to begin
+/// a cluster instead.
 async fn announce(
     cluster: &Cluster<'_>,
     me: &Announcement,
     joins: &[String],
-) -> Result<(), StartError> {
+    returns: bool,
+) -> Result<bool, StartError> {
     let started = clock::now();
     let mut reminded = None;
     loop {
-        let problems = match ask_all(cluster, me, joins).await {
+        let round = if cluster.hall.is_open() && !returns {
+            muster(cluster, me, joins).await
+        } else {
+            ask_all(cluster, me, joins).await
+        };
+        let problems = match round {
+            Round::Begins => return Ok(true),
             Round::Joined(nodes) => {
                 let others = nodes.into_iter().filter(|node| node.id != me.id);
                 cluster.links.update(&others.collect::<Vec<_>>());
-                return Ok(());
+                return Ok(false);
             }
             Round::Refused(refusal @ JoinRefusal::NameTaken { .. })
                 if clock::now().duration_since(started) < NAME_PATIENCE =>
@@ -126,6 +158,15 @@ async fn announce(
             tracing::warn!(problems, "not a member yet, asking again");
         }
         tokio::time::sleep(ROUND_PAUSE).await;
+    }
+}
+
+/// Asks who waits for a cluster, too, and to be taken in as soon as there is one.
+async fn muster(cluster: &Cluster<'_>, me: &Announcement, joins: &[String]) -> Round {
+    match cluster.hall.round(cluster.endpoint, me.addr, joins).await {
+        Mustering::Begins => Round::Begins,
+        Mustering::Exists => ask_all(cluster, me, joins).await,
+        Mustering::Waits(problems) => Round::Nobody(problems),
     }
 }
 
@@ -157,7 +198,7 @@ async fn ask_all(cluster: &Cluster<'_>, me: &Announcement, joins: &[String]) -> 
                 problems.push(format!("{asked}: {reason}"));
             }
             Ok(Ok(MemberReply::Refused(refusal))) => return Round::Refused(refusal),
-            Ok(Ok(MemberReply::Pong { .. } | MemberReply::Noted)) => {
+            Ok(Ok(MemberReply::Pong { .. } | MemberReply::Noted | MemberReply::Mustered(_))) => {
                 problems.push(format!("{asked}: it answered something else"));
             }
             Ok(Err(problem)) => problems.push(format!("{asked}: {problem}")),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::LOOK_INTERVAL;
+use super::founding::Hall;
 use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::directory::{AnnounceError, Directory};
@@ -69,6 +70,7 @@ pub(super) struct Members {
     places: Places,
     looked: Instant,
     leaving: Arc<AtomicBool>,
+    hall: Arc<Hall>,
     chronicle: Chronicle,
 }
 
@@ -136,6 +138,7 @@ impl Members {
         links: Links,
         (pulse, pulse_events): (Pulse, mpsc::Receiver<PulseEvent>),
         inbox: mpsc::Receiver<MemberInbound>,
+        hall: Arc<Hall>,
         chronicle: Chronicle,
     ) -> (Self, Leaving) {
         let flag = Arc::new(AtomicBool::new(false));
@@ -155,6 +158,7 @@ impl Members {
             places: Places::default(),
             looked: clock::now(),
             leaving: flag,
+            hall,
             chronicle,
         };
         (members, leaving)
@@ -268,6 +272,15 @@ impl Members {
                     responder.send(admit(&directory, &links, peer, passed_on, announcement).await);
                 };
                 answering.spawn(admitting.in_current_span());
+            }
+            MemberRequest::Muster(muster) => {
+                // Of a client it would be a promise to nobody.
+                let PeerIdentity::Node(_) = peer else { return };
+                match self.hall.answer(&muster) {
+                    Ok(mustered) => responder.send(MemberReply::Mustered(mustered)),
+                    // Without an answer it is asked again.
+                    Err(error) => tracing::error!(%error, "cannot write down a promise"),
+                }
             }
             MemberRequest::Leave { from } => {
                 let (directory, name) = (self.directory.clone(), self.name(from));

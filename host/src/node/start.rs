@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::chronicler;
+use super::founding::Hall;
 use super::joining::{self, Cluster};
 use super::members::Members;
 use super::{Ended, Node, NodeConfig, StartError, Stops};
@@ -56,6 +57,7 @@ impl Node {
             name,
             listen,
             joins,
+            bootstrap_expect,
             data_dir,
             guest,
             settings,
@@ -134,16 +136,21 @@ impl Node {
             "chronicler",
             chronicler::run(directory.clone(), chronicle.clone(), stops.members.clone()),
         );
+        let (of_hall, its_store) = (directory.clone(), store.clone());
+        let hall = Hall::new(me, name.clone(), of_hall, its_store, &joins, bootstrap_expect)?;
+        let hall = Arc::new(hall);
         let (members, leaving) = Members::new(
             me,
             directory.clone(),
             links.clone(),
             (pulse, pulse_inbox),
             member_requests,
+            hall.clone(),
             chronicle.clone(),
         );
         run.spawn("membership", members.run(stops.members.clone()));
-        let cluster = Cluster { directory: &directory, links: &links, endpoint: &endpoint };
+        let cluster =
+            Cluster { directory: &directory, links: &links, endpoint: &endpoint, hall: &hall };
         let chosen = guest.as_ref().map(|(path, _)| path.clone());
         let (codes, founding) =
             load_guest(engine, data_dir.join("code"), links.clone(), guest).await?;

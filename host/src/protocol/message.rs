@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod golden;
+mod muster;
 mod relay;
 mod sender;
 
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use muster::{Candidacy, Muster, Mustered, Stance};
 pub use relay::{Passed, Relay, Relayed, Unrelayed};
 pub use sender::may_be_number_of;
 
@@ -136,6 +138,8 @@ pub enum MemberRequest {
         /// The sender's number and start.
         from: Writer,
     },
+    /// "I wait for a cluster to begin."
+    Muster(Muster),
 }
 
 /// About membership.
@@ -155,6 +159,8 @@ pub enum MemberReply {
     Refused(JoinRefusal),
     /// Heard.
     Noted,
+    /// How the node stands to a cluster.
+    Mustered(Mustered),
 }
 
 /// Why a node was not taken in.

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::error::Attempt;
 use super::marked::Marked;
 use super::{Durability, StoreError, sealed};
-use crate::protocol::{Incarnation, NodeId, NodeName};
+use crate::protocol::{Candidacy, Incarnation, NodeId, NodeName};
 
 const ID: &str = "id";
 const NAME: &str = "name";
+const PROMISED: &str = "promised";
 const SESSION: &str = "session";
 
 /// Whether a store holds all that was ever acknowledged when it was opened.
@@ -96,6 +97,18 @@ impl NodeTable {
             Some(owner) if owner == *name => Ok(()),
             Some(owner) => Err(StoreError::OtherNode { owner, asked: name.clone() }),
         }
+    }
+
+    pub(super) fn promised(&self) -> Result<Option<Candidacy>, StoreError> {
+        self.get(PROMISED, "whom the node has let begin a cluster")
+    }
+
+    pub(super) fn put_promised(
+        &self,
+        directory: &Marked,
+        promised: Candidacy,
+    ) -> Result<(), StoreError> {
+        self.put(directory, PROMISED, &promised)
     }
 
     pub(super) fn session(&self) -> Result<Option<Session>, StoreError> {

@@ -12,6 +12,7 @@ mod deploy_files;
 mod dev;
 mod doctor;
 mod drain;
+mod equals;
 mod exodus;
 mod failover;
 mod fencing;

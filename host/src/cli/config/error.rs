@@ -43,6 +43,19 @@ pub(in crate::cli) enum UsageError {
         /// What was typed.
         given: String,
     },
+    /// `--bootstrap-expect` does not fit the list.
+    #[error(
+        "--bootstrap-expect {given} does not fit the nodes that --join names, which are {listed}: it \
+         is {fewest} to {listed}; with fewer than a majority two clusters could begin"
+    )]
+    BootstrapExpect {
+        /// What was typed.
+        given: usize,
+        /// How many nodes `--join` names.
+        listed: usize,
+        /// How many it must be at least.
+        fewest: usize,
+    },
     /// `--http` is not an address.
     #[error("`{given}` is not an address to speak HTTP on; expected one like 127.0.0.1:8080")]
     Http {

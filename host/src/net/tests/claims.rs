@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::super::testing::*;
 use super::super::*;
 use crate::protocol::{
-    Announcement, CallRequest, CodeHash, CopyId, DirectoryRequest, Generation, Incarnation,
-    KeeperReply, KeeperRequest, MemberRequest, NodeRecord, Passed, PlayerChange, Relay, Relayed,
-    Release, Reply, Request, Writer,
+    Announcement, CallRequest, Candidacy, CodeHash, CopyId, DirectoryRequest, Generation,
+    Incarnation, KeeperReply, KeeperRequest, MemberRequest, Muster, NodeRecord, Passed,
+    PlayerChange, Relay, Relayed, Release, Reply, Request, Writer,
 };
 
 /// A node, and what it knows of itself and two others.
@@ -51,6 +51,7 @@ fn requests_of(writer: Writer, text: &str) -> Vec<Request> {
         member(MemberRequest::Leave { from: writer }),
         member(MemberRequest::Drain { from: writer }),
         member(MemberRequest::Join(announcement(writer, text))),
+        member(MemberRequest::Muster(muster(writer))),
         Request::Directory(DirectoryRequest::Change(vec![change])),
         keeper(append(1)),
         keeper(seed(10)),
@@ -59,6 +60,11 @@ fn requests_of(writer: Writer, text: &str) -> Vec<Request> {
         Request::Keeper(KeeperRequest::Release(release)),
         keeper(never_answered()),
     ]
+}
+
+fn muster(writer: Writer) -> Muster {
+    let (node, incarnation) = (writer.node, writer.incarnation);
+    Muster { from: Candidacy { node, incarnation, attempt: 1 }, list: 1, asks: true }
 }
 
 fn announcement(writer: Writer, text: &str) -> Announcement {
@@ -105,7 +111,7 @@ async fn a_number_that_nobody_has_yet_may_be_anybodys() {
     let newcomer = Endpoint::bind(any_addr(), node_identity(&secret, "app_node4")).unwrap();
     let connection = newcomer.dial(server.record.addr, None).await.unwrap();
     let unknown = Writer { node: record("app_node4").id, incarnation: Incarnation(1) };
-    for request in requests_of(unknown, "app_node4").into_iter().take(6) {
+    for request in requests_of(unknown, "app_node4").into_iter().take(7) {
         assert!(soon(connection.ask(request)).await.is_ok());
     }
     let request = requests_of(other, "app_node4").swap_remove(0);
@@ -126,14 +132,16 @@ async fn what_is_passed_on_is_held_against_the_one_it_is_passed_on_for() {
         };
         connection.ask(Request::Passed(Passed { from: name(from), request }))
     };
-    for request in requests_of(other, "app_node3") {
+    let is_passed_on =
+        |request: &Request| !matches!(request, Request::Member(MemberRequest::Muster(_)));
+    for request in requests_of(other, "app_node3").into_iter().filter(is_passed_on) {
         if request != never_answered_by(other) {
             assert!(soon(pass("app_node3", request)).await.is_ok());
         }
     }
     while server.heard.try_recv().is_ok() {}
     // The relay is not to blame: it may know less. The connection stays.
-    for request in requests_of(own, "app_node2") {
+    for request in requests_of(own, "app_node2").into_iter().filter(is_passed_on) {
         assert_eq!(soon(pass("app_node3", request)).await, Ok(Reply::Busy));
     }
     assert!(server.heard.try_recv().is_err());
@@ -177,7 +185,7 @@ async fn a_relay_says_for_whom_it_passes_on() {
     relay.links.update(std::slice::from_ref(&server.record));
     let dialer = Endpoint::bind(any_addr(), node_identity(&secret, "app_node2")).unwrap();
     let connection = dialer.dial(relay.record.addr, None).await.unwrap();
-    let append = requests_of(own, "app_node2").swap_remove(5);
+    let append = requests_of(own, "app_node2").swap_remove(6);
     let Ok(request) = Relayed::new(append.clone()) else { unreachable!() };
     let relayed = Request::Relay(Relay { to: server.record.id, request });
     // The target would refuse the append as the relay's own.

@@ -84,6 +84,16 @@ fn announcement() -> Announcement {
     Announcement { id: NodeId(1), name: name(), addr, incarnation: Incarnation(2) }
 }
 
+const CANDIDACY: Candidacy = Candidacy { node: NodeId(1), incarnation: Incarnation(2), attempt: 3 };
+
+fn muster() -> Muster {
+    Muster { from: CANDIDACY, list: 5, asks: true }
+}
+
+fn mustered(stance: Stance) -> Reply {
+    Reply::Member(MemberReply::Mustered(Mustered { from: NodeId(1), name: name(), stance }))
+}
+
 fn node() -> NodeRecord {
     let Announcement { id, name, addr, incarnation } = announcement();
     NodeRecord { id, name, addr, incarnation, status: NodeStatus::Up }
@@ -193,6 +203,7 @@ fn requests_have_their_golden_bytes() {
         (Request::Member(MemberRequest::Join(announcement())), "000101026e31007f000001d12202"),
         (Request::Member(MemberRequest::Leave { from: writer }), "00020102"),
         (Request::Member(MemberRequest::Drain { from: writer }), "00030102"),
+        (Request::Member(MemberRequest::Muster(muster())), "00040102030501"),
         (Request::Directory(DirectoryRequest::AppendEntries(vec![1, 2])), "0100020102"),
         (Request::Directory(DirectoryRequest::Vote(vec![1])), "01010101"),
         (Request::Directory(DirectoryRequest::InstallSnapshot(vec![1])), "01020101"),
@@ -327,6 +338,12 @@ fn replies_have_their_golden_bytes() {
         ),
         (Reply::Member(MemberReply::Refused(JoinRefusal::Full { nodes: 9 })), "00020109"),
         (Reply::Member(MemberReply::Noted), "0003"),
+        (mustered(Stance::Member), "000401026e3100"),
+        (mustered(Stance::Joins), "000401026e3101"),
+        (
+            mustered(Stance::Waits { at: CANDIDACY, list: 5, promised: Some(CANDIDACY) }),
+            "000401026e31020102030501010203",
+        ),
         (Reply::Directory(DirectoryReply::Raft(vec![1])), "01000101"),
         (
             Reply::Directory(DirectoryReply::Changed { outcomes, index: 8 }),

@@ -73,9 +73,9 @@ impl Relayed {
             Request::Directory(request) => Ok(Self::Directory(request)),
             Request::Keeper(request) => Ok(Self::Keeper(request)),
             Request::Call(request) => Ok(Self::Call(request)),
-            Request::Member(MemberRequest::Join(_)) | Request::Relay(_) | Request::Passed(_) => {
-                Err(request)
-            }
+            Request::Member(MemberRequest::Join(_) | MemberRequest::Muster(_))
+            | Request::Relay(_)
+            | Request::Passed(_) => Err(request),
         }
     }
 

@@ -17,6 +17,7 @@ impl Request {
                 MemberRequest::Join(announcement) => {
                     announcement.name == *name && right(announcement.id)
                 }
+                MemberRequest::Muster(muster) => right(muster.from.node),
             },
             Self::Directory(request) => match request {
                 DirectoryRequest::Change(changes) => {
