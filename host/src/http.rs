@@ -28,6 +28,7 @@ mod intake;
 mod metrics;
 mod nodes;
 mod operating;
+mod page;
 mod players;
 mod problem;
 mod routes;

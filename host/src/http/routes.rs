@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::desk::Desk;
 use super::events::EventJson;
 use super::{
-    access, calls, code, events, health, metrics, nodes, operating, players, problem, stats,
+    access, calls, code, events, health, metrics, nodes, operating, page, players, problem, stats,
 };
 use crate::net::Scope;
 
@@ -93,6 +93,7 @@ fn all(desk: &Desk) -> (Router<Desk>, utoipa::openapi::OpenApi) {
 pub(super) fn router(desk: Desk) -> Router {
     let (router, _) = all(&desk);
     router
+        .merge(page::router())
         .fallback(health::not_found)
         .method_not_allowed_fallback(health::method_not_allowed)
         .with_state(desk)
