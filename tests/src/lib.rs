@@ -15,6 +15,7 @@
 
 mod answers;
 mod bench;
+mod browser;
 pub mod chaos;
 mod client;
 mod cluster;
@@ -40,6 +41,7 @@ pub use answers::{
     Returned, Settings, Trapped,
 };
 pub use bench::Bench;
+pub use browser::{Browser, Scheme};
 pub use client::{Client, NoAnswer};
 pub use cluster::Cluster;
 pub use command::{Ran, Running, host, host_binary, spawn_host};

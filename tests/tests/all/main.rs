@@ -29,6 +29,7 @@ mod membership;
 mod modes;
 mod neighbours;
 mod operating;
+mod page;
 mod quarantine;
 mod recover;
 mod refusals;
