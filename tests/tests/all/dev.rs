@@ -71,7 +71,7 @@ fn each_node_speaks_http_on_a_port_of_its_own() {
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
         let next = (port.checked_add(1), port.checked_add(2));
         let (Some(second), Some(third)) = next else { return Err(format!("{port} is the last")) };
-        (free(second)?, free(third)?);
+        drop((free(second)?, free(third)?));
         Ok(port)
     });
     let mut dev = Dev::start_with(3, &["--http", &format!("127.0.0.1:{first}")]);
