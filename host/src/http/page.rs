@@ -164,10 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_known_is_not_sent_again() {
+    fn the_page_has_its_policy_and_is_not_sent_again_when_it_is_known() {
         let sent = serve(INDEX, &HeaderMap::new());
         assert_eq!(sent.status(), StatusCode::OK);
         assert_eq!(sent.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(sent.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+            assert!(POLICY.contains(part), "{part}");
+        }
+        assert!(!POLICY.contains("unsafe"));
         let tag = sent.headers()[ETAG].clone();
         for (known, status) in [
             (tag.to_str().unwrap().to_owned(), StatusCode::NOT_MODIFIED),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Browser, Cluster, Http, PATIENCE, Scheme, eventually, host, not_tested, pause};
 
 /// Where each node speaks HTTP.
@@ -138,7 +138,7 @@ fn what_a_player_says_is_shown_as_text() {
     node.post(path, &json!({ "points": 9_007_199_254_740_993_i64 })).ok();
     node.post(path, &json!({ "points": "<b>no</b>" })).problem(422, "trapped");
     browser.go(cluster.node("app_node2").http(), "/");
-    browser.await_text("#players th", |text| text == name);
+    browser.await_text("#players th button", |text| text == name);
     browser.click("#players th button");
     browser.await_text("#card-name", |text| text == name);
     // More than a browser's numbers hold.
@@ -180,6 +180,47 @@ fn the_page_asks_for_a_token_where_the_node_does() {
     browser.await_text("#card-points", |text| text == "5");
     let kept = "return [localStorage.length, document.cookie.length, sessionStorage.length]";
     assert_eq!(browser.script(kept, json!([])), json!([0, 0, 1]), "for this tab only");
+}
+
+/// Runs a script that has a module of the page as `it`, and returns what it returns.
+fn with_module(browser: &Browser, module: &str, script: &str) -> Value {
+    let script = format!("return import('/page/{module}').then((it) => {{ {script} }})");
+    browser.script(&script, json!([]))
+}
+
+#[test]
+fn the_page_finds_names_and_differences_where_they_are() {
+    let cluster = Cluster::start_with(1, &HTTP);
+    let Some(browser) = browser(&cluster) else { return };
+    browser.go(cluster.node("app_node1").http(), "/");
+    browser.await_text("#summary", |text| text.starts_with("1 of 1 node up"));
+    // In the order of bytes, which that of a browser's texts is not.
+    let names = ["a", "ab", "b", "\u{ff5e}", "\u{1f3b2}"];
+    let script =
+        format!("return {}.sort(it.compare)", json!(["\u{1f3b2}", "b", "\u{ff5e}", "ab", "a"]));
+    assert_eq!(with_module(&browser, "names.js", &script), json!(names));
+    let script = "return ['player1', 'b', '!', ''].map(it.before)";
+    let before = ["player0\u{2a6d6}", "a\u{2a6d6}", "", ""];
+    assert_eq!(with_module(&browser, "names.js", script), json!(before));
+
+    // Ten calls of up to 50 µs, ten of up to 100 µs, and one that took longer than any bucket.
+    let script = "return [0.25, 0.5, 0.75, 1].map((share) => \
+        it.quantile([10, 10, 0, 1], [50, 100, 200, null], share))";
+    assert_eq!(with_module(&browser, "stats.js", script), json!([26.25, 52.5, 78.75, 200]));
+    let script = "return it.quantile([0, 0], [50, null], 0.5)";
+    assert_eq!(with_module(&browser, "stats.js", script), Value::Null);
+    // One node has started anew, and one was not there before.
+    let script = "
+        const calls = (returned) => \
+            ({ returned, trapped: 0, refused: 0, unknown: 0, buckets: [returned, 0] });
+        const node = (node, up_millis, returned) => ({ node, up_millis, calls: calls(returned) });
+        const look = (...nodes) => ({ nodes, bucket_micros: [50, null] });
+        const before = look(node('a', 1000, 10), node('b', 9000, 500));
+        const after = look(node('a', 3000, 30), node('b', 500, 4), node('c', 9000, 7000));
+        const { rate, rates, p50 } = it.between(before, after, 2);
+        return [rate, Object.fromEntries(rates), p50];";
+    let expected = json!([12, { "a": 10, "b": 2 }, 25]);
+    assert_eq!(with_module(&browser, "stats.js", script), expected);
 }
 
 /// Players of the large cluster.
@@ -226,7 +267,7 @@ fn ten_thousand_players_are_counted_searched_and_paged_through() {
         let sum: usize = counts.iter().map(number).sum();
         if sum == MANY { Ok(()) } else { Err(format!("{counts:?}")) }
     });
-    let rows = || browser.texts("#players th");
+    let rows = || browser.texts("#players th button");
     browser.await_text("#players-range", |text| text == "1 to 50");
     assert_eq!((rows().len(), rows()[0].as_str()), (ROWS, "player00000"));
     browser.click("#next");
@@ -275,7 +316,7 @@ fn photograph(cluster: &mut Cluster, browser: &Browser, folder: &Path) {
                 }
             });
         }
-        browser.go(addrs[1], "/#player00742");
+        browser.go(addrs[0], "/#player00742");
         let shoot = |name: &str, scheme| {
             browser.look(1280, 800, scheme);
             let wait = Instant::now();

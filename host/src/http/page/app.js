@@ -19,7 +19,7 @@ const PLAYERS = 2000;
 const CARD = 1000;
 const COUNT = 2000;
 /** A look that takes long is followed by a longer pause, so that this page is never most of the load. */
-const REST = 4;
+const REST = 9;
 /** Pause after a failure. */
 const FAILED = 2000;
 
@@ -82,7 +82,10 @@ function missed(error) {
   if (isToken) status("bad", "a token is needed");
   else if (error.code === "silent") status("bad", "this node does not answer; trying again");
   else if (error.detail) status("bad", error.detail);
-  else throw error;
+  else {
+    status("bad", "this page made a mistake");
+    console.error(error);
+  }
 }
 
 function draw() {
@@ -119,7 +122,12 @@ async function measure() {
 }
 
 async function openFromAddress() {
-  const player = decodeURIComponent(location.hash.slice(1));
+  let player = "";
+  try {
+    player = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    // Somebody has typed a percent sign that means nothing.
+  }
   if (player) await openCard(player);
 }
 
@@ -152,13 +160,13 @@ async function start() {
   });
   const list = repeat(PLAYERS, async () => {
     await players.refresh();
-    players.mark(decodeURIComponent(location.hash.slice(1)));
+    players.mark(card.current());
   });
   const lookAtCard = repeat(CARD, card.refresh);
   lookAgain = () => [lookAtNodes, recount, list, lookAtCard].forEach((look) => look());
   const noted = (event) => {
     nodes.noteNode(event);
-    card.draw();
+    card.note(event);
     // Those who are there, and who owns what, has changed.
     if (["joined", "down", "draining", "suspect"].includes(event.event)) lookAtNodes();
   };

@@ -50,6 +50,12 @@ function take(mine, seen) {
   // The list has no code, and no points of a player that rests.
   const { code, points, seq } = { ...mine.seen, ...known(seen) };
   mine.seen = { ...seen, code, points, seq };
+  record();
+}
+
+/** Remembers the points that it has now, and draws. */
+function record() {
+  if (card.seen.points != null) card.points.add(Date.now(), card.seen.points);
   draw();
 }
 
@@ -92,7 +98,6 @@ export function draw() {
   say(byId("card-generation"), number(seen?.generation));
   say(byId("card-seq"), number(seen?.seq));
   say(byId("card-code"), seen?.code ? seen.code.slice(0, 12) : "\u2013");
-  if (seen?.points != null) points.add(now, seen.points);
   chart ??= new Chart(byId("points-chart"), ["points"], { steps: true, low: true });
   chart.draw(now, points);
   const trap = lastTrap(player);
@@ -106,6 +111,14 @@ export function draw() {
   set(byId("end"), "disabled", !seen);
   set(byId("move-form"), "hidden", !can("post", "/v1/players/{player}/move"));
   set(byId("crash"), "hidden", !can("post", "/v1/players/{player}/crash"));
+}
+
+/** The player whose card is open, if one is. */
+export const current = () => card?.player;
+
+/** Draws what an event says of the open player. */
+export function note({ player }) {
+  if (card && player === card.player) draw();
 }
 
 /** Takes the nodes that a player can be moved to. */
@@ -149,7 +162,7 @@ function reward(points) {
       throw Object.assign(error, { key: error.key ?? again });
     });
     card.seen = { ...card.seen, keepers: card.seen?.keepers ?? [], running: true, points: total, seq, owner: node };
-    draw();
+    record();
     return `${number(total)} points, at seq ${number(seq)} on ${node}. It is on every keeper.`;
   });
 }

@@ -147,7 +147,7 @@ function makeBox({ name }) {
     drawn("path", { class: "star", d: STAR, transform: `translate(${BOX_WIDTH / 2 - 20} -20)` }),
     drawn("text", { class: "status", x: left, y: 6 }),
     drawn("text", { class: "owned", x: left, y: 26 }),
-    drawn("text", { class: "rate", x: -left, y: 26 }),
+    drawn("text", { class: "rate", x: -left, y: 6 }),
   );
 }
 
@@ -155,7 +155,7 @@ function updateBox(box, { status, leader, players, rate: calls, x, y, scale }) {
   set(box, "transform", `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${scale})`);
   set(box, "data-status", status);
   set(box.querySelector(".star"), "display", leader ? null : "none");
-  say(box.querySelector(".status"), leader ? `${status}, leads` : status);
+  say(box.querySelector(".status"), status);
   say(box.querySelector(".owned"), many(players, "player"));
   say(box.querySelector(".rate"), status === "down" ? "" : `${rate(calls)} calls/s`);
 }

@@ -49,18 +49,18 @@ function make({ player }) {
   return element(
     "tr",
     { "data-player": player },
-    element("th", { scope: "row" }, name),
+    element("th", { scope: "row" }, element("span", { class: "state" }, element("span", { class: "unseen" })), name),
     element("td", { class: "number" }),
     element("td", {}),
-    element("td", { class: "state" }),
   );
 }
 
 function update(row, player) {
-  const [, points, owner, state] = row.children;
+  const [name, points, owner] = row.children;
   say(points, number(player.points));
   say(owner, player.owner);
-  say(state, stateOf(player));
+  say(name.firstChild.firstChild, `${stateOf(player)}: `);
+  set(name.firstChild, "title", stateOf(player));
   set(row, "data-state", stateOf(player));
 }
 
