@@ -119,6 +119,11 @@ impl Node {
         Ok(self)
     }
 
+    /// Lets it listen on another address from its next start on.
+    pub fn move_to(&mut self, addr: SocketAddr) {
+        self.addr = Some(addr);
+    }
+
     /// Lets it join through this address, too, from its next start on.
     pub(crate) fn add_join(&mut self, addr: SocketAddr) {
         self.args.extend(["--join".to_owned(), addr.to_string()]);

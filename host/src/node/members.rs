@@ -6,7 +6,8 @@
 //! A node that does not answer directly is asked through others, too. If it lives, its link is
 //! bypassed, and nobody calls it down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +30,8 @@ use crate::limits::HEARTBEAT_INTERVAL;
 use crate::membership::{Detector, Places, Turn, better_voters};
 use crate::net::{AskError, Inbound, Links, PeerIdentity, Pulse, PulseEvent};
 use crate::protocol::{
-    Announcement, JoinRefusal, MemberReply, MemberRequest, News, NodeId, NodeRecord, NodeStatus,
-    Passed, Relayed, Reply, Request, Writer,
+    Announcement, Incarnation, JoinRefusal, MemberReply, MemberRequest, News, NodeId, NodeRecord,
+    NodeStatus, Passed, Relayed, Reply, Request, Writer,
 };
 
 /// Time that a node which leaves has to tell the leader.
@@ -66,6 +67,8 @@ pub(super) struct Members {
     pulse_events: mpsc::Receiver<PulseEvent>,
     inbox: mpsc::Receiver<MemberInbound>,
     nodes: Nodes,
+    /// Nodes that were started on another address than the directory knows.
+    moved: BTreeMap<NodeId, (Incarnation, SocketAddr)>,
     detector: Detector,
     places: Places,
     looked: Instant,
@@ -154,6 +157,7 @@ impl Members {
             pulse_events,
             inbox,
             nodes,
+            moved: BTreeMap::new(),
             detector,
             places: Places::default(),
             looked: clock::now(),
@@ -204,15 +208,45 @@ impl Members {
 
     fn take_over_nodes(&mut self) {
         let nodes = self.nodes.borrow_and_update().clone();
-        let others: Vec<_> = nodes.iter().filter(|node| node.id != self.me.node).cloned().collect();
-        self.links.update(&others);
-        self.pulse.update(&others);
+        self.reach(&nodes);
         self.detector.handle_nodes(&nodes, clock::now());
         // A leader that left in order has said so itself, and nobody will miss its heartbeats. One
         // that was down before leads again, and has yet to say that it is back.
         let left = self.places.handle_nodes(&nodes, clock::now());
         if let Some(leader) = self.directory.leader().filter(|leader| left.contains(leader)) {
             self.directory.leader_gone(leader);
+        }
+    }
+
+    /// Links to the other nodes, each where it is.
+    fn reach(&mut self, nodes: &[NodeRecord]) {
+        let known = |id| nodes.iter().find(|node| node.id == id);
+        self.moved
+            .retain(|id, (start, _)| known(*id).is_some_and(|node| node.incarnation < *start));
+        let mut others: Vec<_> =
+            nodes.iter().filter(|node| node.id != self.me.node).cloned().collect();
+        for node in &mut others {
+            if let Some((incarnation, addr)) = self.moved.get(&node.id) {
+                (node.incarnation, node.addr) = (*incarnation, *addr);
+            }
+        }
+        self.links.update(&others);
+        self.pulse.update(&others);
+    }
+
+    /// Takes what a node that was started again says of its address, and reaches it there, before the
+    /// directory knows. When all were started elsewhere at once, there is no leader to say so until
+    /// they reach each other. Whose number it announces was held against its certificate.
+    fn handle_moved(&mut self, announcement: &Announcement) {
+        let Announcement { id, addr, incarnation, .. } = *announcement;
+        let nodes = self.nodes.borrow().clone();
+        let is_news = |node: &&NodeRecord| {
+            node.id == id && node.incarnation < incarnation && node.addr != addr
+        };
+        let newest = self.moved.get(&id).is_none_or(|(start, _)| *start < incarnation);
+        if newest && nodes.iter().any(|node| is_news(&node)) {
+            self.moved.insert(id, (incarnation, addr));
+            self.reach(&nodes);
         }
     }
 
@@ -266,6 +300,7 @@ impl Members {
                 responder.send(if leaving { MemberReply::Noted } else { pong });
             }
             MemberRequest::Join(announcement) => {
+                self.handle_moved(&announcement);
                 let (directory, links) = (self.directory.clone(), self.links.clone());
                 let admitting = async move {
                     let passed_on = through.is_some();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use tests::{Cluster, Node, PATIENCE, eventually};
@@ -141,17 +141,23 @@ fn equals_join_the_one_that_has_a_cluster_from_before() {
     assert_eq!(cluster.via("app_node2").rewarded("player1", 5).points, 5);
 }
 
+/// Where a translated address leads to.
+type Target = Arc<Mutex<SocketAddr>>;
+
 /// Listens on an address and passes datagrams on to a node, as a router does that translates
 /// addresses. It lives as long as the process.
-fn translate(at: SocketAddr, to: SocketAddr) {
+fn translate(at: SocketAddr, to: SocketAddr) -> Target {
+    let target = Arc::new(Mutex::new(to));
+    let leads_to = target.clone();
     let outside = Arc::new(UdpSocket::bind(at).expect("the address is free"));
     // Who dials asks TCP whether anything listens.
     let tcp = TcpListener::bind(at).expect("the address is free for TCP, too");
     thread::spawn(move || {
-        let mut inside: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+        let mut inside: HashMap<_, Arc<UdpSocket>> = HashMap::new();
         let mut datagram = [0; 65_535];
         while let Ok((bytes, from)) = outside.recv_from(&mut datagram) {
-            let socket = inside.entry(from).or_insert_with(|| {
+            let to = *leads_to.lock().expect("nobody panics");
+            let socket = inside.entry((from, to)).or_insert_with(|| {
                 let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a free port"));
                 socket.connect(to).expect("a way to the node");
                 let (back, outside) = (socket.clone(), outside.clone());
@@ -170,6 +176,7 @@ fn translate(at: SocketAddr, to: SocketAddr) {
         }
         drop(tcp);
     });
+    target
 }
 
 #[test]
@@ -186,6 +193,26 @@ fn an_equal_that_is_named_by_another_address_finds_itself() {
     start(&mut cluster, &["app_node1", "app_node2", "app_node3"]);
     let log = cluster.node("app_node2").log();
     assert!(!log.contains("is not in the cluster"), "nobody is warned of a member: {log}");
+}
+
+#[test]
+fn equals_that_all_come_back_on_other_addresses_find_each_other_by_name() {
+    let addrs = free(9);
+    let (named, before) = addrs.split_at(3);
+    let (before, after) = before.split_at(3);
+    let targets: Vec<_> = named.iter().zip(before).map(|(at, to)| translate(*at, *to)).collect();
+    let list: Vec<_> = named.iter().map(SocketAddr::to_string).collect();
+    let mut cluster = Cluster::of_equals(before, &list, 3);
+    start(&mut cluster, &["app_node1", "app_node2", "app_node3"]);
+    assert_eq!(cluster.via("app_node1").rewarded("player1", 5).points, 5);
+    cluster.kill_all();
+    for ((name, target), addr) in cluster.names().iter().zip(&targets).zip(after) {
+        *target.lock().expect("nobody panics") = *addr;
+        cluster.node_mut(name).move_to(*addr);
+    }
+    start(&mut cluster, &["app_node2", "app_node3", "app_node1"]);
+    assert_eq!(cluster.via("app_node3").rewarded("player1", 5).points, 10);
+    assert_eq!(begun(&cluster), 1);
 }
 
 #[test]
