@@ -9,6 +9,7 @@ mod configuration;
 mod damage;
 mod deploy;
 mod deploy_files;
+mod deploy_units;
 mod dev;
 mod doctor;
 mod drain;
