@@ -28,7 +28,7 @@ pub(super) async fn look(plan: &NodePlan, secret: Option<&Secret>) -> Vec<Findin
     let caller = secret.and_then(|secret| Endpoint::client(Identity::client(secret).ok()?).ok());
     for join in &plan.joins {
         findings.push(match &caller {
-            Some(caller) => joined(join, caller).await,
+            Some(caller) => joined(join, plan.listen, caller).await,
             None => Finding::note(
                 "join",
                 format!("{join} was not asked, for there is no secret to ask with"),
@@ -121,7 +121,7 @@ fn http(config: &HttpConfig, tried: Result<(), HttpError>) -> Finding {
     Finding::problem("http", text, advice)
 }
 
-async fn joined(join: &str, caller: &Endpoint) -> Finding {
+async fn joined(join: &str, own: SocketAddr, caller: &Endpoint) -> Finding {
     let addrs = match net::resolve(join).await {
         Ok(addrs) => addrs,
         Err(error) => {
@@ -130,6 +130,10 @@ async fn joined(join: &str, caller: &Endpoint) -> Finding {
             return Finding::problem("join", sentence(&error), advice);
         }
     };
+    if addrs.contains(&own) {
+        // Those that begin a cluster together have all of them on their list.
+        return Finding::ok("join", format!("{join} is where this node listens"));
+    }
     let Raced { winner, failed } =
         net::race(addrs.iter().map(|addr| caller.dial(*addr, None))).await;
     match (winner, failed.last()) {

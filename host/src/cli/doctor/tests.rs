@@ -83,6 +83,10 @@ async fn nodes_to_join_that_are_not_there_are_told_from_names_that_nobody_has() 
     is_problem(joins[1], "no machine is called", "getent hosts no-such-host.invalid");
     let findings = network::look(&plan, None).await;
     assert_eq!(about(&findings, "join").level, Level::Note, "nobody can be asked");
+    let words = format!("--name n --listen {nobody} --join {nobody} --bootstrap-expect 1");
+    let plan = settings(folder.path(), &words).plan;
+    let findings = network::look(&plan, Some(&Secret::generate())).await;
+    assert_eq!(about(&findings, "join").level, Level::Ok, "it is the node itself: {findings:?}");
 }
 
 #[tokio::test]
