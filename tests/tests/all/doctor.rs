@@ -89,9 +89,12 @@ fn a_member_answers_and_one_with_another_secret_or_the_same_port_is_a_problem() 
 
     let alien = folder.path().join("secret");
     assert_eq!(host(&["secret", "new", text(&alien)]).code(), Some(0));
-    let findings = said(&with(&alien, &addr), 1);
+    let findings = said(&with(&alien, "127.0.0.1:0"), 1);
     assert_eq!(level(&findings, "join"), "problem");
+    let findings = said(&with(cluster.secret(), &addr), 1);
     assert_eq!(level(&findings, "port"), "problem");
+    let join = findings.iter().find(|finding| finding["about"] == "join").expect("it is told");
+    assert_eq!(join["text"], format!("{addr} is where this node listens"));
 
     // The running node's own folder is taken, and stays its own.
     let taken = cluster.folder().join("app_node1");
