@@ -14,6 +14,7 @@ mod importing;
 mod listing;
 mod meter;
 mod news;
+mod overview;
 mod routing;
 mod service;
 mod settings;

@@ -158,6 +158,8 @@ pub const NEWS_KEPT_MAX: usize = 1024;
 pub const NEWS_A_SECOND_MAX: u64 = 20;
 /// Longest text of a guest in such an item, in bytes; the rest is cut.
 pub const NEWS_TEXT_BYTES_MAX: usize = 256;
+/// Players of a node that one look lists: more than a terminal has lines. Each of them is asked.
+pub const PLAYERS_LOOKED_AT_MAX: usize = 64;
 /// Items in one reply: they fit a frame.
 pub const NEWS_IN_REPLY_MAX: usize = 128;
 /// Readers of one node that follow what happens: browsers, mostly.

@@ -14,6 +14,7 @@ mod ids;
 mod message;
 mod news;
 mod operating;
+mod overview;
 mod record;
 mod sealed;
 mod settings;
@@ -45,6 +46,7 @@ pub use message::{
 };
 pub use news::{News, NewsItem};
 pub use operating::{Handover, NodeCrash, names_in_words};
+pub use overview::{Overview, PlayersPage};
 pub use record::{
     ChangeOutcome, DrainReport, FailedRestores, KeeperCopy, NodeRecord, NodeStatus, PlayerChange,
     PlayerListing, PlayerRecord, Quarantine, Traffic, name_of, others_alive,

@@ -334,6 +334,8 @@ impl<A: Ask> Client<A> {
                 | CallReply::Stats(_)
                 | CallReply::Crashed(_)
                 | CallReply::Looked(_)
+                | CallReply::Overview(_)
+                | CallReply::PlayersOf(_)
                 | CallReply::Code(_) => Err(Problem::Alien),
             })
             .await?;

@@ -12,8 +12,9 @@ use super::Gateway;
 use crate::clock;
 use crate::limits::LISTING_PAGE_PLAYERS;
 use crate::protocol::{
-    Answer, Call, CallError, CallKey, CallReply, CallRequest, CodeHash, NodeName, NodeRecord,
-    NodeStatus, Operation, PlayerId, PlayerListing, PlayerRecord, Quarantine, Reply, Request,
+    Answer, Call, CallError, CallKey, CallReply, CallRequest, CodeHash, NodeId, NodeName,
+    NodeRecord, NodeStatus, Operation, PlayerId, PlayerListing, PlayerRecord, Quarantine, Reply,
+    Request,
 };
 
 /// Players asked for their points at the same time.
@@ -142,23 +143,41 @@ impl Gateway {
     ///
     /// The names of the nodes that there are, when there is none of that name.
     pub async fn list_players(&self, wanted: &Listing) -> Result<ListingPage, Vec<NodeName>> {
-        let nodes = self.nodes.borrow().clone();
-        let of_node = |name: &NodeName| nodes.iter().find(|node| node.name == *name);
-        let owner = match &wanted.on {
-            None => None,
-            Some(name) => match of_node(name) {
-                Some(node) => Some(node.id),
-                None => {
-                    let mut known: Vec<NodeName> =
-                        nodes.iter().map(|node| node.name.clone()).collect();
-                    known.sort();
-                    return Err(known);
-                }
-            },
-        };
+        let owner = wanted.on.as_ref().map(|name| self.number_of(name)).transpose()?;
         let limit = wanted.limit.clamp(1, LISTING_PAGE_PLAYERS);
+        let (page, next) = self.page_of(owner, wanted.after.clone(), limit);
+        let nodes = self.nodes.borrow().clone();
+        let asked = nodes.iter().filter(|node| owner.is_none_or(|owner| node.id == owner));
+        let asked: Vec<NodeRecord> = asked.cloned().collect();
+        let (players, silent) = self.with_points(wanted.after.clone(), &page, &asked).await;
+        Ok(ListingPage { players, next, silent })
+    }
+
+    /// Returns the number of the node of a name.
+    ///
+    /// # Errors
+    ///
+    /// The names of the nodes that there are, when there is none of that name.
+    pub(super) fn number_of(&self, name: &NodeName) -> Result<NodeId, Vec<NodeName>> {
+        let nodes = self.nodes.borrow();
+        if let Some(node) = nodes.iter().find(|node| node.name == *name) {
+            return Ok(node.id);
+        }
+        let mut known: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
+        known.sort();
+        Err(known)
+    }
+
+    /// Returns players as the directory has them, of one owner or of all, and after which one the next
+    /// page begins.
+    pub(super) fn page_of(
+        &self,
+        owner: Option<NodeId>,
+        after: Option<PlayerId>,
+        limit: usize,
+    ) -> (Vec<(PlayerId, PlayerRecord)>, Option<PlayerId>) {
         let mut page = Vec::new();
-        let mut seen = wanted.after.clone();
+        let mut seen = after;
         let mut next = None;
         for look in 1..=LOOKS_MAX {
             let players = self.directory.players_after(seen.as_ref(), LISTING_PAGE_PLAYERS);
@@ -182,10 +201,7 @@ impl Gateway {
                 break;
             }
         }
-        let asked = nodes.iter().filter(|node| owner.is_none_or(|owner| node.id == owner));
-        let asked: Vec<NodeRecord> = asked.cloned().collect();
-        let (players, silent) = self.with_points(wanted.after.clone(), &page, &asked).await;
-        Ok(ListingPage { players, next, silent })
+        (page, next)
     }
 
     /// Adds what those of these players say that run on these nodes. Returns the nodes that said
@@ -277,7 +293,7 @@ impl Gateway {
         }
     }
 
-    fn listing(&self, player: PlayerId, record: &PlayerRecord) -> PlayerListing {
+    pub(super) fn listing(&self, player: PlayerId, record: &PlayerRecord) -> PlayerListing {
         let keepers: Vec<NodeName> =
             record.remote_keepers().map(|keeper| self.name_of(keeper.node)).collect();
         PlayerListing {

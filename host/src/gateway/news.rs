@@ -88,6 +88,23 @@ impl Gateway {
 
     async fn news_of(&self, node: NodeId, after: Option<u64>) -> Told {
         let wait_ms = if after.is_none() { 0 } else { WAIT_MS };
+        match self.news_from(node, after, wait_ms).await {
+            Some((items, next)) => Told { node, items, next: Some(next) },
+            None => {
+                sleep(ASK_AGAIN).await;
+                Told { node, items: Vec::new(), next: None }
+            }
+        }
+    }
+
+    /// Asks a node for what is new there, without what every node sees unless it is this one. `None`: it
+    /// does not answer.
+    pub(super) async fn news_from(
+        &self,
+        node: NodeId,
+        after: Option<u64>,
+        wait_ms: u64,
+    ) -> Option<(Vec<NewsItem>, u64)> {
         let here = node == self.me.node;
         let reply = if here {
             Some(self.news_here(after, wait_ms).await)
@@ -99,12 +116,9 @@ impl Gateway {
                 Ok(Ok(_) | Err(_)) | Err(_) => None,
             }
         };
-        let Some(CallReply::News { mut items, next }) = reply else {
-            sleep(ASK_AGAIN).await;
-            return Told { node, items: Vec::new(), next: None };
-        };
+        let Some(CallReply::News { mut items, next }) = reply else { return None };
         items.retain(|item| here || !item.news.is_seen_by_all());
-        Told { node, items, next: Some(next) }
+        Some((items, next))
     }
 }
 

@@ -133,6 +133,8 @@ impl Due {
             | CallRequest::Stats
             | CallRequest::Crash(_)
             | CallRequest::Look { .. }
+            | CallRequest::Overview { .. }
+            | CallRequest::PlayersOf { .. }
             | CallRequest::Configure(_) => None,
         };
         Self { key, responder: Some(responder) }
@@ -191,6 +193,12 @@ impl Gateway {
                 CallReply::Described(self.describe(subject).await.map(Box::new))
             }
             CallRequest::Look { player, everywhere } => self.look(player, everywhere).await,
+            CallRequest::Overview { after } => {
+                CallReply::Overview(Box::new(Box::pin(self.overview(after)).await))
+            }
+            CallRequest::PlayersOf { node, after, limit } => {
+                CallReply::PlayersOf(Box::pin(self.players_of(&node, after, limit)).await)
+            }
             CallRequest::Crash(node) => CallReply::Crashed(self.crash(&node).await),
         }
     }

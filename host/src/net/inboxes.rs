@@ -188,6 +188,8 @@ pub(super) fn is_allowed(peer: &PeerIdentity, request: &Request) -> bool {
             | CallRequest::RollBack { .. }
             | CallRequest::Crash(_)
             | CallRequest::Look { .. }
+            | CallRequest::Overview { .. }
+            | CallRequest::PlayersOf { .. }
             | CallRequest::Deployments => true,
             CallRequest::Forward { .. } | CallRequest::Code(_) | CallRequest::Prepare(_) => false,
         },

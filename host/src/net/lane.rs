@@ -286,7 +286,9 @@ fn is_bulky_call(request: &CallRequest) -> bool {
         | CallRequest::Quarantined { .. }
         | CallRequest::Deploy(_)
         | CallRequest::Deployments
-        | CallRequest::Describe(_) => true,
+        | CallRequest::Describe(_)
+        | CallRequest::Overview { .. }
+        | CallRequest::PlayersOf { .. } => true,
         // Its answer is a player's whole memory.
         CallRequest::Call { call, .. } | CallRequest::Forward { call, .. } => {
             matches!(

@@ -19,8 +19,8 @@ use super::{
     Answer, Call, CallError, ChangeOutcome, CodeHash, CopyId, DeployRefusal, DeployReport,
     DeployRequest, DeploymentChange, DeploymentConflict, DeploymentListing, Description,
     DrainReport, Generation, Incarnation, NewsItem, NodeCrash, NodeId, NodeName, NodeRecord,
-    NodeStats, PlayerChange, PlayerId, PlayerListing, PlayerState, Quarantine, Record, Seq,
-    Settings, SettingsChange, SettingsReport, Subject, Traffic, Writer,
+    NodeStats, Overview, PlayerChange, PlayerId, PlayerListing, PlayerState, PlayersPage,
+    Quarantine, Record, Seq, Settings, SettingsChange, SettingsReport, Subject, Traffic, Writer,
 };
 use crate::limits::WITHDRAWAL_BYTES_MAX;
 
@@ -28,7 +28,7 @@ use crate::limits::WITHDRAWAL_BYTES_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// Calls, appends, seeds, the directory, joining, relays, traffic, quarantine, bundles,
-    /// deployments and calls of any function, moves, drills, exports and looks.
+    /// deployments and calls of any function, moves, drills, exports, looks and overviews.
     V1 = 1,
 }
 
@@ -454,6 +454,20 @@ pub enum CallRequest {
         /// Whether its owner is asked, too, if that is another node.
         everywhere: bool,
     },
+    /// How the whole cluster stands, with what has happened.
+    Overview {
+        /// Where the reader is in what each node tells; without any, all that is remembered is new.
+        after: Vec<(NodeId, u64)>,
+    },
+    /// Players that a node owns, after this one in order.
+    PlayersOf {
+        /// The node.
+        node: NodeName,
+        /// The last id of the previous page.
+        after: Option<PlayerId>,
+        /// This many at most; the node has a limit of its own, too.
+        limit: u16,
+    },
 }
 
 /// About players.
@@ -520,4 +534,8 @@ pub enum CallReply {
     Crashed(Result<NodeCrash, CallError>),
     /// The player, if there is one.
     Looked(Option<Box<PlayerListing>>),
+    /// How the cluster stands.
+    Overview(Box<Overview>),
+    /// The players, or the names of the nodes that there are when there is none of that name.
+    PlayersOf(Result<PlayersPage, Vec<NodeName>>),
 }

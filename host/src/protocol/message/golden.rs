@@ -155,6 +155,18 @@ fn stats() -> NodeStats {
     NodeStats { node: name(), up_millis: 7, calls, replicated_bytes: 8, running: 9, resting: 10 }
 }
 
+fn overview() -> Overview {
+    Overview {
+        asked: name(),
+        nodes: vec![node()],
+        leader: Some(NodeId(1)),
+        stats: vec![stats()],
+        silent: vec![name()],
+        news: vec![news()],
+        places: vec![(NodeId(1), 7)],
+    }
+}
+
 fn description() -> Description {
     let (name, shape) = ("f".to_owned(), "func()".to_owned());
     let function =
@@ -256,6 +268,15 @@ fn requests_have_their_golden_bytes() {
         (
             Request::Call(CallRequest::Look { player: player.clone(), everywhere: true }),
             "031102703101",
+        ),
+        (Request::Call(CallRequest::Overview { after: vec![(NodeId(1), 7)] }), "0312010107"),
+        (
+            Request::Call(CallRequest::PlayersOf {
+                node: name(),
+                after: Some(player.clone()),
+                limit: 5,
+            }),
+            "0313026e310102703105",
         ),
         (Request::Call(CallRequest::Quarantined { after: Some(player.clone()) }), "030801027031"),
         (Request::Call(CallRequest::Players { all: true, after: Some(player) }), "03020101027031"),
@@ -412,6 +433,19 @@ fn replies_have_their_golden_bytes() {
             Reply::Call(CallReply::Looked(Some(Box::new(listing.clone())))),
             "031001027031026e31010001026e310401010109",
         ),
+        (
+            Reply::Call(CallReply::Overview(Box::new(overview()))),
+            "0311026e310101026e31007f000001d1220200010101026e31070102030405010608090a01026e3101050702\
+             6e310702703101026e6f29010107",
+        ),
+        (
+            Reply::Call(CallReply::PlayersOf(Ok(PlayersPage {
+                players: vec![listing.clone()],
+                next: Some(player()),
+            }))),
+            "03120001027031026e31010001026e31040101010901027031",
+        ),
+        (Reply::Call(CallReply::PlayersOf(Err(vec![name()]))), "03120101026e31"),
         (called(Err(CallError::NoNode { reason: "x".to_owned() })), "030001160178"),
         (
             Reply::Call(CallReply::Crashed(Ok(NodeCrash {
