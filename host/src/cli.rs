@@ -3,6 +3,7 @@
 //! ```text
 //!   args ──► config ──┬─► node ── prompt ──┐
 //!   (typed)  (checked)├─► dev  ── prompt ──┼─► session ──► client ──► a node
+//!                     ├─► top ─────────────┼──────────────────┘
 //!                     ├─► one question ────┘      │
 //!                     ├─► bench                   └─► render ──► text or JSON, exit code
 //!                     ├─► replay ── an instance of its own
@@ -38,6 +39,7 @@ mod secret;
 mod session;
 mod signals;
 mod token;
+mod top;
 mod watch;
 mod workshop;
 
@@ -152,6 +154,21 @@ fn perform(config: Config, umask_of_shell: Mode) -> Exit {
                     let rendered = block_on(runtime, node::run(settings, format, screen.as_ref()));
                     screen.iter().for_each(Screen::flush);
                     rendered.map_or(Exit::Done, |rendered| finish(format, rendered))
+                }
+                Err(error) => cannot_start(format, &error),
+            }
+        }
+        Task::Top(settings) => {
+            if let Some(message) = top::unfit(&settings) {
+                return finish(format, render::usage(format, message));
+            }
+            if settings.once || !io::stderr().is_terminal() {
+                // Lines of a log would be drawn over.
+                start_log(log.as_deref().unwrap_or(LOG_OF_COMMANDS), Format::Text, io::stderr);
+            }
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => {
+                    finish(format, block_on(runtime, top::run(settings, format, wants_colours())))
                 }
                 Err(error) => cannot_start(format, &error),
             }

@@ -27,7 +27,7 @@ pub(super) use self::bench::{BenchArgs, Payload, Through};
 pub(super) use self::deploy::{CodeCommand, DeployArgs, DeployReachArgs};
 pub(super) use self::failures::{BundleArgs, Failure, QuarantineCommand, ReplayArgs};
 pub(super) use self::file::{FileArgs, FileError, Place as FilePlace};
-pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, WatchArgs};
+pub(super) use self::operating::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, TopArgs, WatchArgs};
 #[cfg(test)]
 pub(super) use self::secret::RotateStep;
 pub(super) use self::secret::SecretCommand;
@@ -344,6 +344,10 @@ pub(super) enum Command {
     Import(ImportArgs),
     /// Print a line whenever a player's position, owner, keepers or state has changed, until Ctrl-C
     Watch(WatchArgs),
+    /// See the cluster in this terminal: nodes, calls, players and what happens, until q
+    ///
+    /// Any node tells of all; when it is gone, another one does. `?` says what the keys do.
+    Top(TopArgs),
 }
 
 /// Commands about a node's configuration file.

@@ -7,6 +7,7 @@ mod attempts;
 mod crashing;
 mod deploying;
 mod dialer;
+mod overlooking;
 #[cfg(test)]
 mod tests;
 

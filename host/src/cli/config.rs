@@ -36,6 +36,7 @@ use super::question::Question;
 use super::render::Format;
 use super::replay::Replay;
 use super::token::NewToken;
+use super::top::TopSettings;
 use super::workshop::Workshop;
 use crate::guest::Allowance;
 use crate::http::{HttpConfig, TlsFiles};
@@ -72,6 +73,8 @@ pub(super) enum Task {
     Ask(AskSettings),
     /// Say what a node would use.
     Checked(Checked),
+    /// Show a cluster.
+    Top(TopSettings),
     /// Look at this machine.
     Doctor(DoctorSettings),
     /// Make, change or show a secret.
@@ -221,6 +224,7 @@ impl Config {
             Some(Command::Man { folder }) => Task::Man(folder),
             Some(Command::Bench(args)) => Task::Bench(bench::bench(args, log.clone(), &place)?),
             Some(Command::Watch(args)) => Task::Ask(operating::watch(args, &place)?),
+            Some(Command::Top(args)) => Task::Top(operating::top(args, format, &place)?),
             Some(Command::Export(args)) => Task::Ask(operating::export(args, &place)?),
             Some(Command::Import(args)) => Task::Ask(operating::import(args, &place)?),
             Some(Command::Crash(args)) => Task::Ask(operating::crash(args, &place, &variable)?),
@@ -394,6 +398,11 @@ fn question(
     args: ReachArgs,
     place: &Place,
 ) -> Result<AskSettings, UsageError> {
+    let reach = reach_of(args, place)?;
+    Ok(AskSettings { question, key, reach, secret: place.secret()?, workshop: None })
+}
+
+fn reach_of(args: ReachArgs, place: &Place) -> Result<Reach, UsageError> {
     args.node.iter().try_for_each(|node| check_address(node))?;
     let deadline = parse_time(&args.deadline)?;
     let (targets, patience) = if args.node.is_empty() {
@@ -401,8 +410,7 @@ fn question(
     } else {
         (args.node, Patience::UntilDeadline)
     };
-    let reach = Reach { targets, patience, deadline };
-    Ok(AskSettings { question, key, reach, secret: place.secret()?, workshop: None })
+    Ok(Reach { targets, patience, deadline })
 }
 
 /// The nodes that left an address on this machine, and the place where one is by default.

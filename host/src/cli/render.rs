@@ -342,7 +342,8 @@ fn players_table(list: &Players) -> String {
     text
 }
 
-fn state(listing: &PlayerListing) -> &'static str {
+/// Returns what a player does, in words.
+pub(super) fn state(listing: &PlayerListing) -> &'static str {
     match (listing.quarantined, listing.running) {
         (true, _) => "quarantined",
         (false, true) => "running",
@@ -378,7 +379,8 @@ fn nodes_table(list: &Nodes) -> String {
     format!("{table}\n* the node that was asked")
 }
 
-fn names(names: &[NodeName]) -> String {
+/// Returns names with commas between them.
+pub(super) fn names(names: &[NodeName]) -> String {
     if names.is_empty() {
         return "-".to_owned();
     }

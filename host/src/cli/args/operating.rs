@@ -22,6 +22,17 @@ pub(in crate::cli) struct WatchArgs {
     pub(in crate::cli) reach: ReachArgs,
 }
 
+/// Options of `host top`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct TopArgs {
+    /// Print one picture as text and end; with --json its numbers. It has what happened since each
+    /// node's start
+    #[arg(long)]
+    pub(in crate::cli) once: bool,
+    #[command(flatten)]
+    pub(in crate::cli) reach: ReachArgs,
+}
+
 /// Options of `host import`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ImportArgs {

@@ -153,6 +153,8 @@ pub(super) struct Attempts {
     once: bool,
     /// Whether one node may have all the time.
     patient: bool,
+    /// Whether it does not matter which node answers.
+    any: bool,
     over: bool,
     /// What a person should do about an unknown outcome, if it is not to use the key again.
     advice: Option<&'static str>,
@@ -190,6 +192,7 @@ impl Attempts {
             maybe_applied: false,
             once: false,
             patient: false,
+            any: false,
             over: reach.targets.is_empty(),
             advice: None,
             telling: None,
@@ -216,6 +219,12 @@ impl Attempts {
         self
     }
 
+    /// Takes an answer from whichever node is reached first.
+    pub(super) fn of_any(mut self) -> Self {
+        self.any = true;
+        self
+    }
+
     /// Tells the person to do this about an unknown outcome, and not to use the key again.
     pub(super) fn advising(mut self, advice: &'static str) -> Self {
         self.advice = Some(advice);
@@ -239,6 +248,7 @@ impl Attempts {
         // matters which node answers.
         let end = match self.effect {
             Effect::Call(_) | Effect::Setting => self.targets,
+            Effect::None if self.any => self.targets,
             Effect::None => self.next + 1,
         };
         Step::Try { targets: self.next..end, within }

@@ -138,6 +138,9 @@ pub(in crate::cli) enum UsageError {
         "--watch needs --guest FOLDER, whose files are watched; `host new my-player` writes one"
     )]
     NothingToWatch,
+    /// A screen has no JSON.
+    #[error("--json goes with `host top --once`: a screen has no JSON")]
+    TopJson,
     /// The guest is too large.
     #[error("the guest {} has {len} bytes, more than {COMPONENT_BYTES_MAX}", .path.display())]
     GuestSize {

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 
-use super::{AskSettings, Place, ReachArgs, UsageError, call_question, question};
-use crate::cli::args::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, WatchArgs};
+use super::{AskSettings, Place, ReachArgs, UsageError, call_question, question, reach_of};
+use crate::cli::args::{CrashArgs, ExportArgs, ImportArgs, MoveArgs, TopArgs, WatchArgs};
 use crate::cli::question::Question;
+use crate::cli::render::Format;
+use crate::cli::top::TopSettings;
 
 /// Where commands look for nodes that are not named: as clap has it for the others.
 const NODES_VARIABLE: &str = "PLAYER_HOST_NODE";
@@ -24,6 +26,15 @@ pub(super) fn export(args: ExportArgs, place: &Place) -> Result<AskSettings, Usa
 /// Checks `host watch`.
 pub(super) fn watch(args: WatchArgs, place: &Place) -> Result<AskSettings, UsageError> {
     question(Question::Watch(args.player.parse()?), None, args.reach, place)
+}
+
+/// Checks `host top`.
+pub(super) fn top(args: TopArgs, format: Format, place: &Place) -> Result<TopSettings, UsageError> {
+    let TopArgs { once, reach } = args;
+    if format == Format::Json && !once {
+        return Err(UsageError::TopJson);
+    }
+    Ok(TopSettings { reach: reach_of(reach, place)?, secret: place.secret()?, once })
 }
 
 /// Checks `host import`. The file is read when it is asked for.
