@@ -32,6 +32,7 @@ mod nginx;
 mod node;
 pub mod sim;
 mod slots;
+mod terminal;
 mod via;
 mod wait;
 
@@ -56,5 +57,6 @@ pub use islands::Islands;
 pub use netns::{Cut, Net};
 pub use nginx::{Nginx, Spread};
 pub use node::Node;
+pub use terminal::{Left, Terminal};
 pub use via::Via;
 pub use wait::{PATIENCE, eventually, not_tested, pause};

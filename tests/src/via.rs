@@ -89,6 +89,12 @@ impl Via {
         self.start(&[&["describe"], player.as_slice()].concat()).finish()
     }
 
+    /// Asks for one picture of the cluster.
+    #[track_caller]
+    pub fn top(&self) -> Ran {
+        self.start(&["top", "--once"]).finish()
+    }
+
     /// Returns a player's points.
     ///
     /// # Panics

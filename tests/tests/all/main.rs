@@ -40,4 +40,5 @@ mod resting;
 mod rotation;
 mod settings;
 mod simulation;
+mod top;
 mod traps;
