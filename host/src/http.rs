@@ -8,7 +8,7 @@
 //!
 //! A handler decides nothing about players: it writes a [`CallRequest`](crate::protocol::CallRequest)
 //! for the node's gateway, or asks it directly, and says in JSON what came of it. All that can go wrong
-//! is a [`Problem`](problem::Problem), in the form of RFC 9457.
+//! is a `Problem`, in the form of RFC 9457.
 //!
 //! On loopback nobody has to show a token, as nobody on this machine but its user reaches the
 //! cluster's secret either; then names that a foreign page could have made point here are refused.
