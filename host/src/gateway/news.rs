@@ -143,12 +143,17 @@ impl Feed {
         }
     }
 
-    /// Returns the next items of one node, in their order, and where the reader is then.
+    /// Where the reader is in what each node tells.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Returns the next items of one node, in their order.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: what was not returned is told by the next call.
-    pub async fn next(&mut self) -> (Vec<NewsItem>, &Places) {
+    pub async fn next(&mut self) -> (NodeId, Vec<NewsItem>) {
         loop {
             self.ask_all();
             let told = tokio::select! {
@@ -163,7 +168,7 @@ impl Feed {
                 self.places.insert(node, next);
             }
             if !items.is_empty() {
-                return (items, &self.places);
+                return (node, items);
             }
         }
     }

@@ -162,19 +162,32 @@ impl Telling {
             return ": what happens from now on\n\n".to_owned();
         }
         loop {
-            let Ok((items, places)) = timeout(SIGN_OF_LIFE, self.feed.next()).await else {
+            let Ok((node, items)) = timeout(SIGN_OF_LIFE, self.feed.next()).await else {
                 return ": nothing has happened\n\n".to_owned();
             };
             let wanted = |item: &&NewsItem| {
                 self.player.is_none() || item.news.player() == self.player.as_ref()
             };
-            let id = id(places);
-            let text: String = items.iter().filter(wanted).map(|item| event(item, &id)).collect();
+            let text = events(node, items.iter().filter(wanted), self.feed.places().clone());
             if !text.is_empty() {
                 return text;
             }
         }
     }
+}
+
+/// Writes events of one node. Each has the place behind itself, so that who loses the connection between
+/// two of them goes on with the second.
+fn events<'a>(
+    node: NodeId,
+    items: impl Iterator<Item = &'a NewsItem>,
+    mut places: Places,
+) -> String {
+    let event = |item: &NewsItem| {
+        places.insert(node, item.number + 1);
+        event(item, &id(&places))
+    };
+    items.map(event).collect()
 }
 
 fn event(item: &NewsItem, id: &str) -> String {
@@ -211,6 +224,23 @@ mod tests {
         for none in ["", "x=1", "1=x", "1", "1=2,"] {
             assert_eq!(places(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn who_loses_the_connection_between_two_events_goes_on_with_the_second() {
+        let item = |number| NewsItem {
+            number,
+            millis: 5,
+            node: "app_node1".parse().unwrap(),
+            news: News::Released { player: "player1".parse().unwrap() },
+        };
+        // What the feed has read is behind both.
+        let (read, items) = (Places::from([(NodeId(1), 9), (NodeId(2), 4)]), [item(6), item(8)]);
+        let text = events(NodeId(1), items.iter(), read);
+        let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
+        let after: Vec<Option<Places>> = ids.map(places).collect();
+        let at = |number| Some(Places::from([(NodeId(1), number), (NodeId(2), 4)]));
+        assert_eq!(after, [at(7), at(9)]);
     }
 
     #[test]
