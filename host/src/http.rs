@@ -35,9 +35,16 @@ mod routes;
 mod server;
 mod stats;
 
+use crate::protocol::NodeName;
+
 pub use code::{DeployedJson, DeploymentsJson};
 pub use desk::{Desk, Shared};
 pub use events::EventJson;
 pub use nodes::NodesJson;
 pub use players::PlayerJson;
 pub use server::{HttpConfig, HttpError, Server, TlsFiles};
+
+/// Nodes by their names, in JSON.
+fn names(nodes: &[NodeName]) -> Vec<String> {
+    nodes.iter().map(ToString::to_string).collect()
+}

@@ -211,6 +211,10 @@ pub const FAILURE_REASON_BYTES_MAX: usize = 256;
 pub const WITHDRAWAL_BYTES_MAX: usize = FAILURE_REASON_BYTES_MAX + PLAYER_ID_BYTES_MAX + 64;
 /// Longest name of a deployment, in bytes; the rest is cut.
 pub const DEPLOYMENT_NAME_BYTES_MAX: usize = 128;
+/// Players that may fail on a deployment before it is taken back, where nobody says how many.
+pub const FAILURES_BORNE: u32 = 3;
+/// Traps among a player's first calls on new code that it may have, where nobody says how many.
+pub const TRAPS_BORNE: u32 = 3;
 /// Calls of a player on new code whose traps count against that: bad code shows at once, and later
 /// traps may be anybody's fault.
 pub const FIRST_CALLS: u32 = 10;

@@ -28,7 +28,7 @@ pub(super) async fn check(
     if let Err(problem) = allowed {
         return problem.into_response();
     }
-    let Ok(room) = desk.room.clone().try_acquire_owned() else {
+    let Ok(room) = desk.room.try_acquire() else {
         let detail = format!("{} serves too many requests; nothing was done", desk.node());
         return Problem::new("overloaded", detail).into_response();
     };

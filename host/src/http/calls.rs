@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::desk::Desk;
 use super::headers::{CallHeaders, Terms};
-use super::intake::{Body, Named, Player};
+use super::intake::{Body, Named, Player, PlayerPath};
 use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::clock;
 use crate::guest::in_json;
@@ -78,7 +78,7 @@ pub(super) struct Returned {
     path = "/v1/players/{player}/reward",
     tag = "players",
     params(
-        ("player" = String, Path, description = "1 to 128 bytes of printable text."),
+        PlayerPath,
         CallHeaders,
     ),
     request_body = Reward,
@@ -120,7 +120,7 @@ pub(super) async fn reward(
     path = "/v1/players/{player}/call/{function}",
     tag = "players",
     params(
-        ("player" = String, Path, description = "1 to 128 bytes of printable text."),
+        PlayerPath,
         ("function" = String, Path, description = "Its name; `/` in it is written `%2F`."),
         CallHeaders,
     ),
@@ -159,18 +159,28 @@ pub(super) struct Function {
     function: String,
 }
 
+/// Asks something of a player, wherever it is.
+pub(super) async fn carry_out(
+    desk: &Desk,
+    player: PlayerId,
+    terms: Terms,
+    operation: Operation,
+) -> Result<Answer, Problem> {
+    let Terms { key, deadline } = terms;
+    let call = Call { player, key, operation };
+    Ok(desk.gateway()?.call(call, deadline).await?)
+}
+
 async fn call(
     desk: &Desk,
     player: PlayerId,
     terms: Terms,
     operation: Operation,
 ) -> Result<(Json_, Seq, String), Problem> {
-    let Terms { key, deadline } = terms;
-    let call = Call { player, key, operation };
-    match desk.gateway()?.call(call, deadline).await? {
+    match carry_out(desk, player, terms, operation).await? {
         Answer::Returned { value, seq, node } => Ok((in_json(&value), seq, node.to_string())),
         Answer::Trapped(crash) => Err(Problem::trapped(crash)),
-        _ => Err(Problem::new("internal", "the player answered another question").unknown()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 

@@ -7,15 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::desk::Desk;
 use super::intake::{Asked, Body, Component};
+use super::names;
 use super::problem::{CONTENT, Problem, ProblemJson};
+use crate::limits::{FAILURES_BORNE, TRAPS_BORNE};
 use crate::protocol::{
     Audience, CallReply, CallRequest, CodeClass, Crossing, DeployReport, DeployRequest,
-    DeploymentListing, DeploymentStatus, Fate, InvalidAudience, PlayerId,
+    DeploymentListing, DeploymentStatus, Fate, PlayerId,
 };
-
-/// Failures of one deployment, and traps among the first calls of one player, that are borne where
-/// nobody says how many.
-const BORNE: u32 = 3;
 
 /// How the code is to be deployed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -79,7 +77,7 @@ impl From<&DeployReport> for DeployedJson {
             deployment: *number,
             code: code.to_string(),
             players: classes.iter().map(Class::from).collect(),
-            silent: silent.iter().map(ToString::to_string).collect(),
+            silent: names(silent),
         }
     }
 }
@@ -120,30 +118,21 @@ pub(super) async fn deploy(
     Asked(wish): Asked<Wish>,
     Component(component): Component,
 ) -> Result<Json<DeployedJson>, Problem> {
-    let bad = |reason: String| Problem::new("bad_request", reason);
-    let audience = match (&wish.canary, &wish.players) {
-        (Some(_), Some(_)) => return Err(bad("a canary or a pattern, not both".to_owned())),
-        (Some(share), None) => {
-            Audience::Share(share.parse().map_err(|error: InvalidAudience| bad(error.to_string()))?)
-        }
-        (None, Some(like)) => {
-            Audience::Like(like.parse().map_err(|error: InvalidAudience| bad(error.to_string()))?)
-        }
-        (None, None) => Audience::All,
-    };
-    let crossing = match (wish.pin, wish.reset) {
-        (true, true) => return Err(bad("pin or reset, not both".to_owned())),
-        (true, false) => Crossing::Pin,
-        (false, true) => Crossing::Reset,
-        (false, false) => Crossing::Migrate,
-    };
+    let bad = |reason: &str| Problem::new("bad_request", reason);
+    if wish.canary.is_some() && wish.players.is_some() {
+        return Err(bad("a canary or a pattern, not both"));
+    }
+    if wish.pin && wish.reset {
+        return Err(bad("pin or reset, not both"));
+    }
+    let audience = Audience::parse(wish.canary.as_deref(), wish.players.as_deref());
     let request = DeployRequest {
         component,
         name: wish.name.unwrap_or_else(|| "uploaded".to_owned()),
-        audience,
-        crossing,
-        failures_max: wish.max_failures.unwrap_or(BORNE),
-        traps_max: wish.max_traps.unwrap_or(BORNE),
+        audience: audience.map_err(|error| bad(&error.to_string()))?,
+        crossing: Crossing::chosen(wish.pin, wish.reset),
+        failures_max: wish.max_failures.unwrap_or(FAILURES_BORNE),
+        traps_max: wish.max_traps.unwrap_or(TRAPS_BORNE),
         nonce: rand::random(),
         check: wish.check,
     };
@@ -151,7 +140,7 @@ pub(super) async fn deploy(
         CallReply::Deployed(Ok(Ok(report))) => Ok(Json(DeployedJson::from(&report))),
         CallReply::Deployed(Ok(Err(refusal))) => Err(refusal.into()),
         CallReply::Deployed(Err(reason)) => Err(Problem::new("undecided", reason).unknown()),
-        _ => Err(Problem::new("internal", "the node answered another question").unknown()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -245,7 +234,7 @@ impl From<&DeploymentListing> for DeploymentJson {
 pub(super) async fn list(State(desk): State<Desk>) -> Result<Json<DeploymentsJson>, Problem> {
     match desk.gateway()?.serve(CallRequest::Deployments).await {
         CallReply::Deployments(list) => Ok(Json(list.as_slice().into())),
-        _ => Err(Problem::new("internal", "the node answered another question")),
+        _ => Err(Problem::other_answer()),
     }
 }
 
@@ -289,7 +278,7 @@ pub(super) async fn roll_back(
         CallReply::RolledBack(Ok(Ok(withdrawn))) => Ok(Json(TakenBack { withdrawn })),
         CallReply::RolledBack(Ok(Err(refusal))) => Err(refusal.into()),
         CallReply::RolledBack(Err(reason)) => Err(Problem::new("undecided", reason).unknown()),
-        _ => Err(Problem::new("internal", "the node answered another question").unknown()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 

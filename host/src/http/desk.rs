@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
+use axum::body::Bytes;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
@@ -23,11 +24,12 @@ pub type Desk = Arc<Shared>;
 pub struct Shared {
     node: NodeName,
     gateway: OnceLock<Gateway>,
+    document: OnceLock<Bytes>,
     pub(super) tokens: Tokens,
     /// Whether each request must show a token.
     pub(super) needs_token: bool,
     /// Room for requests, of all connections together.
-    pub(super) room: Arc<Semaphore>,
+    pub(super) room: Semaphore,
     /// Room for those who follow what happens.
     pub(super) feeds: Arc<Semaphore>,
     /// The players, counted a moment ago.
@@ -63,11 +65,12 @@ impl Shared {
             limiter: RateLimiter::keyed(Quota::per_second(rate)),
             clock: DefaultClock::default(),
         });
-        let (gateway, room) = (OnceLock::new(), Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)));
+        let (gateway, room) = (OnceLock::new(), Semaphore::new(HTTP_REQUESTS_MAX));
         let feeds = Arc::new(Semaphore::new(FEEDS_MAX));
         Arc::new(Self {
             node,
             gateway,
+            document: OnceLock::new(),
             tokens,
             needs_token,
             room,
@@ -75,6 +78,16 @@ impl Shared {
             counted: Counted::default(),
             rate,
         })
+    }
+
+    /// Keeps the document that describes the interface: anybody may ask for it, and it stays the same.
+    pub(super) fn describe(&self, document: String) {
+        self.document.set(document.into()).ok();
+    }
+
+    /// Returns the document that describes the interface.
+    pub(super) fn document(&self) -> Bytes {
+        self.document.get().cloned().unwrap_or_default()
     }
 
     /// Lets requests through to `gateway`. Only the first one counts.

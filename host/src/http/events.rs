@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::desk::Desk;
-use super::intake::Asked;
+use super::intake::{Asked, player_id};
+use super::names;
 use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::gateway::{Feed, Places};
 use crate::protocol::{News, NewsItem, NodeId, PlayerId};
@@ -68,7 +69,7 @@ impl From<&NewsItem> for EventJson {
             News::Claimed { from, .. } => peer = Some(from),
             News::Restored { from, seq: at, .. } => (peer, seq) = (Some(from), Some(at.0)),
             News::Reseeded { keepers: named, .. } => {
-                keepers = Some(named.iter().map(ToString::to_string).collect());
+                keepers = Some(names(named));
             }
             News::Trapped { seq: at, .. } => seq = Some(at.0),
             News::HandedOver { to, .. } => peer = Some(to),
@@ -128,8 +129,7 @@ pub(super) async fn follow(
     Asked(Which { player }): Asked<Which>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let player = player.map(|player| player.parse::<PlayerId>()).transpose();
-    let player = player.map_err(|error| Problem::new("bad_player", error.to_string()))?;
+    let player = player.as_deref().map(player_id).transpose()?;
     let Ok(room) = desk.feeds.clone().try_acquire_owned() else {
         let detail = format!("as many follow {} as it serves", desk.node());
         return Err(Problem::new("overloaded", detail));

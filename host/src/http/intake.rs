@@ -9,15 +9,17 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use http_body_util::{BodyExt as _, Limited};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::problem::Problem;
 use crate::limits::{
     BUNDLE_BYTES_MAX, CLIENT_LONG_TIME_MAX, COMPONENT_BYTES_MAX, HTTP_BODY_BYTES_MAX,
 };
-use crate::protocol::{PlayerId, harmless};
+use crate::protocol::{NodeName, PlayerId, harmless};
 
 /// Time in which a small body arrives.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
@@ -116,6 +118,14 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
     }
 }
 
+/// The player in the path, as it is described.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct PlayerPath {
+    /// 1 to 128 bytes of printable text.
+    player: String,
+}
+
 /// The player in the path.
 pub(super) struct Player(pub(super) PlayerId);
 
@@ -123,14 +133,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Player {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        #[derive(serde::Deserialize)]
-        struct Parts {
-            player: String,
-        }
-        let Named(Parts { player }) = Named::from_request_parts(parts, state).await?;
-        let player = player.parse::<PlayerId>();
-        player.map(Self).map_err(|error| Problem::new("bad_player", error.to_string()))
+        let Named(PlayerPath { player }) = Named::from_request_parts(parts, state).await?;
+        player_id(&player).map(Self)
     }
+}
+
+/// Reads the name of a player.
+pub(super) fn player_id(text: &str) -> Result<PlayerId, Problem> {
+    text.parse::<PlayerId>().map_err(|error| Problem::new("bad_player", error.to_string()))
+}
+
+/// Reads the name of a node. What cannot be one is the name of none.
+pub(super) fn node_name(text: &str) -> Result<NodeName, Problem> {
+    text.parse::<NodeName>().map_err(|error| Problem::new("no_node", error.to_string()))
 }
 
 /// Parts of the path by their names.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::desk::Desk;
 use super::intake::Body;
+use super::names;
 use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::protocol::{
     CallReply, CallRequest, NodeId, NodeName, NodeRecord, SettingsChange, SettingsReport,
@@ -61,8 +62,8 @@ impl NodesJson {
 
 /// Says that there is no such node, and which ones there are.
 pub(super) fn unknown(known: &[NodeName]) -> Problem {
-    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-    Problem::new("no_node", format!("there is no such node; there are {}", known.join(", ")))
+    let known = names(known).join(", ");
+    Problem::new("no_node", format!("there is no such node; there are {known}"))
 }
 
 /// List the nodes
@@ -80,7 +81,7 @@ pub(super) async fn list(State(desk): State<Desk>) -> Result<Json<NodesJson>, Pr
         CallReply::Nodes { nodes, asked, leader, voters } => {
             Ok(Json(NodesJson::new(&nodes, &asked, leader, &voters)))
         }
-        _ => Err(Problem::new("internal", "the node answered another question")),
+        _ => Err(Problem::other_answer()),
     }
 }
 
@@ -98,7 +99,7 @@ pub(super) struct Settings {
 impl From<SettingsReport> for Settings {
     fn from(report: SettingsReport) -> Self {
         let SettingsReport { settings, silent, .. } = report;
-        let silent = silent.iter().map(ToString::to_string).collect();
+        let silent = names(&silent);
         Self { keepers: settings.keepers, ack: settings.ack.word(), silent }
     }
 }
@@ -157,6 +158,6 @@ async fn configured(desk: &Desk, change: SettingsChange) -> Result<Json<Settings
     match desk.gateway()?.serve(CallRequest::Configure(change)).await {
         CallReply::Settings(Ok(report)) => Ok(Json(Settings::from(report))),
         CallReply::Settings(Err(reason)) => Err(Problem::new("undecided", reason).unknown()),
-        _ => Err(Problem::new("internal", "the node answered another question").unknown()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::calls::carry_out;
 use super::desk::Desk;
 use super::headers::{CallHeaders, Terms};
-use super::intake::{Body, Named, Player, Snapshot};
+use super::intake::{Body, Named, Player, PlayerPath, Snapshot, node_name};
+use super::names;
 use super::problem::{CONTENT, Problem, ProblemJson, RestoredJson};
 use crate::protocol::{
-    Answer, Call, CallReply, CallRequest, DrainReport, ExportFile, Handover, NodeCrash, NodeName,
-    Operation, PlayerId,
+    Answer, CallReply, CallRequest, DrainReport, ExportFile, Handover, NodeCrash, Operation,
 };
 
 /// Where a player should be.
@@ -49,7 +50,7 @@ pub(super) struct Moved {
     path = "/v1/players/{player}/move",
     tag = "operating",
     params(
-        ("player" = String, Path, description = "1 to 128 bytes of printable text."),
+        PlayerPath,
         CallHeaders,
     ),
     request_body = Move,
@@ -66,7 +67,7 @@ pub(super) async fn move_player(
     terms: Terms,
     Body(Move { to }): Body<Move>,
 ) -> Result<Json<Moved>, Problem> {
-    let to = node(&to)?;
+    let to = node_name(&to)?;
     match carry_out(&desk, player, terms, Operation::Move(to)).await? {
         Answer::HandedOver(handover) => {
             let Handover { from, to, seq, generation, keepers } = *handover;
@@ -75,10 +76,10 @@ pub(super) async fn move_player(
                 to: to.to_string(),
                 seq: seq.0,
                 generation: generation.0,
-                keepers: keepers.iter().map(ToString::to_string).collect(),
+                keepers: names(&keepers),
             }))
         }
-        _ => Err(other_answer()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -104,7 +105,7 @@ pub(super) struct Drilled {
     path = "/v1/players/{player}/crash",
     tag = "operating",
     params(
-        ("player" = String, Path, description = "1 to 128 bytes of printable text."),
+        PlayerPath,
         CallHeaders,
     ),
     request_body = Nothing,
@@ -124,7 +125,7 @@ pub(super) async fn crash_player(
             let node = crash.node.to_string();
             Ok(Json(Drilled { node, restored: RestoredJson::from(&crash) }))
         }
-        _ => Err(other_answer()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -135,7 +136,7 @@ pub(super) async fn crash_player(
     get,
     path = "/v1/players/{player}/export",
     tag = "operating",
-    params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
+    params(PlayerPath),
     responses(
         (status = OK, description = "The state at one acknowledged position.", body = String,
             content_type = "application/octet-stream"),
@@ -155,7 +156,7 @@ pub(super) async fn export(
             ];
             Ok((headers, export.encode()).into_response())
         }
-        _ => Err(other_answer()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -176,7 +177,7 @@ pub(super) struct Imported {
     path = "/v1/players/{player}/import",
     tag = "operating",
     params(
-        ("player" = String, Path, description = "1 to 128 bytes of printable text."),
+        PlayerPath,
         CallHeaders,
     ),
     request_body(content = String, content_type = "application/octet-stream",
@@ -196,12 +197,10 @@ pub(super) async fn import(
 ) -> Result<Json<Imported>, Problem> {
     let import = Operation::Import(ExportFile(file));
     match carry_out(&desk, player, terms, import).await? {
-        Answer::Imported { seq, node, keepers } => Ok(Json(Imported {
-            seq: seq.0,
-            node: node.to_string(),
-            keepers: keepers.iter().map(ToString::to_string).collect(),
-        })),
-        _ => Err(other_answer()),
+        Answer::Imported { seq, node, keepers } => {
+            Ok(Json(Imported { seq: seq.0, node: node.to_string(), keepers: names(&keepers) }))
+        }
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -236,12 +235,12 @@ pub(super) async fn drain(
     Named(Node { node: name }): Named<Node>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<Drained>, Problem> {
-    match desk.gateway()?.drain_node(&node(&name)?).await? {
+    match desk.gateway()?.drain_node(&node_name(&name)?).await? {
         CallReply::Drained(DrainReport { node, players, copies, left }) => {
             Ok(Json(Drained { node: node.to_string(), players, copies, left }))
         }
         CallReply::Called(Err(error)) => Err(error.into()),
-        _ => Err(other_answer()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -278,35 +277,16 @@ pub(super) async fn crash_node(
     Named(Node { node: name }): Named<Node>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<Crashed>, Problem> {
-    match desk.gateway()?.serve(CallRequest::Crash(node(&name)?)).await {
+    match desk.gateway()?.serve(CallRequest::Crash(node_name(&name)?)).await {
         CallReply::Crashed(crashed) => {
             let NodeCrash { node, players, copies, down } = crashed?;
             Ok(Json(Crashed { node: node.to_string(), players, copies, down }))
         }
-        _ => Err(other_answer()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Node {
     node: String,
-}
-
-fn node(name: &str) -> Result<NodeName, Problem> {
-    // What cannot be a name is the name of none.
-    name.parse::<NodeName>().map_err(|error| Problem::new("no_node", error.to_string()))
-}
-
-async fn carry_out(
-    desk: &Desk,
-    player: PlayerId,
-    terms: Terms,
-    operation: Operation,
-) -> Result<Answer, Problem> {
-    let call = Call { player, key: terms.key, operation };
-    Ok(desk.gateway()?.call(call, terms.deadline).await?)
-}
-
-fn other_answer() -> Problem {
-    Problem::new("internal", "another question was answered").unknown()
 }

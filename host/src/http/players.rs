@@ -5,15 +5,16 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::calls::carry_out;
 use super::desk::Desk;
 use super::headers::Terms;
-use super::intake::{Asked, Player};
+use super::intake::{Asked, Player, PlayerPath, node_name, player_id};
+use super::names;
 use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::gateway::{Listing, Look};
 use crate::limits::LISTING_PAGE_PLAYERS;
 use crate::protocol::{
-    Answer, Call, CallReply, CallRequest, Description, FunctionShape, NodeName, Operation,
-    PlayerId, PlayerListing, Subject,
+    Answer, CallReply, CallRequest, Description, FunctionShape, Operation, PlayerListing, Subject,
 };
 
 /// A player.
@@ -47,7 +48,7 @@ impl From<PlayerListing> for PlayerJson {
             owner: owner.to_string(),
             running,
             quarantined,
-            keepers: listing.keepers.iter().map(ToString::to_string).collect(),
+            keepers: names(&listing.keepers),
             generation: listing.generation.0,
             seq: listing.seq.map(|seq| seq.0),
             points: listing.points,
@@ -63,7 +64,7 @@ impl From<PlayerListing> for PlayerJson {
     get,
     path = "/v1/players/{player}",
     tag = "players",
-    params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
+    params(PlayerPath),
     responses(
         (status = OK, description = "The player.", body = PlayerJson),
         (status = NOT_FOUND, description = "There is none; none begins.", body = ProblemJson,
@@ -127,10 +128,8 @@ pub(super) async fn list(
     State(desk): State<Desk>,
     Asked(Wanted { on, after, limit }): Asked<Wanted>,
 ) -> Result<Json<PlayersJson>, Problem> {
-    let after = after.map(|after| after.parse::<PlayerId>()).transpose();
-    let after = after.map_err(|error| Problem::new("bad_player", error.to_string()))?;
-    let on = on.map(|on| on.parse::<NodeName>()).transpose();
-    let on = on.map_err(|error| Problem::new("no_node", error.to_string()))?;
+    let after = after.as_deref().map(player_id).transpose()?;
+    let on = on.as_deref().map(node_name).transpose()?;
     let limit = usize::from(limit.unwrap_or(LIMIT));
     if !(1..=LISTING_PAGE_PLAYERS).contains(&limit) {
         let detail = format!("a page has 1 to {LISTING_PAGE_PLAYERS} players, not {limit}");
@@ -141,7 +140,7 @@ pub(super) async fn list(
     Ok(Json(PlayersJson {
         players: page.players.into_iter().map(PlayerJson::from).collect(),
         next: page.next.map(|next| next.as_str().to_owned()),
-        silent: page.silent.iter().map(ToString::to_string).collect(),
+        silent: names(&page.silent),
     }))
 }
 
@@ -161,7 +160,7 @@ pub(super) struct Forgotten {
     delete,
     path = "/v1/players/{player}",
     tag = "operating",
-    params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
+    params(PlayerPath),
     responses(
         (status = OK, description = "It is no more.", body = Forgotten),
         (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
@@ -172,12 +171,11 @@ pub(super) async fn forget(
     Player(player): Player,
     terms: Terms,
 ) -> Result<Json<Forgotten>, Problem> {
-    let call = Call { player, key: terms.key, operation: Operation::Forget };
-    match desk.gateway()?.call(call, terms.deadline).await? {
+    match carry_out(&desk, player, terms, Operation::Forget).await? {
         Answer::Forgotten { seq, node } => {
             Ok(Json(Forgotten { seq: seq.map(|seq| seq.0), node: node.to_string() }))
         }
-        _ => Err(Problem::new("internal", "the player answered another question").unknown()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -201,7 +199,7 @@ pub(super) struct Released {
     post,
     path = "/v1/players/{player}/release",
     tag = "operating",
-    params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
+    params(PlayerPath),
     responses(
         (status = OK, description = "It is in quarantine no more.", body = Released),
         (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
@@ -212,15 +210,14 @@ pub(super) async fn release(
     Player(player): Player,
     terms: Terms,
 ) -> Result<Json<Released>, Problem> {
-    let call = Call { player, key: terms.key, operation: Operation::Release };
-    match desk.gateway()?.call(call, terms.deadline).await? {
+    match carry_out(&desk, player, terms, Operation::Release).await? {
         Answer::Released { failed, node } => Ok(Json(Released {
             times: failed.times,
             seq: failed.seq.0,
             reason: failed.reason,
             node: node.to_string(),
         })),
-        _ => Err(Problem::new("internal", "the player answered another question").unknown()),
+        _ => Err(Problem::other_answer().unknown()),
     }
 }
 
@@ -266,7 +263,7 @@ impl From<Description> for Functions {
     get,
     path = "/v1/players/{player}/functions",
     tag = "players",
-    params(("player" = String, Path, description = "1 to 128 bytes of printable text.")),
+    params(PlayerPath),
     responses(
         (status = OK, description = "What can be called.", body = Functions),
         (status = "default", description = "Why not.", body = ProblemJson, content_type = CONTENT),
@@ -296,6 +293,6 @@ pub(super) async fn functions_of_new(State(desk): State<Desk>) -> Result<Json<Fu
 async fn describe(desk: &Desk, subject: Subject) -> Result<Json<Functions>, Problem> {
     match desk.gateway()?.serve(CallRequest::Describe(subject)).await {
         CallReply::Described(described) => Ok(Json(Functions::from(*described?))),
-        _ => Err(Problem::new("internal", "the node answered another question")),
+        _ => Err(Problem::other_answer()),
     }
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::names;
 use crate::protocol::{CallError, Crash, DeployRefusal, Outcome};
 
 /// The kind of text that a problem is.
@@ -69,8 +70,7 @@ pub(super) struct RestoredJson {
 impl From<&Crash> for RestoredJson {
     fn from(crash: &Crash) -> Self {
         let Crash { restored_seq, restore_micros, keepers, .. } = crash;
-        let keepers = keepers.iter().map(ToString::to_string).collect();
-        Self { seq: restored_seq.0, micros: *restore_micros, keepers }
+        Self { seq: restored_seq.0, micros: *restore_micros, keepers: names(keepers) }
     }
 }
 
@@ -156,6 +156,11 @@ impl Problem {
             restored: None,
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON),
         }))
+    }
+
+    /// Says that the node, or a player, has answered another question than was asked.
+    pub(super) fn other_answer() -> Self {
+        Self::new("internal", "another question was answered")
     }
 
     /// Returns the kind as one word.

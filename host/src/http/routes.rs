@@ -1,7 +1,10 @@
 //! Which path leads where, and the document that says so.
 
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
-use axum::{Json, Router};
+use axum::response::IntoResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -91,7 +94,9 @@ fn all(desk: &Desk) -> (Router<Desk>, utoipa::openapi::OpenApi) {
 
 /// Returns the router of a node.
 pub(super) fn router(desk: Desk) -> Router {
-    let (router, _) = all(&desk);
+    let (router, document) = all(&desk);
+    // Texts and numbers.
+    desk.describe(document.to_json().expect("a document becomes JSON"));
     router
         .merge(page::router())
         .fallback(health::not_found)
@@ -108,8 +113,6 @@ pub(super) fn router(desk: Desk) -> Router {
     tag = "about",
     responses((status = OK, description = "This document.", body = Value))
 )]
-async fn openapi(axum::extract::State(desk): axum::extract::State<Desk>) -> Json<Document> {
-    Json(all(&desk).1)
+async fn openapi(State(desk): State<Desk>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], desk.document())
 }
-
-type Document = utoipa::openapi::OpenApi;

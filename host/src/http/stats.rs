@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::desk::Desk;
+use super::names;
 use super::problem::{CONTENT, Problem, ProblemJson};
 use crate::protocol::{CallStats, NodeStats};
 
@@ -72,7 +73,7 @@ pub(super) async fn read(State(desk): State<Desk>) -> Result<Json<StatsJson>, Pr
     let (nodes, silent) = desk.gateway()?.stats_everywhere().await;
     Ok(Json(StatsJson {
         nodes: nodes.into_iter().map(NodeStatsJson::from).collect(),
-        silent: silent.iter().map(ToString::to_string).collect(),
+        silent: names(&silent),
         bucket_micros: (0..CallStats::BUCKETS).map(CallStats::longest_of).collect(),
     }))
 }

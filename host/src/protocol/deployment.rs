@@ -41,6 +41,18 @@ pub enum Crossing {
     Reset,
 }
 
+impl Crossing {
+    /// Returns what somebody has asked for: to leave players where they are, to have them begin anew, or
+    /// neither.
+    pub fn chosen(pins: bool, resets: bool) -> Self {
+        match (pins, resets) {
+            (true, _) => Self::Pin,
+            (false, true) => Self::Reset,
+            (false, false) => Self::Migrate,
+        }
+    }
+}
+
 /// What somebody wants deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::ReachArgs;
-use crate::limits::FAILED_PLAYERS_MAX;
+use crate::limits::{FAILED_PLAYERS_MAX, FAILURES_BORNE, TRAPS_BORNE};
 
 /// Options of `host deploy`, at a shell and at a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -29,11 +29,11 @@ pub(in crate::cli) struct DeployArgs {
     #[arg(long)]
     pub(in crate::cli) reset: bool,
     /// Take it back when more players than this fail on it
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = FAILURES_BORNE)]
     #[arg(value_parser = clap::value_parser!(u32).range(..FAILED_PLAYERS_MAX as i64))]
     pub(in crate::cli) max_failures: u32,
     /// Let a player fail when more than this of its first ten calls trap
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = TRAPS_BORNE)]
     pub(in crate::cli) max_traps: u32,
     /// Do not wait until the players have come to it
     #[arg(long)]

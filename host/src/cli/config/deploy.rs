@@ -13,16 +13,8 @@ use crate::protocol::{Audience, Crossing, DeployRequest};
 ///
 /// `UsageError`.
 pub(in crate::cli) fn deploy(args: DeployArgs) -> Result<(Question, Option<Workshop>), UsageError> {
-    let audience = match (&args.canary, &args.players) {
-        (Some(share), _) => Audience::Share(share.parse()?),
-        (None, Some(pattern)) => Audience::Like(pattern.parse()?),
-        (None, None) => Audience::All,
-    };
-    let crossing = match (args.pin, args.reset) {
-        (true, _) => Crossing::Pin,
-        (false, true) => Crossing::Reset,
-        (false, false) => Crossing::Migrate,
-    };
+    let audience = Audience::parse(args.canary.as_deref(), args.players.as_deref())?;
+    let crossing = Crossing::chosen(args.pin, args.reset);
     let (component, workshop) = if args.component.is_dir() {
         (Vec::new(), Some(Workshop::open(&args.component)?))
     } else {

@@ -25,6 +25,19 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// Reads what somebody has asked for: a part of the players, those whose ids are like this, or all.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAudience`].
+    pub fn parse(share: Option<&str>, like: Option<&str>) -> Result<Self, InvalidAudience> {
+        Ok(match (share, like) {
+            (Some(share), _) => Self::Share(share.parse()?),
+            (None, Some(pattern)) => Self::Like(pattern.parse()?),
+            (None, None) => Self::All,
+        })
+    }
+
     /// Whether a deployment of `code` is for this player.
     pub fn includes(&self, code: CodeHash, player: &PlayerId) -> bool {
         match self {
