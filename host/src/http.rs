@@ -10,8 +10,8 @@
 //! for the node's gateway, or asks it directly, and says in JSON what came of it. All that can go wrong
 //! is a `Problem`, in the form of RFC 9457.
 //!
-//! On loopback nobody has to show a token, as nobody on this machine but its user reaches the
-//! cluster's secret either; then names that a foreign page could have made point here are refused.
+//! On loopback nobody has to show a token: whoever is on this machine may do everything. Names that a
+//! foreign page could have made point here are refused then.
 //! Beyond loopback each request shows a token, whose scope says what it may do.
 //!
 //! Everything is bounded: connections, requests at the same time and in a second, headers, bodies, and

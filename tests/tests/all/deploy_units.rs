@@ -175,6 +175,12 @@ fn what_the_container_is_built_from_is_there_and_is_all_of_the_workspace() {
     let members: Vec<String> = serde_json::from_str(members.expect("members")).expect("a list");
     let copied = |member: &String| sources.contains(member);
     assert!(members.iter().all(copied), "{members:?} of {sources:?}");
+    // What the program has in it of guests that are no members.
+    let template = read("host/src/cli/new/template.rs");
+    let of_guests = template.split("guest!(\"").skip(1).filter_map(|rest| rest.split_once('/'));
+    let of_guests: BTreeSet<String> =
+        of_guests.map(|(guest, _)| format!("guests/{guest}")).collect();
+    assert!(of_guests.len() >= 3 && of_guests.is_subset(&sources), "{of_guests:?} of {sources:?}");
     let toolchain = read("rust-toolchain.toml");
     let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = "));
     let channel = channel.expect("a channel").trim_matches('"');
