@@ -1,6 +1,6 @@
 // Asking this node: the token, problems, keys of calls, and the stream of events.
 
-import { say } from "./dom.js";
+import { byId, say } from "./dom.js";
 
 const TOKEN = "player-host-token";
 
@@ -11,16 +11,16 @@ const PATIENCE = 20_000;
 const SILENCE = 40_000;
 
 /** Why something was not done. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(body) {
     super(body.detail);
     Object.assign(this, { title: "", code: "unreadable", applied: false, ...body });
   }
 }
 
-const dialog = document.getElementById("token-dialog");
-const field = document.getElementById("token");
-const complaint = document.getElementById("token-problem");
+const dialog = byId("token-dialog");
+const field = byId("token");
+const complaint = byId("token-problem");
 let asking = null;
 let declined = false;
 

@@ -15,7 +15,7 @@ let nodes = [];
 let changed;
 let chart;
 
-const path = (more = "") => `/v1/players/${encodeURIComponent(card.player)}${more}`;
+const path = ({ player }, more = "") => `/v1/players/${encodeURIComponent(player)}${more}`;
 
 /** Opens a player's card. */
 export async function open(player) {
@@ -30,7 +30,7 @@ export async function open(player) {
   draw();
   try {
     // This asks the player itself, so that it says its points; from then on the list is looked at.
-    take(mine, await get(path()));
+    take(mine, await get(path(mine)));
   } catch (error) {
     if (mine !== card) return;
     if (error.code === "no_player") result("There is no such player yet: a reward begins it.", "plain");
@@ -70,7 +70,7 @@ export async function refresh() {
 }
 
 async function describe(mine) {
-  const told = await get(mine.seen ? path("/functions") : "/v1/functions").catch(() => null);
+  const told = await get(mine.seen ? path(mine, "/functions") : "/v1/functions").catch(() => null);
   if (mine !== card || !told) return;
   show(byId("functions"), told.functions, ({ name }) => name, functionOf);
   const count = told.functions.length + Number(told.left_out);
@@ -85,7 +85,7 @@ function functionOf({ name, shape, docs, refused }) {
 }
 
 /** Draws what is known. */
-export function draw() {
+function draw() {
   if (!card) return;
   const { seen, points, player } = card;
   const now = Date.now();
@@ -134,7 +134,10 @@ function result(text, kind, again = null) {
   if (card) card.again = again;
 }
 
-/** Does something with the open player, and says what came of it. */
+/**
+ * Does something with the open player, and says what came of it. `work` gets that player's card, for
+ * another one may be open when it is done.
+ */
 async function act(meanwhile, work) {
   const mine = card;
   if (!mine) return;
@@ -143,10 +146,11 @@ async function act(meanwhile, work) {
     if (mine === card) result(text, kind, again);
   };
   try {
-    only(await work(), "good");
+    only(await work(mine), "good");
   } catch (error) {
     // With the key that it had, it is applied once at most.
-    const again = error.applied === null && error.key ? () => act(meanwhile, () => work(error.key)) : null;
+    const retry = (card) => work(card, error.key);
+    const again = error.applied === null && error.key ? () => act(meanwhile, retry) : null;
     only(problem(error, mine.player), "bad", again);
   }
   changed();
@@ -155,30 +159,30 @@ async function act(meanwhile, work) {
 /** Rewards it. `points` is a number or a text, in JSON. */
 function reward(points) {
   const key = newKey();
-  return act(`Rewarding ${points}\u2026`, async (again = key) => {
+  return act(`Rewarding ${points}\u2026`, async (mine, again = key) => {
     const sent = { body: `{"points": ${points}}`, key: again };
-    const { points: total, seq, node } = await ask("POST", path("/reward"), sent).catch((error) => {
+    const { points: total, seq, node } = await ask("POST", path(mine, "/reward"), sent).catch((error) => {
       // Sent again, it must be the same call.
       throw Object.assign(error, { key: error.key ?? again });
     });
-    card.seen = { ...card.seen, keepers: card.seen?.keepers ?? [], running: true, points: total, seq, owner: node };
-    record();
+    const keepers = mine.seen?.keepers ?? [];
+    take(mine, { ...mine.seen, keepers, running: true, points: total, seq, owner: node });
     return `${number(total)} points, at seq ${number(seq)} on ${node}. It is on every keeper.`;
   });
 }
 
 function crash() {
-  return act("Crashing it\u2026", async () => {
-    const { node, restored: to } = await ask("POST", path("/crash"), { body: "{}" });
+  return act("Crashing it\u2026", async (mine) => {
+    const { node, restored: to } = await ask("POST", path(mine, "/crash"), { body: "{}" });
     return `Its instance on ${node} was thrown away. ${restored(to, node)}`;
   });
 }
 
 function move() {
   const to = byId("move-to").value;
-  return act(`Moving it to ${to}\u2026`, async () => {
+  return act(`Moving it to ${to}\u2026`, async (mine) => {
     const began = performance.now();
-    const moved = await ask("POST", path("/move"), { body: JSON.stringify({ to }) });
+    const moved = await ask("POST", path(mine, "/move"), { body: JSON.stringify({ to }) });
     const took = duration((performance.now() - began) * 1000);
     const kept = `it keeps copies on ${names(moved.keepers)}`;
     return `It went from ${moved.from} to ${moved.to} at seq ${number(moved.seq)} in ${took}; ${kept}.`;
@@ -189,10 +193,10 @@ async function end() {
   const { player } = card;
   const words = "Its state and all copies of it are dropped for good. Its next call begins a new player.";
   if (!(await confirm(`End ${player}?`, words, "End it"))) return;
-  await act("Ending it\u2026", async () => {
-    const { seq, node } = await ask("DELETE", path());
-    card.seen = null;
-    card.points = new Series();
+  await act("Ending it\u2026", async (mine) => {
+    const { seq, node } = await ask("DELETE", path(mine));
+    mine.seen = null;
+    mine.points = new Series();
     draw();
     const at = seq == null ? "" : ` at seq ${number(seq)}`;
     return `${player} is no more: it ended${at} on ${node}.`;

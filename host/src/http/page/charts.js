@@ -3,7 +3,7 @@
 import { drawn, set } from "./dom.js";
 
 /** How far back a chart looks. */
-export const SPAN = 120_000;
+const SPAN = 120_000;
 
 /** Size of a chart in its own units. It is stretched to its place, and its strokes are not. */
 const [WIDTH, HEIGHT, ROOM] = [300, 100, 6];
@@ -24,7 +24,7 @@ export class Series {
 }
 
 /** Returns a round number that is not below any of the values. */
-export function ceiling(values) {
+function ceiling(values) {
   const most = Math.max(0, ...values);
   if (most === 0) return 1;
   const power = 10 ** Math.floor(Math.log10(most));

@@ -15,7 +15,7 @@ const LABELLED_NODES_MAX = 6;
 const scaleOf = (count) => (count <= 4 ? 1 : count <= 6 ? 0.84 : count <= 12 ? 0.6 : 0.4);
 
 /** Where each node is: on an ellipse, in order, the first one at the top. */
-export function places(count) {
+function places(count) {
   const scale = scaleOf(count);
   if (count === 1) return [{ x: WIDTH / 2, y: HEIGHT / 2, scale }];
   const turn = count === 2 ? Math.PI : -Math.PI / 2;
