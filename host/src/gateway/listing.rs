@@ -1,6 +1,6 @@
 //! Lists of players and nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use crate::clock;
-use crate::limits::LISTING_PAGE_PLAYERS;
+use crate::limits::{LISTING_PAGE_PLAYERS, PLAYERS_LOOKED_AT_MAX};
 use crate::protocol::{
     Answer, Call, CallError, CallKey, CallReply, CallRequest, CodeHash, NodeId, NodeName,
     NodeRecord, NodeStatus, Operation, PlayerId, PlayerListing, PlayerRecord, Quarantine, Reply,
@@ -88,23 +88,34 @@ impl Gateway {
     pub(super) async fn look(&self, player: PlayerId, everywhere: bool) -> CallReply {
         let record = self.directory.player(&player).filter(|record| !record.is_forgotten());
         let Some(record) = record else { return CallReply::Looked(None) };
+        let seen = if everywhere || record.owner == self.me {
+            self.seen(player, record).await.0
+        } else {
+            self.listing(player, &record)
+        };
+        CallReply::Looked(Some(Box::new(seen)))
+    }
+
+    /// What is known of a player, with what its owner says of it, and whether that has answered, if it
+    /// should.
+    async fn seen(&self, player: PlayerId, record: PlayerRecord) -> (PlayerListing, bool) {
+        let known = self.listing(player.clone(), &record);
         if record.owner == self.me {
-            let seen = self.player_here(player.clone()).await;
+            let seen = self.player_here(player).await;
             // One that rests says nothing.
-            let rests = |seen: &PlayerListing| seen.seq.is_none();
-            let running = seen.as_ref().is_some_and(|seen| !rests(seen));
-            let seen = seen.unwrap_or_else(|| self.listing(player, &record));
-            return CallReply::Looked(Some(Box::new(PlayerListing { running, ..seen })));
+            let seen = seen.map(|seen| PlayerListing { running: seen.seq.is_some(), ..seen });
+            return (seen.unwrap_or(known), true);
         }
-        if everywhere && self.is_alive(record.owner.node) {
-            let request = CallRequest::Look { player: player.clone(), everywhere: false };
-            let pending = self.links.send(record.owner.node, Request::Call(request));
-            let asked = timeout(PART_DEADLINE, pending).await;
-            if let Ok(Ok(Reply::Call(CallReply::Looked(Some(seen))))) = asked {
-                return CallReply::Looked(Some(seen));
-            }
+        let owner = record.owner.node;
+        if owner == self.me.node || !self.is_alive(owner) {
+            return (known, true);
         }
-        CallReply::Looked(Some(Box::new(self.listing(player, &record))))
+        let request = CallRequest::Look { player, everywhere: false };
+        let pending = self.links.send(owner, Request::Call(request));
+        match timeout(PART_DEADLINE, pending).await {
+            Ok(Ok(Reply::Call(CallReply::Looked(seen)))) => (seen.map_or(known, |it| *it), true),
+            Ok(Ok(_) | Err(_)) | Err(_) => (known, false),
+        }
     }
 
     /// A player that runs here; `None` if another node owns it meanwhile.
@@ -146,10 +157,14 @@ impl Gateway {
         let owner = wanted.on.as_ref().map(|name| self.number_of(name)).transpose()?;
         let limit = wanted.limit.clamp(1, LISTING_PAGE_PLAYERS);
         let (page, next) = self.page_of(owner, wanted.after.clone(), limit);
-        let nodes = self.nodes.borrow().clone();
-        let asked = nodes.iter().filter(|node| owner.is_none_or(|owner| node.id == owner));
-        let asked: Vec<NodeRecord> = asked.cloned().collect();
-        let (players, silent) = self.with_points(wanted.after.clone(), &page, &asked).await;
+        let (players, silent) = if page.len() <= PLAYERS_LOOKED_AT_MAX {
+            self.look_at_each(page).await
+        } else {
+            let nodes = self.nodes.borrow().clone();
+            let asked = nodes.iter().filter(|node| owner.is_none_or(|owner| node.id == owner));
+            let asked: Vec<NodeRecord> = asked.cloned().collect();
+            self.with_points(wanted.after.clone(), &page, &asked).await
+        };
         Ok(ListingPage { players, next, silent })
     }
 
@@ -158,7 +173,7 @@ impl Gateway {
     /// # Errors
     ///
     /// The names of the nodes that there are, when there is none of that name.
-    pub(super) fn number_of(&self, name: &NodeName) -> Result<NodeId, Vec<NodeName>> {
+    fn number_of(&self, name: &NodeName) -> Result<NodeId, Vec<NodeName>> {
         let nodes = self.nodes.borrow();
         if let Some(node) = nodes.iter().find(|node| node.name == *name) {
             return Ok(node.id);
@@ -170,7 +185,7 @@ impl Gateway {
 
     /// Returns players as the directory has them, of one owner or of all, and after which one the next
     /// page begins.
-    pub(super) fn page_of(
+    fn page_of(
         &self,
         owner: Option<NodeId>,
         after: Option<PlayerId>,
@@ -202,6 +217,19 @@ impl Gateway {
             }
         }
         (page, next)
+    }
+
+    /// Looks at some players, each alone: those that run beside them cost nothing. Returns the nodes that
+    /// said nothing, too.
+    async fn look_at_each(
+        &self,
+        page: Vec<(PlayerId, PlayerRecord)>,
+    ) -> (Vec<PlayerListing>, Vec<NodeName>) {
+        let looks = stream::iter(page).map(|(player, record)| self.seen(player, record));
+        let seen: Vec<_> = looks.buffered(PLAYERS_LOOKED_AT_MAX).collect().await;
+        let silent = seen.iter().filter(|(_, answered)| !answered);
+        let silent: BTreeSet<NodeName> = silent.map(|(seen, _)| seen.owner.clone()).collect();
+        (seen.into_iter().map(|(seen, _)| seen).collect(), silent.into_iter().collect())
     }
 
     /// Adds what those of these players say that run on these nodes. Returns the nodes that said
@@ -293,7 +321,7 @@ impl Gateway {
         }
     }
 
-    pub(super) fn listing(&self, player: PlayerId, record: &PlayerRecord) -> PlayerListing {
+    fn listing(&self, player: PlayerId, record: &PlayerRecord) -> PlayerListing {
         let keepers: Vec<NodeName> =
             record.remote_keepers().map(|keeper| self.name_of(keeper.node)).collect();
         PlayerListing {

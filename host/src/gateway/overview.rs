@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, future, stream};
+use futures_util::future;
 use tokio::time::timeout;
 
-use super::{Gateway, Places};
+use super::{Gateway, Listing, ListingPage, Places};
 use crate::limits::{NEWS_IN_REPLY_MAX, NEWS_KEPT_MAX, PLAYERS_LOOKED_AT_MAX};
-use crate::protocol::{
-    CallReply, NewsItem, NodeId, NodeName, Overview, PlayerId, PlayerListing, PlayersPage,
-};
+use crate::protocol::{NewsItem, NodeId, NodeName, Overview, PlayerId, PlayersPage};
 
 /// Time that a node has to tell its news.
 const NEWS_WITHIN: Duration = Duration::from_secs(1);
@@ -74,32 +72,20 @@ impl Gateway {
         (node, news, place)
     }
 
-    /// Lists players that a node owns, with their points and positions where they run. Each is looked
-    /// at alone: those of the node that are not on the page cost nothing.
+    /// Lists players that a node owns, with their points and positions where they run.
     ///
     /// # Errors
     ///
     /// The names of the nodes that there are, when there is none of that name.
     pub(super) async fn players_of(
         &self,
-        node: &NodeName,
+        node: NodeName,
         after: Option<PlayerId>,
         limit: u16,
     ) -> Result<PlayersPage, Vec<NodeName>> {
-        let owner = self.number_of(node)?;
-        let limit = usize::from(limit).clamp(1, PLAYERS_LOOKED_AT_MAX);
-        let (page, next) = self.page_of(Some(owner), after, limit);
-        let players: Vec<PlayerListing> = stream::iter(page)
-            .map(|(player, record)| async move {
-                match self.look(player.clone(), true).await {
-                    CallReply::Looked(Some(seen)) => *seen,
-                    // It was forgotten meanwhile.
-                    _ => self.listing(player, &record),
-                }
-            })
-            .buffered(PLAYERS_LOOKED_AT_MAX)
-            .collect()
-            .await;
+        let limit = usize::from(limit).min(PLAYERS_LOOKED_AT_MAX);
+        let ListingPage { players, next, .. } =
+            self.list_players(&Listing { on: Some(node), after, limit }).await?;
         Ok(PlayersPage { players, next })
     }
 }

@@ -197,7 +197,7 @@ impl Gateway {
                 CallReply::Overview(Box::new(Box::pin(self.overview(after)).await))
             }
             CallRequest::PlayersOf { node, after, limit } => {
-                CallReply::PlayersOf(Box::pin(self.players_of(&node, after, limit)).await)
+                CallReply::PlayersOf(Box::pin(self.players_of(node, after, limit)).await)
             }
             CallRequest::Crash(node) => CallReply::Crashed(self.crash(&node).await),
         }
