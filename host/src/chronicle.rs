@@ -74,12 +74,15 @@ impl Chronicle {
         newest.send_replace(next);
     }
 
-    /// Returns what has happened after that number, and the number to ask for next.
-    pub fn after(&self, number: u64) -> (Vec<NewsItem>, u64) {
+    /// Returns what has happened after that number, so many items at most, and the number to ask for
+    /// next.
+    pub fn after(&self, number: u64, most: usize) -> (Vec<NewsItem>, u64) {
         let mut told = self.told();
         told.settle(&self.0.node, clock::unix_millis());
         let from = told.items.partition_point(|item| item.number < number);
-        (told.items.range(from..).cloned().collect(), told.next)
+        let mut items = told.items.range(from..);
+        let some = items.by_ref().take(most).cloned().collect();
+        (some, items.next().map_or(told.next, |more| more.number))
     }
 
     /// Returns the number to ask for to learn what happens from now on.
@@ -156,13 +159,13 @@ mod tests {
     fn a_reader_hears_of_everything_once_and_in_order() {
         let chronicle = chronicle();
         let start = chronicle.now();
-        assert_eq!(chronicle.after(start), (Vec::new(), start));
+        assert_eq!(chronicle.after(start, NEWS_KEPT_MAX), (Vec::new(), start));
         (0..3).for_each(|player| chronicle.tell_at(released(player), 5));
-        let (items, next) = chronicle.after(start);
+        let (items, next) = chronicle.after(start, NEWS_KEPT_MAX);
         let news: Vec<News> = items.into_iter().map(|item| item.news).collect();
         assert_eq!(news, [released(0), released(1), released(2)]);
         chronicle.tell_at(released(3), 6);
-        let (items, after) = chronicle.after(next);
+        let (items, after) = chronicle.after(next, NEWS_KEPT_MAX);
         assert_eq!((items.len(), items[0].number, after), (1, next, next + 1));
     }
 
@@ -174,7 +177,7 @@ mod tests {
         (0..many).for_each(|player| chronicle.tell_at(released(player), 5000));
         let of_another_kind = News::Down { node: "app_node2".parse().unwrap() };
         chronicle.tell_at(of_another_kind.clone(), 5999);
-        let (items, _) = chronicle.after(start);
+        let (items, _) = chronicle.after(start, NEWS_KEPT_MAX);
         let news: Vec<News> = items.into_iter().map(|item| item.news).collect();
         // Whoever asks sees the second that is over summed up.
         let (more, told) = (&news[news.len() - 1], &news[..news.len() - 2]);
@@ -191,9 +194,20 @@ mod tests {
         let start = chronicle.now();
         let seconds = NEWS_KEPT_MAX as u64 + 10;
         (0..seconds).for_each(|second| chronicle.tell_at(released(1), second * 1000));
-        let (items, next) = chronicle.after(start);
+        let (items, next) = chronicle.after(start, NEWS_KEPT_MAX);
         assert_eq!((items.len(), next), (NEWS_KEPT_MAX, start + seconds));
         assert_eq!(items[0].number, start + 10);
+    }
+
+    #[test]
+    fn who_takes_some_goes_on_with_the_rest() {
+        let chronicle = chronicle();
+        let start = chronicle.now();
+        (0..3).for_each(|player| chronicle.tell_at(released(player), 5));
+        let (items, next) = chronicle.after(start, 2);
+        assert_eq!((items.len(), next), (2, start + 2));
+        let (items, next) = chronicle.after(next, 2);
+        assert_eq!((items[0].number, items.len(), next), (start + 2, 1, start + 3));
     }
 
     #[test]

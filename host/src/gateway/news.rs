@@ -78,11 +78,7 @@ impl Gateway {
         let wait = Duration::from_millis(wait_ms).min(WAIT_MAX);
         // The sender lives as long as this node does.
         drop(timeout(wait, newest.wait_for(|newest| *newest > after)).await);
-        let (mut items, mut next) = self.chronicle.after(after);
-        if let Some(more) = items.get(NEWS_IN_REPLY_MAX) {
-            next = more.number;
-            items.truncate(NEWS_IN_REPLY_MAX);
-        }
+        let (items, next) = self.chronicle.after(after, NEWS_IN_REPLY_MAX);
         CallReply::News { items, next }
     }
 
