@@ -9,14 +9,13 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
-use super::joining::ASK_DEADLINE;
+use super::joining::{self, SOMETHING_ELSE};
 use crate::directory::Directory;
 use crate::membership::Founding;
 use crate::net::{Endpoint, resolve};
 use crate::protocol::{
-    MemberReply, MemberRequest, Muster, Mustered, NodeId, NodeName, Reply, Request, Stance, Writer,
+    MemberReply, MemberRequest, Muster, Mustered, NodeId, NodeName, Stance, Writer,
 };
 use crate::storage::{Store, StoreError};
 
@@ -227,15 +226,8 @@ pub(super) async fn ask(
     addr: SocketAddr,
     muster: Muster,
 ) -> Result<Mustered, String> {
-    let asked = async {
-        let connection = endpoint.dial(addr, None).await.map_err(|error| error.to_string())?;
-        let request = Request::Member(MemberRequest::Muster(muster));
-        match connection.ask(request).await.map_err(|error| error.to_string())? {
-            Reply::Member(MemberReply::Mustered(mustered)) => Ok(mustered),
-            Reply::Busy => Err("it is busy".to_owned()),
-            _ => Err("it answered something else".to_owned()),
-        }
-    };
-    let late = |_| Err(format!("no answer within {ASK_DEADLINE:?}"));
-    timeout(ASK_DEADLINE, asked).await.unwrap_or_else(late)
+    match joining::ask(endpoint, addr, MemberRequest::Muster(muster)).await? {
+        MemberReply::Mustered(mustered) => Ok(mustered),
+        _ => Err(SOMETHING_ELSE.to_owned()),
+    }
 }

@@ -25,7 +25,9 @@ use crate::protocol::{
 };
 
 /// Time one member has to answer.
-pub(super) const ASK_DEADLINE: Duration = Duration::from_secs(2);
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+/// What is said of one that does not speak of membership.
+pub(super) const SOMETHING_ELSE: &str = "it answered something else";
 /// Pause between two rounds of asking.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// How often a person is told that the node still waits.
@@ -103,10 +105,10 @@ async fn warn_of_strangers(cluster: &Cluster<'_>, me: &Announcement, joins: &[St
     let nodes = cluster.directory.nodes();
     let from = Candidacy { node: me.id, incarnation: me.incarnation, attempt: 0 };
     let who = Muster { from, list: 0, asks: false };
-    for join in joins {
+    let looks = joins.iter().map(async |join| {
         let addrs = resolve(join).await.unwrap_or_default();
         if addrs.is_empty() || nodes.iter().any(|node| addrs.contains(&node.addr)) {
-            continue;
+            return;
         }
         // A member may be named by another address than the one that it listens on.
         let asked = addrs.iter().map(|addr| founding::ask(cluster.endpoint, *addr, who));
@@ -117,7 +119,9 @@ async fn warn_of_strangers(cluster: &Cluster<'_>, me: &Announcement, joins: &[St
                  to join it, start with another --data-dir"
             );
         }
-    }
+    });
+    // All at once: this node does not serve before.
+    join_all(looks).await;
 }
 
 /// Asks one member after the other until one takes this node in. Returns whether this node is to begin
@@ -192,17 +196,16 @@ async fn ask_all(cluster: &Cluster<'_>, me: &Announcement, joins: &[String]) -> 
     addrs.sort();
     addrs.dedup_by_key(|(addr, _)| *addr);
     for (addr, asked) in addrs {
-        match timeout(ASK_DEADLINE, ask(cluster.endpoint, addr, me)).await {
-            Ok(Ok(MemberReply::Joined { nodes })) => return Round::Joined(nodes),
-            Ok(Ok(MemberReply::Refused(JoinRefusal::NotNow { reason }))) => {
+        match ask(cluster.endpoint, addr, MemberRequest::Join(me.clone())).await {
+            Ok(MemberReply::Joined { nodes }) => return Round::Joined(nodes),
+            Ok(MemberReply::Refused(JoinRefusal::NotNow { reason })) => {
                 problems.push(format!("{asked}: {reason}"));
             }
-            Ok(Ok(MemberReply::Refused(refusal))) => return Round::Refused(refusal),
-            Ok(Ok(MemberReply::Pong { .. } | MemberReply::Noted | MemberReply::Mustered(_))) => {
-                problems.push(format!("{asked}: it answered something else"));
+            Ok(MemberReply::Refused(refusal)) => return Round::Refused(refusal),
+            Ok(MemberReply::Pong { .. } | MemberReply::Noted | MemberReply::Mustered(_)) => {
+                problems.push(format!("{asked}: {SOMETHING_ELSE}"));
             }
-            Ok(Err(problem)) => problems.push(format!("{asked}: {problem}")),
-            Err(_) => problems.push(format!("{asked}: no answer within {ASK_DEADLINE:?}")),
+            Err(problem) => problems.push(format!("{asked}: {problem}")),
         }
     }
     if problems.is_empty() {
@@ -211,18 +214,23 @@ async fn ask_all(cluster: &Cluster<'_>, me: &Announcement, joins: &[String]) -> 
     Round::Nobody(problems)
 }
 
-async fn ask(
+/// Asks a node that may be a member.
+pub(super) async fn ask(
     endpoint: &Endpoint,
     addr: SocketAddr,
-    me: &Announcement,
+    request: MemberRequest,
 ) -> Result<MemberReply, String> {
-    let connection = endpoint.dial(addr, None).await.map_err(|error| error.to_string())?;
-    let request = Request::Member(MemberRequest::Join(me.clone()));
-    match connection.ask(request).await.map_err(|error| error.to_string())? {
-        Reply::Member(reply) => Ok(reply),
-        Reply::Busy => Err("it is busy".to_owned()),
-        Reply::Directory(_) | Reply::Keeper(_) | Reply::Call(_) | Reply::Unrelayed(_) => {
-            Err("it answered something else".to_owned())
+    let asked = async {
+        let connection = endpoint.dial(addr, None).await.map_err(|error| error.to_string())?;
+        let asked = connection.ask(Request::Member(request));
+        match asked.await.map_err(|error| error.to_string())? {
+            Reply::Member(reply) => Ok(reply),
+            Reply::Busy => Err("it is busy".to_owned()),
+            Reply::Directory(_) | Reply::Keeper(_) | Reply::Call(_) | Reply::Unrelayed(_) => {
+                Err(SOMETHING_ELSE.to_owned())
+            }
         }
-    }
+    };
+    let late = |_| Err(format!("no answer within {ASK_DEADLINE:?}"));
+    timeout(ASK_DEADLINE, asked).await.unwrap_or_else(late)
 }
