@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use crate::clock;
-use crate::limits::{LISTING_PAGE_PLAYERS, STEP_DEADLINE};
+use crate::limits::STEP_DEADLINE;
 use crate::net::AskError;
 use crate::protocol::{
     CallError, CallKey, CallReply, CallRequest, NodeCrash, NodeName, NodeRecord, Reply, Request,
@@ -35,18 +35,16 @@ impl Gateway {
         }
         let (players, copies) = self.holdings(&node).await;
         let request = Request::Call(CallRequest::Crash(name.clone()));
-        let unknown = |reason: String| {
-            let key = CallKey::random(clock::unix_millis());
-            Err(CallError::Unknown { reason, key })
-        };
         match timeout(STEP_DEADLINE, self.links.send(node.id, request)).await {
             Ok(Err(AskError::Lost)) => {}
             Ok(Ok(Reply::Call(CallReply::Crashed(Err(error))))) => return Err(error),
             Ok(Err(error @ (AskError::Unreachable | AskError::Full | AskError::UnknownNode))) => {
                 return Err(CallError::Late { reason: format!("{name}: {error}") });
             }
-            Ok(Ok(_)) => return unknown(format!("{name} goes on although it was asked to end")),
-            Err(_) => return unknown(format!("{name} was asked to end and says nothing")),
+            Ok(Ok(_)) => {
+                return Err(unknown(format!("{name} goes on although it was asked to end")));
+            }
+            Err(_) => return Err(unknown(format!("{name} was asked to end and says nothing"))),
         }
         let down = timeout(DOWN_PATIENCE, self.ended(&node)).await.is_ok();
         Ok(NodeCrash { node: name.clone(), players, copies, down })
@@ -66,8 +64,7 @@ impl Gateway {
         match self.links.send(node.id, Request::Call(CallRequest::Drain)).await {
             Ok(Reply::Call(reply)) => Ok(reply),
             Ok(_) | Err(AskError::Lost) => {
-                let reason = format!("{name} was lost while it handed over what it has");
-                Err(CallError::Unknown { reason, key: CallKey::random(clock::unix_millis()) })
+                Err(unknown(format!("{name} was lost while it handed over what it has")))
             }
             Err(error) => Err(CallError::Late { reason: format!("{name}: {error}") }),
         }
@@ -86,19 +83,20 @@ impl Gateway {
 
     /// Returns how many players a node owns, and how many copies it keeps for others.
     async fn holdings(&self, node: &NodeRecord) -> (u64, u64) {
-        let (mut players, mut copies, mut after) = (0, 0, None);
-        loop {
-            let page = self.directory.players_after(after.as_ref(), LISTING_PAGE_PLAYERS);
-            let Some((last, _)) = page.last() else { return (players, copies) };
-            after = Some(last.clone());
-            for (_, record) in page {
+        let (mut players, mut copies) = (0, 0);
+        self.directory
+            .each_player(|_, record| {
                 players += u64::from(record.owner.node == node.id);
                 copies += u64::from(record.remote_keepers().any(|keeper| keeper.node == node.id));
-            }
-            // There may be a million, and calls want the thread.
-            tokio::task::yield_now().await;
-        }
+            })
+            .await;
+        (players, copies)
     }
+}
+
+/// Nobody knows what became of what was asked of a node.
+fn unknown(reason: String) -> CallError {
+    CallError::Unknown { reason, key: CallKey::random(clock::unix_millis()) }
 }
 
 /// Ends the process as a signal from outside would: nothing is flushed, closed or said.

@@ -1,8 +1,6 @@
 //! Looking at an exported player before anything is made of it: a player that begins must be one that
 //! can be called, on the node that will run it.
 
-use std::sync::Arc;
-
 use super::Gateway;
 use crate::protocol::{CallError, CodeHash, Export, ExportFile, PlayerId, sentence};
 
@@ -36,10 +34,7 @@ impl Gateway {
         let found = self.codes.find(code, &self.others()).await;
         let code = found.map_err(|error| refused(format!("code {code}: {}", sentence(&error))))?;
         // Large ones take their time, and others wait for this task.
-        let tried = tokio::task::spawn_blocking(move || {
-            let code = Arc::clone(&code);
-            code.instantiate(&snapshot).map(drop)
-        });
+        let tried = tokio::task::spawn_blocking(move || code.instantiate(&snapshot).map(drop));
         match tried.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(refused(sentence(&error))),

@@ -176,7 +176,7 @@ impl Gateway {
             if !again {
                 // It was sent on: whether for its own sake, only the player's owner can say.
                 let sent_on = moves > 0 || matches!(failure.error, CallError::Moved { .. });
-                if moving && sent_on && !is_settled(&failure.error) {
+                if moving && sent_on && !failure.error.settles_a_move() {
                     may_be_applied.get_or_insert_with(|| "the player was handed over".to_owned());
                 }
                 return Err(match (may_be_applied, failure.error) {
@@ -405,17 +405,4 @@ impl Gateway {
     pub(super) fn name_of(&self, id: NodeId) -> NodeName {
         name_of(id, &self.nodes.borrow())
     }
-}
-
-/// Whether a player's owner has looked at the key of a move before it said this.
-fn is_settled(error: &CallError) -> bool {
-    matches!(
-        error,
-        CallError::NotMoved { .. }
-            | CallError::NotThere { .. }
-            | CallError::NoPlayer { .. }
-            | CallError::KeyReused { .. }
-            | CallError::KeyExpired { .. }
-            | CallError::AnswerGone { .. }
-    )
 }

@@ -31,7 +31,7 @@ use crate::membership::{Detector, Places, Turn, better_voters};
 use crate::net::{AskError, Inbound, Links, PeerIdentity, Pulse, PulseEvent};
 use crate::protocol::{
     Announcement, Incarnation, JoinRefusal, MemberReply, MemberRequest, News, NodeId, NodeRecord,
-    NodeStatus, Passed, Relayed, Reply, Request, Writer,
+    NodeStatus, Passed, Relayed, Reply, Request, Writer, name_of,
 };
 
 /// Time that a node which leaves has to tell the leader.
@@ -353,11 +353,9 @@ impl Members {
             match turn {
                 Turn::Alive(peer) => tracing::info!(peer = self.name(peer), "answers again"),
                 Turn::Suspect(peer) => {
-                    let name = self.name(peer);
-                    tracing::warn!(peer = name, "suspect: silent");
-                    if let Ok(node) = name.parse() {
-                        self.chronicle.tell(News::Suspect { node });
-                    }
+                    tracing::warn!(peer = self.name(peer), "suspect: silent");
+                    let node = name_of(peer.node, &self.nodes.borrow());
+                    self.chronicle.tell(News::Suspect { node });
                 }
                 Turn::Silent(peer) => {
                     tracing::warn!(peer = self.name(peer), "taken for dead");

@@ -410,6 +410,20 @@ impl CallError {
         }
     }
 
+    /// Whether a player's owner has looked at the key of a move before it said this: then it is known
+    /// what became of the move.
+    pub fn settles_a_move(&self) -> bool {
+        matches!(
+            self,
+            Self::NotMoved { .. }
+                | Self::NotThere { .. }
+                | Self::NoPlayer { .. }
+                | Self::KeyReused { .. }
+                | Self::KeyExpired { .. }
+                | Self::AnswerGone { .. }
+        )
+    }
+
     /// Returns what is known about the call's effect.
     pub fn outcome(&self) -> Outcome {
         match self {

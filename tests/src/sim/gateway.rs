@@ -228,16 +228,8 @@ impl World {
             return self.wake_after(RETRY_PAUSE, slot, What::CallAgain { call: id, attempt });
         }
         // Only the owner can say what became of a move that was sent on.
-        let settled = matches!(
-            error,
-            CallError::NotMoved { .. }
-                | CallError::NotThere { .. }
-                | CallError::NoPlayer { .. }
-                | CallError::KeyReused { .. }
-                | CallError::KeyExpired { .. }
-        );
         let moves = matches!(routed.call.operation, Operation::Move(_));
-        routed.may_be_applied |= moves && routed.sent_on && !settled;
+        routed.may_be_applied |= moves && routed.sent_on && !error.settles_a_move();
         let error = if routed.may_be_applied && !unknown {
             let reason = format!("an attempt before may have been applied; then {error}");
             CallError::Unknown { reason, key: routed.call.key }

@@ -10,7 +10,7 @@ use crate::membership::keepers_for;
 use crate::net::AskError;
 use crate::protocol::{
     CallError, CopyId, KeeperCopy, KeeperReply, KeeperRequest, NodeId, NodeRecord, NodeStatus,
-    PlayerRecord, PlayerState, Seed,
+    PlayerState, Seed,
 };
 
 /// Shortest time for a seed, and what each million bytes of state adds: a slow network moves ten
@@ -274,7 +274,7 @@ impl Machine {
             out.push(self.refuse(&waiting, alone));
         }
         // A player that does not exist leaves nothing behind.
-        if self.record.as_ref().is_none_or(PlayerRecord::is_forgotten) {
+        if !self.exists() {
             self.phase = Phase::Closed;
             out.push(Action::Close);
         }

@@ -7,9 +7,7 @@
 //! told that it was done.
 
 use super::{Action, Machine, Phase, Retry, View, Waiting};
-use crate::protocol::{
-    Answer, Call, CallError, Export, Operation, PlayerRecord, PlayerState, sentence,
-};
+use crate::protocol::{Answer, Call, CallError, Export, Operation, PlayerState, sentence};
 
 impl Machine {
     /// Answers with the state once its keepers have confirmed that it is the one.
@@ -58,7 +56,7 @@ impl Machine {
 
     /// Whether the directory knows the player.
     pub(super) fn exists(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| !PlayerRecord::is_forgotten(record))
+        self.record.as_ref().is_some_and(|record| !record.is_forgotten())
     }
 
     /// Whether a call is the one whose state the player begins with.

@@ -24,8 +24,8 @@ use super::naming::Naming;
 use super::{Action, Life, Machine, NO_MAJORITY, Phase, Story, Ticket, Unanswered, View, Waiting};
 use crate::membership::{keepers_for, successor_for};
 use crate::protocol::{
-    Answer, Append, Call, CallError, Effect, Handover, KeeperRequest, NodeId, NodeName, NodeStatus,
-    Operation, PlayerChange, Record, Seq, Value, Writer, names_in_words,
+    Answer, Call, CallError, Effect, Handover, NodeId, NodeName, NodeStatus, Operation,
+    PlayerChange, Record, Seq, Value, Writer, names_in_words,
 };
 use crate::snapshot::Delta;
 
@@ -109,7 +109,7 @@ impl Machine {
     }
 
     fn give_up_move(&mut self, reason: &str, view: View<'_>, out: &mut Vec<Action>) {
-        if let Some((ticket, _)) = self.moving.take().and_then(|moving| moving.caller) {
+        if let Some((ticket, _)) = self.take_mover() {
             let result = Err(self.not_moved(reason.to_owned(), view));
             out.push(Action::Answer { ticket, result });
         }
@@ -158,15 +158,7 @@ impl Machine {
         out.push(Action::Tell(story));
         self.moving = Some(Moving { to, caller: None });
         self.expect(waiting, None, view);
-        self.tell_keepers(out, |machine, copy| {
-            KeeperRequest::Append(Append {
-                player: machine.player.clone(),
-                copy: copy.copy,
-                generation: machine.generation(),
-                writer: machine.me,
-                record: record.clone(),
-            })
-        });
+        self.append(&record, out);
     }
 
     /// Every keeper has the key of a move.

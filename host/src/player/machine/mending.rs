@@ -63,8 +63,7 @@ impl Machine {
 
     /// Whether a call wants a player to be forgotten that does not exist.
     pub(super) fn is_pointless(&self, call: &Call) -> bool {
-        let exists = self.record.as_ref().is_some_and(|record| !record.is_forgotten());
-        call.operation == Operation::Forget && matches!(self.phase, Phase::New) && !exists
+        call.operation == Operation::Forget && matches!(self.phase, Phase::New) && !self.exists()
     }
 
     /// Takes the first caller out of the queue who wants the player to be forgotten.

@@ -68,7 +68,7 @@ impl Machine {
         if !matches!(self.phase, Phase::New) || self.stopping {
             return;
         }
-        if self.record.as_ref().is_some_and(|record| !record.is_forgotten()) {
+        if self.exists() {
             return self.open(view, out);
         }
         self.phase = Phase::Closed;

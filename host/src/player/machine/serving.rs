@@ -105,20 +105,19 @@ impl Machine {
             KeyLookup::New => return Some(waiting),
             // The record may still be on its way to the keepers: its answer waits like a read.
             KeyLookup::Applied { seq, value } => {
-                if let Operation::Move(to) = operation {
-                    match self.known_move(to, seq, &value, view) {
-                        Ok(answer) => self.confirm(waiting, |_| answer, view, out),
-                        Err(error) => out.push(waiting.refused(error, self.may_be_recovered)),
+                let node = view.name(self.me.node);
+                let answer = match operation {
+                    Operation::Move(to) => self.known_move(to, seq, &value, view),
+                    Operation::Import(_) => {
+                        let keepers = self.remote_names(&self.copies(), view);
+                        Ok(Answer::Imported { seq, node, keepers })
                     }
-                    return None;
+                    _ => Ok(Answer::Returned { value, seq, node }),
+                };
+                match answer {
+                    Ok(answer) => self.confirm(waiting, |_| answer, view, out),
+                    Err(error) => out.push(waiting.refused(error, self.may_be_recovered)),
                 }
-                if matches!(operation, Operation::Import(_)) {
-                    let keepers = self.remote_names(&self.copies(), view);
-                    let imported = |node| Answer::Imported { seq, node, keepers };
-                    self.confirm(waiting, imported, view, out);
-                    return None;
-                }
-                self.confirm(waiting, |node| Answer::Returned { value, seq, node }, view, out);
                 return None;
             }
             KeyLookup::AnswerGone { seq } => {
@@ -166,15 +165,7 @@ impl Machine {
         }
         self.large_in_flight = large;
         self.expect(waiting, Some(answer), view);
-        self.tell_keepers(out, |machine, copy| {
-            KeeperRequest::Append(Append {
-                player: machine.player.clone(),
-                copy: copy.copy,
-                generation: machine.generation(),
-                writer: machine.me,
-                record: record.clone(),
-            })
-        });
+        self.append(&record, out);
     }
 
     /// Nothing was executed, so there is nothing that a keeper would have to confirm.
@@ -242,6 +233,19 @@ impl Machine {
             writer: self.me,
             seq: self.seq(),
         })
+    }
+
+    /// Sends a record to each keeper.
+    pub(super) fn append(&self, record: &Record, out: &mut Vec<Action>) {
+        self.tell_keepers(out, |machine, copy| {
+            KeeperRequest::Append(Append {
+                player: machine.player.clone(),
+                copy: copy.copy,
+                generation: machine.generation(),
+                writer: machine.me,
+                record: record.clone(),
+            })
+        });
     }
 
     /// Waits until every keeper has acknowledged what they are told next, to answer then.
